@@ -1,0 +1,41 @@
+//! What the eBPF programs and user space both see: plain, fixed layouts and the limits of the maps that carry them.
+//!
+//! In: nothing. Out: types that are copied byte for byte through kernel maps, hence `repr(C)`, integers and arrays
+//! only, no padding, each with its size asserted. Nothing here decides anything.
+#![cfg_attr(not(feature = "user"), no_std)]
+
+mod connection;
+mod endpoint;
+mod event;
+mod limits;
+#[cfg(feature = "user")]
+pub mod sys;
+mod verdict;
+
+pub use connection::{ConnectRecord, FlowKey, SocketState};
+pub use endpoint::Endpoint;
+pub use event::{KernelEvent, Reason};
+pub use limits::{
+    EVENT_BYTES, FLOW_ENTRIES, HEARTBEAT_LIMIT_NANOS, LISTENER_ENTRIES, NETWORK_ENTRIES, NETWORK_PORT_ENTRIES,
+    PORT_ENTRIES,
+};
+pub use verdict::{ListenerState, NetworkPort, Settings, Verdict};
+
+#[cfg(feature = "user")]
+mod pod {
+    #![expect(unsafe_code, reason = "aya::Pod is an unsafe marker; the layouts are asserted where they are defined")]
+    use super::{ConnectRecord, FlowKey, KernelEvent, ListenerState, NetworkPort, Settings};
+
+    // SAFETY: all are repr(C), made of integers and arrays of integers, valid for every bit pattern and without padding.
+    unsafe impl aya::Pod for ConnectRecord {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for FlowKey {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for KernelEvent {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for ListenerState {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for NetworkPort {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for Settings {}
+}

@@ -1,0 +1,173 @@
+//! The backstop: what was not redirected does not leave.
+//!
+//! Every legitimate connection to a protected destination was rewritten in the connect hook. Hence a packet from the
+//! subtree to one, or from a socket that is connected to one, is a way around: dropped and counted. It looks at the
+//! packet and at the socket, since an IPv6 routing header hides the former and a raw socket the latter, and it keeps
+//! no state.
+
+use aya_ebpf::{helpers::generated::bpf_sk_fullsock, programs::SkBuffContext};
+use gateway_common::{Endpoint, Reason, Verdict};
+
+use crate::{
+    maps::{listener, listener_port, socket_state, verdict},
+    report,
+};
+
+const PASS: i32 = 1;
+const DROP: i32 = 0;
+
+const ICMP: u8 = 1;
+const TCP: u8 = 6;
+const UDP: u8 = 17;
+const ICMP6: u8 = 58;
+const HOP_BY_HOP: u8 = 0;
+const FRAGMENT: u8 = 44;
+const DESTINATION_OPTIONS: u8 = 60;
+
+/// Extension headers that are walked over: more than any stack sends.
+const EXTENSION_HEADERS: usize = 4;
+
+const TCP_SYN: u8 = 0x02;
+const TCP_ACK: u8 = 0x10;
+
+/// Where a packet goes, and what it carries.
+struct Packet {
+    destination: Endpoint,
+    protocol: u8,
+    /// It opens something: a SYN, or no TCP at all.
+    opens: bool,
+}
+
+#[inline(always)]
+pub fn packet(ctx: &SkBuffContext) -> i32 {
+    let Some(packet) = read(ctx) else {
+        report::count(Reason::PacketUnreadable);
+        return DROP;
+    };
+    let socket_port = match socket(ctx, &packet) {
+        Socket::Redirected { ready: true } => return PASS,
+        Socket::Redirected { ready: false } => return DROP,
+        Socket::Connected { port } => port,
+        Socket::None => 0,
+    };
+    if passes(&packet.destination, &packet)
+        && (socket_port == 0
+            || socket_port == packet.destination.port
+            || passes(&Endpoint { port: socket_port, ..packet.destination }, &packet))
+    {
+        return PASS;
+    }
+    report::tell(&report::record(0, packet.destination), Reason::PacketDropped, packet.protocol.into());
+    DROP
+}
+
+/// A protected destination is never left for; a refused one is not opened, while replies to whoever came from there go.
+#[inline(always)]
+fn passes(destination: &Endpoint, packet: &Packet) -> bool {
+    match verdict(destination) {
+        Verdict::Allow => true,
+        Verdict::Refuse | Verdict::Unknown => !packet.opens,
+        Verdict::Postgres | Verdict::Ssh | Verdict::Kubernetes => false,
+    }
+}
+
+enum Socket {
+    /// Ours: on its way to the listener, which may not be there yet.
+    Redirected { ready: bool },
+    Connected { port: u32 },
+    None,
+}
+
+#[inline(always)]
+fn socket(ctx: &SkBuffContext, packet: &Packet) -> Socket {
+    // SAFETY: a pointer field of the context, checked before it is used.
+    let socket = unsafe { (*ctx.skb.skb).__bindgen_anon_2.sk };
+    if socket.is_null() {
+        return Socket::None;
+    }
+    // SAFETY: the helper takes a socket that is not null, and returns null for request and time-wait sockets.
+    let socket = unsafe { bpf_sk_fullsock(socket) };
+    if socket.is_null() {
+        return Socket::None;
+    }
+    // SAFETY: not null.
+    let state = unsafe { socket_state(socket.cast()) };
+    // SAFETY: not null; the field is 16 bits in network order (and was the low half of a word before 5.17).
+    let port = u32::from(u16::from_be(unsafe { (*socket).dst_port }));
+    if state.is_null() || packet.destination.port != listener_port() || port != packet.destination.port {
+        return Socket::Connected { port };
+    }
+    // SAFETY: not null.
+    let netns = unsafe { (*state).record.netns };
+    let ready = !packet.opens || listener(netns).is_some();
+    Socket::Redirected { ready }
+}
+
+#[inline(always)]
+fn read(ctx: &SkBuffContext) -> Option<Packet> {
+    match ctx.load::<u8>(0).ok()? >> 4 {
+        4 => read4(ctx),
+        6 => read6(ctx),
+        _ => None,
+    }
+}
+
+#[inline(always)]
+fn read4(ctx: &SkBuffContext) -> Option<Packet> {
+    let header = usize::from(ctx.load::<u8>(0).ok()? & 0x0f) * 4;
+    let fragment = u16::from_be(ctx.load::<u16>(6).ok()?) & 0x1fff;
+    let protocol = ctx.load::<u8>(9).ok()?;
+    let address = ctx.load::<u32>(16).ok()?;
+    transport(ctx, header, protocol, fragment, |port| Endpoint::v4(address, port))
+}
+
+#[inline(always)]
+fn read6(ctx: &SkBuffContext) -> Option<Packet> {
+    let mut next = ctx.load::<u8>(6).ok()?;
+    let address = ctx.load::<[u32; 4]>(24).ok()?;
+    let mut offset = 40;
+    let mut fragment = 0;
+    for _ in 0..EXTENSION_HEADERS {
+        match next {
+            HOP_BY_HOP | DESTINATION_OPTIONS => {
+                next = ctx.load::<u8>(offset).ok()?;
+                offset += (usize::from(ctx.load::<u8>(offset + 1).ok()?) + 1) * 8;
+            }
+            FRAGMENT => {
+                next = ctx.load::<u8>(offset).ok()?;
+                fragment = u16::from_be(ctx.load::<u16>(offset + 2).ok()?) >> 3;
+                offset += 8;
+            }
+            // A routing header hides where the packet ends up: not on the list below, hence unreadable.
+            _ => break,
+        }
+    }
+    transport(ctx, offset, next, fragment, |port| Endpoint::v6(address, port))
+}
+
+#[inline(always)]
+fn transport(
+    ctx: &SkBuffContext,
+    header: usize,
+    protocol: u8,
+    fragment: u16,
+    destination: impl Fn(u32) -> Endpoint,
+) -> Option<Packet> {
+    match protocol {
+        ICMP | ICMP6 => Some(Packet { destination: destination(0), protocol, opens: true }),
+        // Later fragments carry no ports; without the first one, which was judged, nobody can use them. One that starts
+        // inside the transport header could rewrite it, so it is not let through.
+        TCP | UDP if fragment != 0 => (fragment > 2).then(|| Packet { destination: destination(0), protocol, opens: false }),
+        TCP => {
+            let port = u16::from_be(ctx.load::<u16>(header + 2).ok()?);
+            let flags = ctx.load::<u8>(header + 13).ok()?;
+            let opens = flags & (TCP_SYN | TCP_ACK) == TCP_SYN;
+            Some(Packet { destination: destination(port.into()), protocol, opens })
+        }
+        UDP => {
+            let port = u16::from_be(ctx.load::<u16>(header + 2).ok()?);
+            Some(Packet { destination: destination(port.into()), protocol, opens: true })
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,109 @@
+//! The maps of one attachment, and the question that every hook asks them: what of this destination?
+//!
+//! User space fills all but `SOCKET`, `FLOW`, `EVENT` and `COUNT`, and pins every one of them.
+
+use core::ptr;
+
+use aya_ebpf::{
+    bindings::BPF_F_NO_PREALLOC,
+    btf_maps::{Array, HashMap, LpmTrie, PerCpuArray, RingBuf, SkStorage, lpm_trie::Key},
+    helpers::generated::bpf_sk_storage_get,
+    macros::btf_map,
+};
+use gateway_common::{
+    ConnectRecord, EVENT_BYTES, Endpoint, FLOW_ENTRIES, FlowKey, KernelEvent, LISTENER_ENTRIES, ListenerState,
+    NETWORK_ENTRIES, NETWORK_PORT_ENTRIES, NetworkPort, PORT_ENTRIES, Reason, Settings, SocketState, Verdict,
+};
+
+/// One entry: the settings of the attachment.
+#[btf_map]
+pub static SETTINGS: Array<Settings, 1> = Array::new();
+
+/// One entry: when the engine was last heard of, `CLOCK_MONOTONIC` in nanoseconds.
+#[btf_map]
+pub static HEARTBEAT: Array<u64, 1> = Array::new();
+
+/// Network namespace cookie → what we listen on there.
+#[btf_map]
+pub static LISTENER: HashMap<u64, ListenerState, LISTENER_ENTRIES> = HashMap::new();
+
+/// Port → `Verdict`, for every address.
+#[btf_map]
+pub static PORT: HashMap<u32, u32, PORT_ENTRIES> = HashMap::new();
+
+/// Address prefix → number of a network.
+#[btf_map]
+pub static NETWORK: LpmTrie<[u32; 4], u32, NETWORK_ENTRIES> = LpmTrie::new();
+
+/// Network and port → `Verdict`.
+#[btf_map]
+pub static NETWORK_PORT: HashMap<NetworkPort, u32, NETWORK_PORT_ENTRIES> = HashMap::new();
+
+/// What stays with a redirected socket.
+#[btf_map]
+pub static SOCKET: SkStorage<SocketState> = SkStorage::new();
+
+/// Both ends of a redirected connection → who connected and where to. Never an LRU: an eviction would lose a record.
+#[btf_map]
+pub static FLOW: HashMap<FlowKey, ConnectRecord, FLOW_ENTRIES, { BPF_F_NO_PREALLOC as usize }> = HashMap::new();
+
+/// What user space is told.
+#[btf_map]
+pub static EVENT: RingBuf<KernelEvent, EVENT_BYTES> = RingBuf::new();
+
+/// A counter for each `Reason`.
+#[btf_map]
+pub static COUNT: PerCpuArray<u64, { Reason::COUNT as usize }> = PerCpuArray::new();
+
+/// What the tables say of a destination. Exact entries first, then the protected ports, so that an allowed network
+/// does not open a protected port; then the network as a whole, and at last the default.
+#[inline(always)]
+pub fn verdict(destination: &Endpoint) -> Verdict {
+    let network = NETWORK.get(&Key::new(128, destination.address)).copied();
+    if let Some(network) = network {
+        let exact = network_port(network, destination.port);
+        if !matches!(exact, Verdict::Unknown) {
+            return exact;
+        }
+    }
+    // SAFETY: the entry is a u32, read once; user space replaces entries whole.
+    if let Some(value) = unsafe { PORT.get(destination.port) } {
+        return Verdict::from_value(*value);
+    }
+    if let Some(network) = network {
+        let whole = network_port(network, 0);
+        if !matches!(whole, Verdict::Unknown) {
+            return whole;
+        }
+    }
+    SETTINGS.get(0).map_or(Verdict::Refuse, |settings| Verdict::from_value(settings.egress_default))
+}
+
+#[inline(always)]
+fn network_port(network: u32, port: u32) -> Verdict {
+    // SAFETY: as in `verdict`.
+    unsafe { NETWORK_PORT.get(NetworkPort { network, port }) }.map_or(Verdict::Unknown, |value| Verdict::from_value(*value))
+}
+
+/// The port of our listeners; 0 before there are settings.
+#[inline(always)]
+pub fn listener_port() -> u32 {
+    SETTINGS.get(0).map_or(0, |settings| settings.listener_port)
+}
+
+/// What we listen on in a network namespace.
+#[inline(always)]
+pub fn listener(netns: u64) -> Option<ListenerState> {
+    // SAFETY: two words that user space replaces whole and never removes while the namespace lives.
+    unsafe { LISTENER.get(netns) }.copied()
+}
+
+/// The state of a redirected socket; null for any other. The typed map takes only connect contexts, hence the helper.
+///
+/// # Safety
+/// `socket` is a socket pointer that the verifier knows, and not null.
+#[inline(always)]
+pub unsafe fn socket_state(socket: *mut core::ffi::c_void) -> *mut SocketState {
+    // SAFETY: the helper takes the map's address, which is that of its static.
+    unsafe { bpf_sk_storage_get(ptr::from_ref(&SOCKET).cast_mut().cast(), socket, ptr::null_mut(), 0) }.cast()
+}

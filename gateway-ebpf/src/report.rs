@@ -1,0 +1,47 @@
+//! Counting and telling. Nothing that decides may depend on either.
+
+use aya_ebpf::{
+    helpers::{
+        bpf_get_current_cgroup_id, bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_get_current_uid_gid,
+        generated::bpf_ktime_get_ns,
+    },
+};
+use gateway_common::{ConnectRecord, Endpoint, KernelEvent, Reason};
+
+use crate::maps::{COUNT, EVENT};
+
+/// Adds one to a counter.
+#[inline(always)]
+pub fn count(reason: Reason) {
+    if let Some(counter) = COUNT.get_ptr_mut(reason as u32) {
+        // SAFETY: a per-CPU slot, and programs of one kind do not nest on a CPU; a lost count would be harmless.
+        unsafe { *counter += 1 };
+    }
+}
+
+/// Counts, and tells user space; if the ring is full, that is counted too.
+#[inline(always)]
+pub fn tell(record: &ConnectRecord, reason: Reason, detail: u32) {
+    count(reason);
+    let event = KernelEvent { record: *record, reason: reason as u32, detail };
+    if EVENT.output(&event, 0).is_err() {
+        count(Reason::EventLost);
+    }
+}
+
+/// A record of the calling task and a destination. `netns` is 0 where the hook cannot know it.
+#[inline(always)]
+pub fn record(netns: u64, original: Endpoint) -> ConnectRecord {
+    // SAFETY: helpers without arguments.
+    let (cgroup, time) = unsafe { (bpf_get_current_cgroup_id(), bpf_ktime_get_ns()) };
+    ConnectRecord {
+        cgroup,
+        netns,
+        time,
+        original,
+        pid: (bpf_get_current_pid_tgid() >> 32) as u32,
+        uid: bpf_get_current_uid_gid() as u32,
+        protocol: 0,
+        comm: bpf_get_current_comm().unwrap_or_default(),
+    }
+}

@@ -1,0 +1,105 @@
+//! What is recorded: the kinds of events and their fields.
+//!
+//! In: facts from the other steps, texts only as `Kept`. Out: a kind and the JSON object that stands as `body` in a
+//! line of the journal. Fields are only ever added, with a default, so that old lines stay readable; a field never
+//! changes its meaning. An event never holds a raw value, a secret or a payload.
+
+use serde::Serialize;
+
+mod host;
+mod session;
+mod request;
+
+pub use host::{
+    Attachment, EngineDied, EngineStarted, Gap, GatewayStarted, JournalBroken, JournalOpened, JournalSealed, Mode,
+    NetworkBypass, PolicyLoaded, PolicyRejected, Reason, Role,
+};
+pub use request::{
+    ApprovalDecided, ApprovalEnded, ApprovalRequested, CredentialUsed, PostgresOutcome, PostgresStatement, Status,
+};
+pub use session::{
+    Container, Counters, Decision, Destination, EndCause, NetworkConnect, NetworkDecision, SessionEnd, SessionStart,
+    Token, Verdict, Who,
+};
+
+/// Declares the kinds: variant, name in the journal, body.
+macro_rules! events {
+    ($($(#[$doc:meta])* $variant:ident = $kind:literal => $body:ty,)*) => {
+        /// One thing that happened. Serializes as its body alone; the kind stands in the line's head.
+        #[derive(Clone, Debug, PartialEq, Serialize)]
+        #[serde(untagged)]
+        pub enum Event {
+            $($(#[$doc])* $variant($body),)*
+        }
+
+        impl Event {
+            /// Every kind that this version writes.
+            pub const KINDS: &'static [&'static str] = &[$($kind),*];
+
+            /// The name of the kind in the journal, as in `session.start`.
+            #[must_use]
+            pub fn kind(&self) -> &'static str {
+                match self { $(Self::$variant(_) => $kind,)* }
+            }
+        }
+    };
+}
+
+events! {
+    /// First line of every journal.
+    JournalOpened = "journal.opened" => JournalOpened,
+    /// The warden sealed a journal up to a line.
+    JournalSealed = "journal.sealed" => JournalSealed,
+    /// The warden found a journal that was changed under its eyes.
+    JournalBroken = "journal.broken" => JournalBroken,
+    /// The gateway is ready to attach.
+    GatewayStarted = "gateway.started" => GatewayStarted,
+    /// The gateway ends in good order.
+    GatewayStopped = "gateway.stopped" => Reason,
+    /// The warden started an engine.
+    EngineStarted = "engine.started" => EngineStarted,
+    /// An engine ended; sessions of its journal without an end were lost with it.
+    EngineDied = "engine.died" => EngineDied,
+    /// A subtree is intercepted from here on.
+    AttachmentAttached = "attachment.attached" => Attachment,
+    /// Still in force; silence is a gap too.
+    AttachmentHeartbeat = "attachment.heartbeat" => Attachment,
+    /// A health check failed.
+    AttachmentDegraded = "attachment.degraded" => Attachment,
+    /// A failed health check was put right.
+    AttachmentRepaired = "attachment.repaired" => Attachment,
+    /// An operator ended the interception.
+    AttachmentDetached = "attachment.detached" => Attachment,
+    /// Something is not enforced.
+    Gap = "gap" => Gap,
+    /// The kernel reports a connect to a destination that nobody protects.
+    NetworkConnect = "network.connect" => Box<NetworkConnect>,
+    /// Packets and calls that tried to go around, since the last such event.
+    NetworkBypass = "network.bypass" => NetworkBypass,
+    /// May this workload reach this destination at all.
+    NetworkDecision = "network.decision" => Box<NetworkDecision>,
+    /// A connection was accepted.
+    SessionStart = "session.start" => Box<SessionStart>,
+    /// It is over. Exactly one for each start.
+    SessionEnd = "session.end" => SessionEnd,
+    /// A statement was read and decided; written before it is sent on.
+    PostgresStatement = "postgres.statement" => Box<PostgresStatement>,
+    /// What came of a statement.
+    PostgresOutcome = "postgres.outcome" => PostgresOutcome,
+    /// A request is held for a person.
+    ApprovalRequested = "approval.requested" => Box<ApprovalRequested>,
+    /// A person voted.
+    ApprovalDecided = "approval.decided" => ApprovalDecided,
+    /// The approved request was sent; the ticket is used up.
+    ApprovalConsumed = "approval.consumed" => ApprovalEnded,
+    /// Nobody decided in time, or a side was lost.
+    ApprovalExpired = "approval.expired" => ApprovalEnded,
+    /// A policy set is in force.
+    PolicyLoaded = "policy.loaded" => PolicyLoaded,
+    /// A policy set was refused; the one before stays in force.
+    PolicyRejected = "policy.rejected" => PolicyRejected,
+    /// A credential that we hold was supplied to a server.
+    CredentialUsed = "credential.used" => CredentialUsed,
+    /// A token was verified and bound.
+    TokenVerified = "token.verified" => Token,
+}

@@ -1,0 +1,147 @@
+//! Events of requests: what was asked, what came of it, and who approved it.
+//!
+//! In: facts from the protocols and from approval, texts only as `Kept`. Out: bodies of lines. Rows, payloads and
+//! credentials never stand here.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::session::{Decision, Verdict};
+use crate::audit::journal::Seq;
+use crate::audit::kept::Kept;
+use crate::audit::time::Timestamp;
+use crate::id::TicketId;
+
+/// A statement and its decision.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PostgresStatement {
+    /// The database.
+    pub database: String,
+    /// The role on the server.
+    pub login: String,
+    /// What it was judged for: `query`, `parse` or `execute`.
+    pub phase: String,
+    /// `SELECT`, `DROP TABLE` and the like, the most dangerous first.
+    pub command: String,
+    /// Actions that policy was asked about.
+    pub actions: Vec<String>,
+    /// `schema.name` of relations read.
+    pub relations_read: Vec<String>,
+    /// `schema.name` of relations written.
+    pub relations_written: Vec<String>,
+    /// Classes of data that it touches.
+    pub data_classes: Vec<String>,
+    /// The redacted text.
+    pub text: Kept,
+    /// Redacted parameters.
+    pub parameters: Vec<Kept>,
+    /// Fingerprint without constants.
+    pub fingerprint: String,
+    /// The decision.
+    pub decision: Decision,
+}
+
+/// What became of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// Done.
+    Ok,
+    /// The server said no.
+    Error,
+    /// We said no.
+    Refused,
+    /// Cancelled.
+    Cancelled,
+    /// The connection was lost before the answer.
+    Lost,
+}
+
+/// What came of a statement.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PostgresOutcome {
+    /// The line of the statement, in this journal.
+    pub request: Seq,
+    /// How it ended.
+    pub status: Status,
+    /// SQLSTATE of an error.
+    #[serde(default)]
+    pub sqlstate: Option<String>,
+    /// Rows that the client got.
+    #[serde(default)]
+    pub rows_returned: u64,
+    /// Rows that the server changed.
+    #[serde(default)]
+    pub rows_affected: u64,
+    /// From the request to its answer's end.
+    pub duration_us: u64,
+    /// Of that, waiting for a person.
+    #[serde(default)]
+    pub held_us: u64,
+    /// Values hidden, by class.
+    #[serde(default)]
+    pub masked: BTreeMap<String, u64>,
+    /// Values shown in the clear, by class.
+    #[serde(default)]
+    pub shown: BTreeMap<String, u64>,
+}
+
+/// A held request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ApprovalRequested {
+    /// The ticket.
+    pub ticket: TicketId,
+    /// The line of the request, in this journal.
+    pub request: Seq,
+    /// What the approver reads.
+    pub summary: Kept,
+    /// Keyed hash of the request and what it means.
+    pub binding: String,
+    /// Policies that hold it.
+    pub policies: Vec<String>,
+    /// Groups that must approve.
+    pub groups: Vec<String>,
+    /// How many votes.
+    pub needed: u32,
+    /// When it ends by itself.
+    pub expires: Timestamp,
+}
+
+/// A person's vote.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ApprovalDecided {
+    /// The ticket.
+    pub ticket: TicketId,
+    /// `allow` or `deny`.
+    pub verdict: Verdict,
+    /// Issuer and subject, or the OS user.
+    pub person: String,
+    /// Where it was said: `cli`, `console`, `webhook`.
+    pub channel: String,
+    /// In the person's words.
+    #[serde(default)]
+    pub reason: Option<Kept>,
+}
+
+/// The end of a ticket.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ApprovalEnded {
+    /// The ticket.
+    pub ticket: TicketId,
+    /// In words: `sent`, `timeout`, `client left`.
+    pub reason: String,
+}
+
+/// A credential's use; its name only.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CredentialUsed {
+    /// Name of the credential.
+    pub credential: String,
+    /// Name of the target.
+    pub target: String,
+    /// The login on the other side.
+    pub login: String,
+    /// How we knew the server: `verify-full NAME`, `host key SHA256:…`, `none`.
+    pub server_identity: String,
+}

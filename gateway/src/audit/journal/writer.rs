@@ -1,0 +1,215 @@
+//! Adding lines to a journal.
+//!
+//! In: events, from any thread or task, and a descriptor that can only append. Out: a line's number, once the line is
+//! written (`process`) or on the disk (`disk`). After a write that failed or fell short it never says "written" again:
+//! the journal is poisoned, and everything that must be recorded first is refused.
+
+use std::fs::File;
+use std::io::{self, Write};
+
+use parking_lot::Mutex;
+use rustix::fs::{OFlags, fcntl_getfl};
+
+use super::commit::{Committed, Committer};
+use super::line::{Hash, ZERO_HASH, hash_of, push_end, push_head};
+use super::{FORMAT, LINE_LIMIT, Seq};
+use crate::audit::event::{Event, JournalOpened, Role};
+use crate::audit::time::Timestamp;
+use crate::id::{HostId, JournalId, SessionId};
+
+/// A buffer that grew beyond this for one large line is given back.
+const BUFFER_KEPT: usize = 64 * 1024;
+
+/// What a line must have reached before its request goes on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Durability {
+    /// The file: survives our death, not power loss.
+    #[default]
+    Process,
+    /// The disk, by group commit: survives power loss.
+    Disk,
+}
+
+/// Who opens a journal.
+#[derive(Clone, Debug)]
+pub struct Opening {
+    /// The id that the file's folder carries.
+    pub journal: JournalId,
+    /// The installation.
+    pub host: HostId,
+    /// Its name, for people.
+    pub host_name: String,
+    /// The writing process.
+    pub role: Role,
+    /// Product version.
+    pub product: String,
+    /// The journal of the same role before this one, where known.
+    pub previous: Option<JournalId>,
+}
+
+/// Why an event is not recorded. Whatever must be recorded first does not happen.
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError {
+    /// The descriptor is no fresh append-only file.
+    #[error("cannot open a journal here: the file must be {expected}")]
+    Unfit {
+        /// What it must be.
+        expected: &'static str,
+    },
+    /// The file's state could not be read, or its syncing thread not started.
+    #[error("cannot open a journal")]
+    Open(#[source] io::Error),
+    /// A write failed; the journal takes no more.
+    #[error("cannot write to the journal: free disk space, then restart the gateway")]
+    Write(#[source] io::Error),
+    /// A write fell short; the journal ends with a torn line and takes no more.
+    #[error(
+        "only {written} of {length} bytes of a journal line were written: free disk space, then restart the gateway"
+    )]
+    Torn {
+        /// Bytes that are in the file.
+        written: usize,
+        /// Bytes that the line has.
+        length: usize,
+    },
+    /// A sync failed; the journal takes no more.
+    #[error("cannot bring the journal to the disk: check the disk, then restart the gateway")]
+    Sync(#[source] io::Error),
+    /// An earlier write failed.
+    #[error("the journal takes no more lines since a write failed: see the first error, then restart the gateway")]
+    Poisoned,
+    /// The event is larger than a line may be; nothing was written.
+    #[error("event `{kind}` would take {length} bytes, more than a journal line may have: ask for less in one request")]
+    TooLong {
+        /// Its kind.
+        kind: &'static str,
+        /// Bytes that it would take.
+        length: usize,
+    },
+    /// The event cannot be written as JSON; nothing was written.
+    #[error("event `{kind}` cannot be written as json: this is a fault of the gateway")]
+    Encode {
+        /// Its kind.
+        kind: &'static str,
+        /// What the serializer says.
+        #[source]
+        source: serde_json::Error,
+    },
+}
+
+#[derive(Debug)]
+struct Chain {
+    next: Seq,
+    prev: Hash,
+    line: Vec<u8>,
+    poisoned: bool,
+}
+
+/// An open journal. Share it by `Arc`.
+#[derive(Debug)]
+pub struct Journal {
+    id: JournalId,
+    id_text: String,
+    file: File,
+    chain: Mutex<Chain>,
+    /// Only with durability `disk`.
+    committer: Option<Committer>,
+}
+
+impl Journal {
+    /// Takes over an empty file opened with O_APPEND and writes the first line. Errs on any other file, and if that
+    /// line cannot be written as durably as asked for.
+    pub fn open(file: File, opening: Opening, durability: Durability) -> Result<Self, JournalError> {
+        let flags = fcntl_getfl(&file).map_err(|error| JournalError::Open(error.into()))?;
+        if !flags.contains(OFlags::APPEND) {
+            return Err(JournalError::Unfit { expected: "opened with O_APPEND" });
+        }
+        if file.metadata().map_err(JournalError::Open)?.len() > 0 {
+            return Err(JournalError::Unfit { expected: "empty: each writer has a journal of its own" });
+        }
+        let committer = match durability {
+            Durability::Process => None,
+            Durability::Disk => {
+                let file = file.try_clone().map_err(JournalError::Open)?;
+                Some(Committer::start(file).map_err(JournalError::Open)?)
+            }
+        };
+        let chain = Chain { next: Seq(1), prev: ZERO_HASH, line: Vec::with_capacity(4096), poisoned: false };
+        let id_text = opening.journal.to_string();
+        let journal = Self { id: opening.journal, id_text, file, chain: Mutex::new(chain), committer };
+        let Opening { host, host_name, role, product, previous, .. } = opening;
+        let first = JournalOpened { format: FORMAT, host, host_name, role, product, previous };
+        journal.append(None, &Event::JournalOpened(first))?;
+        Ok(journal)
+    }
+
+    /// The journal's id.
+    #[must_use]
+    pub fn id(&self) -> JournalId {
+        self.id
+    }
+
+    /// Writes an event and waits on this thread until it is as durable as the journal promises: microseconds with
+    /// `process`, milliseconds with `disk`. For threads; in async code with `disk`, use `append_durable`.
+    pub fn append(&self, session: Option<SessionId>, event: &Event) -> Result<Seq, JournalError> {
+        let seq = self.append_unsynced(session, event)?;
+        self.committer.as_ref().map_or(Ok(seq), |committer| committer.wait(seq))
+    }
+
+    /// The same for async code: the write is done when this returns, and only the sync is waited for in the future.
+    /// A worker of the runtime is held for microseconds.
+    pub fn append_durable(&self, session: Option<SessionId>, event: &Event) -> Committed {
+        match (self.append_unsynced(session, event), &self.committer) {
+            (Ok(seq), Some(committer)) => committer.committed(seq),
+            (result, _) => Committed::done(result),
+        }
+    }
+
+    /// Writes an event and does not wait for the disk: for outcomes and ends, on which nothing rests.
+    pub fn append_unsynced(&self, session: Option<SessionId>, event: &Event) -> Result<Seq, JournalError> {
+        if let Some(committer) = &self.committer {
+            committer.check()?;
+        }
+        self.chain.lock().append(&self.file, (&self.id_text, session), event)
+    }
+}
+
+impl Chain {
+    fn append(
+        &mut self,
+        file: &File,
+        (journal, session): (&str, Option<SessionId>),
+        event: &Event,
+    ) -> Result<Seq, JournalError> {
+        if self.poisoned {
+            return Err(JournalError::Poisoned);
+        }
+        let (seq, kind) = (self.next, event.kind());
+        self.line.clear();
+        self.line.shrink_to(BUFFER_KEPT);
+        push_head(&mut self.line, (journal, session), Timestamp::now(), seq, kind);
+        serde_json::to_writer(&mut self.line, event).map_err(|source| JournalError::Encode { kind, source })?;
+        push_end(&mut self.line, &self.prev);
+        let without_newline = self.line.len() - 1;
+        if without_newline > LINE_LIMIT {
+            return Err(JournalError::TooLong { kind, length: without_newline });
+        }
+        write_once(file, &self.line).inspect_err(|_| self.poisoned = true)?;
+        self.prev = hash_of(self.line.strip_suffix(b"\n").unwrap_or(&self.line));
+        self.next = seq.next();
+        Ok(seq)
+    }
+}
+
+/// One write(2): a line is in the file as a whole, or the journal ends.
+fn write_once(mut file: &File, line: &[u8]) -> Result<(), JournalError> {
+    loop {
+        return match file.write(line) {
+            Ok(written) if written == line.len() => Ok(()),
+            Ok(written) => Err(JournalError::Torn { written, length: line.len() }),
+            // Interrupted before the first byte: nothing is in the file.
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => Err(JournalError::Write(error)),
+        };
+    }
+}

@@ -1,0 +1,319 @@
+//! What the warden and the engine say to each other, and how descriptors pass between them.
+//!
+//! In: messages of either side. Out: the same on the other side of a SOCK_SEQPACKET pair, whose packets keep their
+//! borders, each with up to `MAX_DESCRIPTORS` descriptors. The engine is the less trusted end: the warden takes no
+//! path, program or command from it.
+
+use std::collections::BTreeMap;
+use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use gateway_common::{ConnectRecord, Verdict};
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
+};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use tokio::io::Interest;
+use tokio::net::UnixDatagram;
+
+use crate::id::{HostId, JournalId};
+use crate::trust::leaf::Leaf;
+
+/// The largest message: what does not fit travels as a descriptor.
+const MAX_MESSAGE: usize = 64 * 1024;
+/// Descriptors with one message.
+const MAX_DESCRIPTORS: usize = 2;
+
+/// What the warden tells the engine.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum ToEngine {
+    /// First of all. With it: the segment to append to, and a file that holds the `Bundle`.
+    Start {
+        /// This installation.
+        host: HostId,
+        /// The journal that the engine writes.
+        journal: JournalId,
+    },
+    /// Other policies. With it: a file that holds the `Bundle`.
+    Reload,
+    /// A connection of a workload. With it: its socket.
+    Connection(Box<Connection>),
+    /// The answer to `ToWarden::Dial`. With it, where it worked: the socket, not connected yet.
+    Socket {
+        /// The number of the request.
+        request: u64,
+        /// Why there is none.
+        error: Option<String>,
+    },
+    /// An operator's question.
+    Ask {
+        /// Comes back with the answer.
+        request: u64,
+        /// What is asked.
+        question: Question,
+    },
+    /// Take nothing new, end what runs.
+    Drain,
+}
+
+/// What the engine tells the warden.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum ToWarden {
+    /// Policies are in force and the journal is open.
+    Ready,
+    /// Neither is; the process ends.
+    CannotStart(String),
+    /// The engine's runtime is running. Without it the gates close.
+    Heartbeat,
+    /// A new bundle was looked at: `None`, or why the old one stays in force.
+    Reloaded(Option<String>),
+    /// A socket in the network namespace of a connection is wanted.
+    Dial {
+        /// Comes back with the answer.
+        request: u64,
+        /// The namespace's cookie.
+        netns: u64,
+        /// Whether an IPv6 socket is wanted.
+        ipv6: bool,
+    },
+    /// The answer to an operator's question.
+    Answer {
+        /// The number of the question.
+        request: u64,
+        /// JSON for the one who asked.
+        answer: serde_json::Value,
+    },
+}
+
+/// What an operator may ask the engine.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum Question {
+    /// The sessions that run.
+    Sessions,
+}
+
+/// A connection of a workload, as the kernel noted it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Connection {
+    /// The attachment whose hook caught it.
+    pub attachment: String,
+    /// The path of the process's cgroup; empty where it is gone already.
+    pub cgroup: String,
+    /// Its id.
+    pub cgroup_id: u64,
+    /// The cookie of the network namespace.
+    pub netns: u64,
+    /// Where the client meant to go.
+    pub original: SocketAddr,
+    /// The client's own address.
+    pub client: SocketAddr,
+    /// The process, for attribution.
+    pub pid: u32,
+    /// Its user, for attribution.
+    pub uid: u32,
+    /// Its executable, or the task's name; for attribution.
+    pub executable: String,
+    /// Number of the `Verdict` that caught it.
+    pub verdict: u32,
+}
+
+impl Connection {
+    /// What is spoken at the destination, as far as port and target tell.
+    #[must_use]
+    pub fn verdict(&self) -> Verdict {
+        Verdict::from_value(self.verdict)
+    }
+
+    /// From the kernel's record.
+    #[must_use]
+    pub fn new(attachment: &str, cgroup: String, record: &ConnectRecord, client: SocketAddr) -> Self {
+        let comm = record.comm.split(|byte| *byte == 0).next().unwrap_or_default();
+        Self {
+            attachment: attachment.to_owned(),
+            cgroup,
+            cgroup_id: record.cgroup,
+            netns: record.netns,
+            original: record.original.into(),
+            client,
+            pid: record.pid,
+            uid: record.uid,
+            executable: String::from_utf8_lossy(comm).into_owned(),
+            verdict: record.protocol,
+        }
+    }
+}
+
+/// What the engine works with, read by the warden from files that the engine cannot open.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Bundle {
+    /// The text of the configuration file; empty where there is none.
+    pub config: String,
+    /// Policy files by name.
+    pub policies: Vec<(String, String)>,
+    /// Attachments by name, besides those of the configuration.
+    pub attachments: Vec<AttachmentInfo>,
+    /// What targets need, by their names; the empty name stands for undeclared destinations.
+    pub materials: BTreeMap<String, Material>,
+}
+
+/// What a target needs from files.
+#[derive(Clone, Default, Serialize, Deserialize)]
+pub struct Material {
+    /// Authorities that sign its server, in PEM.
+    pub ca: Option<Vec<u8>>,
+    /// Our client certificate and its key, in PEM.
+    pub client: Option<(Vec<u8>, Vec<u8>)>,
+    /// The password of its credential.
+    pub password: Option<Vec<u8>>,
+    /// What its clients are shown.
+    pub leaf: Option<Leaf>,
+}
+
+impl std::fmt::Debug for Material {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Material")
+    }
+}
+
+/// What the engine has to know of an attachment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttachmentInfo {
+    /// Its name.
+    pub name: String,
+    /// Its groups, `local:NAME`.
+    pub groups: Vec<String>,
+    /// Decide and record, but block nothing.
+    pub observe: bool,
+}
+
+/// One end of the pair.
+#[derive(Debug)]
+pub struct Bridge {
+    /// A SOCK_SEQPACKET socket. Only its readiness is used, which is the same for both kinds.
+    socket: UnixDatagram,
+}
+
+/// Makes the pair; the second end is for the engine's standard input.
+///
+/// # Errors
+/// Where the system has no descriptors left.
+pub fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
+    Ok(rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?)
+}
+
+impl Bridge {
+    /// Takes an end over; needs a running runtime.
+    ///
+    /// # Errors
+    /// Where the descriptor cannot be watched.
+    pub fn new(socket: OwnedFd) -> io::Result<Self> {
+        rustix::io::ioctl_fionbio(&socket, true)?;
+        Ok(Self { socket: UnixDatagram::from_std(socket.into())? })
+    }
+
+    /// Sends a message with descriptors.
+    ///
+    /// # Errors
+    /// Where the other end is gone or the message is larger than 64 KiB.
+    pub async fn send(&self, message: &impl Serialize, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
+        let bytes = encode(message)?;
+        self.socket.async_io(Interest::WRITABLE, || send(self.socket.as_fd(), &bytes, descriptors)).await
+    }
+
+    /// Receives a message with its descriptors; `None` once the other end is gone.
+    ///
+    /// # Errors
+    /// Where what came is no message of `T`.
+    pub async fn receive<T: DeserializeOwned>(&self) -> io::Result<Option<(T, Vec<OwnedFd>)>> {
+        let mut buffer = vec![0; MAX_MESSAGE];
+        let read = || receive(self.socket.as_fd(), &mut buffer);
+        let (length, descriptors) = self.socket.async_io(Interest::READABLE, read).await?;
+        match buffer.get(..length) {
+            Some(bytes) if !bytes.is_empty() => Ok(Some((serde_json::from_slice(bytes)?, descriptors))),
+            _ => Ok(None),
+        }
+    }
+}
+
+fn encode(message: &impl Serialize) -> io::Result<Vec<u8>> {
+    let bytes = serde_json::to_vec(message)?;
+    if bytes.len() > MAX_MESSAGE {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "a message between warden and engine exceeds 64 KiB"));
+    }
+    Ok(bytes)
+}
+
+fn send(socket: BorrowedFd<'_>, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    if !descriptors.is_empty() && !control.push(SendAncillaryMessage::ScmRights(descriptors)) {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    rustix::net::sendmsg(socket, &[IoSlice::new(bytes)], &mut control, SendFlags::NOSIGNAL)?;
+    Ok(())
+}
+
+fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let received = rustix::net::recvmsg(socket, &mut [IoSliceMut::new(buffer)], &mut control, RecvFlags::CMSG_CLOEXEC)?;
+    let mut descriptors = Vec::new();
+    for message in control.drain() {
+        if let RecvAncillaryMessage::ScmRights(rights) = message {
+            descriptors.extend(rights);
+        }
+    }
+    // A cut message or lost descriptors would be understood wrongly.
+    if received.flags.intersects(ReturnFlags::TRUNC | ReturnFlags::CTRUNC) {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "a message between warden and engine was cut"));
+    }
+    Ok((received.bytes, descriptors))
+}
+
+/// Puts bytes into an anonymous file that nobody can change any more.
+///
+/// # Errors
+/// Where the system has no memory or descriptors left.
+pub fn sealed_file(bytes: &[u8]) -> io::Result<OwnedFd> {
+    use rustix::fs::{MemfdFlags, SealFlags};
+    use std::io::{Seek, Write};
+    let fd = rustix::fs::memfd_create("gateway", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
+    let mut file = std::fs::File::from(fd);
+    file.write_all(bytes)?;
+    file.rewind()?;
+    rustix::fs::fcntl_add_seals(&file, SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE)?;
+    Ok(file.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read;
+
+    #[tokio::test]
+    async fn a_message_arrives_whole_with_its_descriptor() {
+        let (one, other) = pair().unwrap();
+        let (one, other) = (Bridge::new(one).unwrap(), Bridge::new(other).unwrap());
+        let file = sealed_file(b"policies").unwrap();
+        one.send(&ToEngine::Reload, &[file.as_fd()]).await.unwrap();
+        let (message, mut descriptors) = other.receive::<ToEngine>().await.unwrap().unwrap();
+        assert!(matches!(message, ToEngine::Reload));
+        let mut text = String::new();
+        std::fs::File::from(descriptors.pop().unwrap()).read_to_string(&mut text).unwrap();
+        assert_eq!(text, "policies");
+        drop(one);
+        assert!(other.receive::<ToEngine>().await.unwrap().is_none());
+    }
+
+    #[tokio::test]
+    async fn what_does_not_fit_is_refused_where_it_is_sent() {
+        let (one, _other) = pair().unwrap();
+        let one = Bridge::new(one).unwrap();
+        let error = one.send(&"x".repeat(MAX_MESSAGE), &[]).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+    }
+}

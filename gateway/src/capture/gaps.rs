@@ -1,0 +1,181 @@
+//! Ways around us that no hook closes (G1, G7): found, named, and refused unless the operator accepts them by name.
+//!
+//! In: the processes of a subtree. Out: gaps, each with a name for `accept_gaps` and a sentence for people. What is
+//! found here is how things stand now; `health` looks again.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::host::process::{self, Process};
+
+/// Sockets of services that start processes elsewhere on behalf of who may write to them. Paths as the process sees
+/// them; `{uid}` is its user.
+const LAUNCHERS: [(&str, &str); 10] = [
+    ("docker_socket", "run/docker.sock"),
+    ("podman_socket", "run/podman/podman.sock"),
+    ("podman_socket", "run/user/{uid}/podman/podman.sock"),
+    ("containerd_socket", "run/containerd/containerd.sock"),
+    ("crio_socket", "run/crio/crio.sock"),
+    ("systemd_socket", "run/systemd/private"),
+    ("systemd_socket", "run/user/{uid}/systemd/private"),
+    ("dbus_socket", "run/user/{uid}/bus"),
+    ("libvirt_socket", "run/libvirt/libvirt-sock"),
+    ("lxd_socket", "var/lib/lxd/unix.socket"),
+];
+
+/// Linux where each socket has its cgroup and its net_cls/net_prio data beside each other (8520e224f547): before, a
+/// task that joined a non-root group of either v1 controller made all hooks pass its sockets by.
+const SEPARATE_CGROUP_DATA: (u32, u32) = (5, 15);
+
+/// A way around.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Gap {
+    /// For `accept_gaps`.
+    pub name: String,
+    /// What is the matter, and how to close it.
+    pub detail: String,
+}
+
+/// The gaps of a subtree with these processes.
+#[must_use]
+pub fn find(pids: &[i32]) -> Vec<Gap> {
+    let inside: Vec<Process> = pids.iter().copied().filter_map(Process::read).collect();
+    let mut found = BTreeMap::new();
+    for process in &inside {
+        of_credentials(process, &mut found);
+        of_launchers(process, &mut found);
+    }
+    of_same_user(&inside, pids, &mut found);
+    of_old_controllers(&mut found);
+    found.into_iter().map(|(name, detail)| Gap { name, detail }).collect()
+}
+
+/// The gaps that a process of a user would have, before there is one.
+#[must_use]
+pub fn of_user(uid: u32, groups: &[u32]) -> Vec<Gap> {
+    let own = i32::try_from(std::process::id()).unwrap_or(0);
+    let Some(process) = Process::read(own).map(|process| process.as_user(uid, groups)) else { return Vec::new() };
+    let mut found = BTreeMap::new();
+    of_credentials(&process, &mut found);
+    of_launchers(&process, &mut found);
+    of_same_user(&[process], &[], &mut found);
+    found.into_iter().map(|(name, detail)| Gap { name, detail }).collect()
+}
+
+/// Those that the operator has not accepted.
+#[must_use]
+pub fn not_accepted<'g>(gaps: &'g [Gap], accepted: &BTreeSet<String>) -> Vec<&'g Gap> {
+    gaps.iter().filter(|gap| !accepted.contains(&gap.name)).collect()
+}
+
+fn of_credentials(process: &Process, found: &mut BTreeMap<String, String>) {
+    let pid = process.pid;
+    if process.is_root() {
+        let detail = format!("process {pid} is root of this host and can undo anything: run it as a user of its own");
+        found.entry("root_process".into()).or_insert(detail);
+        return;
+    }
+    for capability in process.escaping_capabilities() {
+        let detail = format!("process {pid} holds {capability} on this host and can get around the hooks: drop it");
+        found.entry(capability.into()).or_insert(detail);
+    }
+}
+
+fn of_launchers(process: &Process, found: &mut BTreeMap<String, String>) {
+    if process.is_root() {
+        return;
+    }
+    for (name, path) in LAUNCHERS {
+        let path = path.replace("{uid}", &process.uid.to_string());
+        if may_write(process, &PathBuf::from(format!("/proc/{}/root/{path}", process.pid))) {
+            let detail = format!(
+                "process {} (uid {}) can write to /{path} and have a process started outside: hide it or take the right away",
+                process.pid, process.uid
+            );
+            found.entry(name.into()).or_insert(detail);
+        }
+    }
+}
+
+fn may_write(process: &Process, path: &std::path::Path) -> bool {
+    let Ok(socket) = fs::metadata(path) else { return false };
+    let mode = socket.mode();
+    (mode & 0o200 != 0 && socket.uid() == process.uid)
+        || (mode & 0o020 != 0 && process.groups.contains(&socket.gid()))
+        || mode & 0o002 != 0
+}
+
+/// A process outside with the same user can be driven by ptrace(2), unless Yama forbids it.
+fn of_same_user(inside: &[Process], pids: &[i32], found: &mut BTreeMap<String, String>) {
+    let scope = fs::read_to_string("/proc/sys/kernel/yama/ptrace_scope").unwrap_or_default();
+    if matches!(scope.trim(), "1" | "2" | "3") {
+        return;
+    }
+    let uids: HashSet<u32> = inside.iter().filter(|process| !process.is_root()).map(|process| process.uid).collect();
+    let pids: HashSet<i32> = pids.iter().copied().collect();
+    let outside = process::all().filter(|pid| !pids.contains(pid)).filter_map(Process::read);
+    if let Some(other) = outside.into_iter().find(|other| uids.contains(&other.uid)) {
+        let detail = format!(
+            "process {} outside has the same uid {} and may be traced from inside: use a user of its own, or set kernel.yama.ptrace_scope to 1",
+            other.pid, other.uid
+        );
+        found.insert("same_uid_process".into(), detail);
+    }
+}
+
+fn of_old_controllers(found: &mut BTreeMap<String, String>) {
+    let release = rustix::system::uname().release().to_string_lossy().into_owned();
+    let mut numbers = release.split(['.', '-']).map(|part| part.parse::<u32>().unwrap_or(0));
+    let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    let table = fs::read_to_string("/proc/cgroups").unwrap_or_default();
+    let used = |line: &str| {
+        let mut fields = line.split_whitespace();
+        let name = fields.next().unwrap_or_default();
+        let groups = fields.nth(1).and_then(|count| count.parse::<u32>().ok()).unwrap_or(0);
+        matches!(name, "net_cls" | "net_prio") && groups > 1
+    };
+    if version < SEPARATE_CGROUP_DATA && table.lines().any(used) {
+        let detail = format!(
+            "Linux {release} lets sockets pass every hook while net_cls or net_prio (cgroup v1) is in use: disable both"
+        );
+        found.insert("net_prio_cgroup".into(), detail);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_a_root_process_and_wants_it_accepted() {
+        let own = i32::try_from(std::process::id()).unwrap();
+        let gaps = find(&[own]);
+        assert!(gaps.iter().any(|gap| gap.name == "root_process"), "{gaps:?}");
+        assert!(!not_accepted(&gaps, &BTreeSet::new()).is_empty());
+        let accepted = gaps.iter().map(|gap| gap.name.clone()).collect();
+        assert!(not_accepted(&gaps, &accepted).is_empty());
+    }
+
+    #[test]
+    fn finds_a_socket_that_the_user_may_write_to() {
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let mut process = Process::read(i32::try_from(child.id()).unwrap()).unwrap();
+        process.uid = 61_234;
+        process.groups.clear();
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("docker.sock");
+        let _socket = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        let set = |mode: u32| {
+            fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
+            may_write(&process, &path)
+        };
+        assert!(set(0o666));
+        assert!(!set(0o660));
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+}

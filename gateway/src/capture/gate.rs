@@ -1,0 +1,398 @@
+//! The programs and maps of one attachment: loaded, pinned, attached, asked.
+//!
+//! In: a cgroup, the tables, the eBPF object that the build embedded. Out: a gate that is closed until the heartbeat
+//! is written. An attachment that finds its pins adopts the maps and replaces the programs in place, so that there are
+//! never two rewriting copies and never none.
+
+use std::collections::HashSet;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
+
+use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, RingBuf, lpm_trie};
+use aya::programs::links::FdLink;
+use aya::programs::{CgroupAttachMode, CgroupSkbAttachType, Program};
+use aya::{Ebpf, EbpfLoader};
+use gateway_common::sys::{self, AttachType};
+use gateway_common::{ConnectRecord, Endpoint, FlowKey, ListenerState, NetworkPort, Reason, Settings};
+
+use rustix::io::Errno;
+
+use super::events::Ring;
+use super::pins::Pins;
+use super::tables::{NetworkEntries, Tables};
+use crate::host::cgroup::Cgroup;
+
+/// The kernel side, as the build made it.
+static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("GATEWAY_EBPF_OBJECT_PATH"));
+
+/// The programs with the hook of each, in the order of attaching: the backstop first. `detach` goes the other way.
+pub const HOOKS: [(&str, AttachType); 9] = [
+    ("egress", AttachType::Egress),
+    ("connect4", AttachType::Connect4),
+    ("connect6", AttachType::Connect6),
+    ("flow", AttachType::SockOps),
+    ("getpeername4", AttachType::Getpeername4),
+    ("getpeername6", AttachType::Getpeername6),
+    ("sock_create", AttachType::SockCreate),
+    ("bind4", AttachType::Bind4),
+    ("bind6", AttachType::Bind6),
+];
+
+/// All maps of the object: pinned, so that a restarted gateway finds the sockets and records of the old one.
+const MAPS: [&str; 10] =
+    ["SETTINGS", "HEARTBEAT", "LISTENER", "PORT", "NETWORK", "NETWORK_PORT", "SOCKET", "FLOW", "EVENT", "COUNT"];
+
+/// Why the kernel side could not be put in place or asked.
+#[derive(Debug, thiserror::Error)]
+pub enum CaptureError {
+    /// The pins could not be made or removed.
+    #[error("cannot {what} the pins of cgroup {cgroup} in /sys/fs/bpf: is the BPF file system mounted and writable?")]
+    Pins {
+        /// What was tried.
+        what: &'static str,
+        /// The cgroup's id.
+        cgroup: u64,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// The object could not be loaded.
+    #[error("cannot load the eBPF object: `gateway doctor` tells what this kernel lacks")]
+    Object(#[source] Box<aya::EbpfError>),
+    /// A program could not be loaded.
+    #[error("cannot load the eBPF program {program}: needs CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON, and Linux 5.10")]
+    Load {
+        /// Which one.
+        program: &'static str,
+        /// The verifier's or the kernel's answer.
+        source: Box<aya::programs::ProgramError>,
+    },
+    /// A program could not be attached.
+    #[error("cannot attach {program} to `{path}`: EPERM means that a program on an ancestor allows no other")]
+    Attach {
+        /// Which one.
+        program: &'static str,
+        /// To which cgroup.
+        path: String,
+        /// The kernel's answer.
+        source: Cause,
+    },
+    /// The object lacks something that this build of the gateway expects.
+    #[error("the eBPF object has no {name}: the build embedded an object of another version")]
+    Missing {
+        /// A program or map.
+        name: &'static str,
+    },
+    /// A map could not be used.
+    #[error("cannot {what} the eBPF map {map}")]
+    Map {
+        /// What was tried.
+        what: &'static str,
+        /// Which one.
+        map: &'static str,
+        /// The kernel's answer.
+        source: Box<MapError>,
+    },
+}
+
+/// The kernel side of one attachment.
+pub struct Gate {
+    cgroup: Cgroup,
+    pins: Pins,
+    programs: Vec<(&'static str, AttachType, u32)>,
+    maps: Maps,
+    /// Programs live as long as their links; kept for their descriptors.
+    _ebpf: Ebpf,
+}
+
+struct Maps {
+    settings: Array<MapData, Settings>,
+    heartbeat: Array<MapData, u64>,
+    listener: HashMap<MapData, u64, ListenerState>,
+    port: HashMap<MapData, u32, u32>,
+    network: lpm_trie::LpmTrie<MapData, [u32; 4], u32>,
+    network_port: HashMap<MapData, NetworkPort, u32>,
+    flow: HashMap<MapData, FlowKey, ConnectRecord>,
+    count: PerCpuArray<MapData, u64>,
+}
+
+impl Gate {
+    /// Puts the hooks of an attachment in force, closed until the first heartbeat. Adopts what is pinned.
+    ///
+    /// # Errors
+    /// Where the kernel refuses a map, a program or a hook. What was attached before stays attached.
+    pub fn close_over(
+        cgroup: &Cgroup,
+        directory: &OwnedFd,
+        tables: &Tables,
+        listener_port: u16,
+    ) -> Result<(Self, Ring), CaptureError> {
+        let pins = Pins::of(cgroup.id);
+        pins.create().map_err(|source| CaptureError::Pins { what: "make", cgroup: cgroup.id, source })?;
+        let mut ebpf = load(&pins)?;
+        let ring = RingBuf::try_from(take(&mut ebpf, "EVENT")?).map_err(|error| map_error("open", "EVENT", error))?;
+        let mut maps = Maps::take(&mut ebpf)?;
+        maps.configure(tables, listener_port)?;
+        let mut programs = Vec::new();
+        for (name, attach_type) in HOOKS {
+            attach(&mut ebpf, name, directory, &pins).map_err(|source| CaptureError::Attach {
+                program: name,
+                path: cgroup.path.clone(),
+                source,
+            })?;
+            programs.push((name, attach_type, program_id(&ebpf, name)?));
+        }
+        let gate = Self { cgroup: cgroup.clone(), pins, programs, maps, _ebpf: ebpf };
+        Ok((gate, Ring(ring)))
+    }
+
+    /// The cgroup that it closes over.
+    #[must_use]
+    pub fn cgroup(&self) -> &Cgroup {
+        &self.cgroup
+    }
+
+    /// Opens it for two seconds from `now`, `CLOCK_MONOTONIC` in nanoseconds; 0 closes it at once.
+    ///
+    /// # Errors
+    /// Where the map cannot be written.
+    pub fn beat(&mut self, now: u64) -> Result<(), CaptureError> {
+        self.maps.heartbeat.set(0, now, 0).map_err(|error| map_error("write", "HEARTBEAT", error))
+    }
+
+    /// Tells the hooks what we listen on in a namespace.
+    ///
+    /// # Errors
+    /// Where the map is full or cannot be written.
+    pub fn set_listener(&mut self, netns: u64, state: ListenerState) -> Result<(), CaptureError> {
+        self.maps.listener.insert(netns, state, 0).map_err(|error| map_error("write", "LISTENER", error))
+    }
+
+    /// Forgets a namespace that is gone.
+    pub fn remove_listener(&mut self, netns: u64) {
+        // One that is not there needs no forgetting.
+        let _ = self.maps.listener.remove(&netns);
+    }
+
+    /// Takes the record of an accepted connection. `None`: it was not redirected by us, or its record was taken.
+    ///
+    /// # Errors
+    /// Where the map cannot be read.
+    pub fn take_record(
+        &mut self,
+        netns: u64,
+        client: SocketAddr,
+        listener: SocketAddr,
+    ) -> Result<Option<ConnectRecord>, CaptureError> {
+        let key = FlowKey { netns, client: Endpoint::from(client), listener: Endpoint::from(listener) };
+        match self.maps.flow.get(&key, 0) {
+            // The close callback may remove it first; the record is ours either way.
+            Ok(record) => {
+                let _ = self.maps.flow.remove(&key);
+                Ok(Some(record))
+            }
+            Err(MapError::KeyNotFound) => Ok(None),
+            Err(error) => Err(map_error("read", "FLOW", error)),
+        }
+    }
+
+    /// How many records wait for an accept, or were left behind.
+    #[must_use]
+    pub fn records(&self) -> usize {
+        self.maps.flow.keys().count()
+    }
+
+    /// The counters, summed over CPUs.
+    ///
+    /// # Errors
+    /// Where the map cannot be read.
+    pub fn counts(&self) -> Result<Vec<(Reason, u64)>, CaptureError> {
+        let read = |reason: Reason| {
+            let values = self.maps.count.get(&(reason as u32), 0).map_err(|error| map_error("read", "COUNT", error))?;
+            Ok((reason, values.iter().sum()))
+        };
+        Reason::ALL.into_iter().map(read).collect()
+    }
+
+    /// The hooks of a cgroup that are not ours any more: detached by somebody, or gone with a cgroup that was removed
+    /// and made anew. `directory` is opened by path, not kept.
+    #[must_use]
+    pub fn missing_hooks(&self, directory: impl AsFd) -> Vec<&'static str> {
+        let missing = |(name, attach_type, id): &(&'static str, AttachType, u32)| {
+            let attached = sys::attached_programs(directory.as_fd(), *attach_type).unwrap_or_default();
+            (!attached.contains(id)).then_some(*name)
+        };
+        self.programs.iter().filter_map(missing).collect()
+    }
+
+    /// Opens the gate for good: removes hooks and maps, the backstop last.
+    ///
+    /// # Errors
+    /// Where a pin cannot be removed; the hooks before it are gone.
+    pub fn detach(self) -> Result<(), CaptureError> {
+        let cgroup = self.cgroup.id;
+        remove(&self.pins, cgroup)
+    }
+}
+
+/// Removes the pins of an attachment that no process serves.
+///
+/// # Errors
+/// Where a pin cannot be removed.
+pub fn detach_pinned(cgroup: u64) -> Result<(), CaptureError> {
+    remove(&Pins::of(cgroup), cgroup)
+}
+
+fn remove(pins: &Pins, cgroup: u64) -> Result<(), CaptureError> {
+    pins.remove(HOOKS.iter().rev().map(|(name, _)| *name)).map_err(|source| CaptureError::Pins {
+        what: "remove",
+        cgroup,
+        source,
+    })
+}
+
+/// Loads the object with its maps pinned, and every program.
+fn load(pins: &Pins) -> Result<Ebpf, CaptureError> {
+    // `bpf_set_retval` came to connect hooks with Linux 5.18; without it the caller reads EPERM.
+    let with = load_object(pins, 1).and_then(|mut ebpf| load_programs(&mut ebpf).map(|()| ebpf));
+    match with {
+        Err(CaptureError::Load { .. }) => {
+            let mut ebpf = load_object(pins, 0)?;
+            load_programs(&mut ebpf)?;
+            Ok(ebpf)
+        }
+        other => other,
+    }
+}
+
+fn load_object(pins: &Pins, has_set_retval: u32) -> Result<Ebpf, CaptureError> {
+    let mut loader = EbpfLoader::new();
+    for map in MAPS {
+        loader.map_pin_path(map, pins.map(map));
+    }
+    loader.override_global("HAS_SET_RETVAL", &has_set_retval, true);
+    loader.load(OBJECT).map_err(|error| CaptureError::Object(Box::new(error)))
+}
+
+fn load_programs(ebpf: &mut Ebpf) -> Result<(), CaptureError> {
+    for (name, _) in HOOKS {
+        let program = ebpf.program_mut(name).ok_or(CaptureError::Missing { name })?;
+        let loaded = match program {
+            Program::CgroupSkb(program) => program.load(),
+            Program::CgroupSockAddr(program) => program.load(),
+            Program::CgroupSock(program) => program.load(),
+            Program::SockOps(program) => program.load(),
+            _ => return Err(CaptureError::Missing { name }),
+        };
+        loaded.map_err(|error| CaptureError::Load { program: name, source: Box::new(error) })?;
+    }
+    Ok(())
+}
+
+type Cause = Box<dyn std::error::Error + Send + Sync>;
+
+/// Attaches a program by a pinned link, or puts it behind the link that is pinned already.
+fn attach(ebpf: &mut Ebpf, name: &str, directory: &OwnedFd, pins: &Pins) -> Result<(), Cause> {
+    let pin = pins.link(name);
+    let program = ebpf.program_mut(name).ok_or("no such program")?;
+    if pin.exists() {
+        match sys::link_update(sys::pinned_object(&pin)?, program.fd()?.as_fd()) {
+            Ok(()) => return Ok(()),
+            // The link's cgroup is gone: the pin holds nothing any more.
+            Err(error) if error.raw_os_error() == Some(Errno::NOLINK.raw_os_error()) => std::fs::remove_file(&pin)?,
+            Err(error) => return Err(error.into()),
+        }
+    }
+    // `AllowMultiple` is EINVAL with links: a link always allows others.
+    let mode = CgroupAttachMode::Single;
+    /// Each kind of program has link types of its own.
+    macro_rules! link {
+        ($program:ident, $($argument:expr),*) => {{
+            let id = $program.attach($($argument),*)?;
+            FdLink::try_from($program.take_link(id)?)?
+        }};
+    }
+    let link = match program {
+        Program::CgroupSkb(program) => link!(program, directory, CgroupSkbAttachType::Egress, mode),
+        Program::CgroupSockAddr(program) => link!(program, directory, mode),
+        Program::CgroupSock(program) => link!(program, directory, mode),
+        Program::SockOps(program) => link!(program, directory, mode),
+        _ => return Err("a kind of program that is never attached".into()),
+    };
+    link.pin(&pin)?;
+    Ok(())
+}
+
+fn program_id(ebpf: &Ebpf, name: &'static str) -> Result<u32, CaptureError> {
+    let program = ebpf.program(name).ok_or(CaptureError::Missing { name })?;
+    program.info().map(|info| info.id()).map_err(|error| CaptureError::Load { program: name, source: Box::new(error) })
+}
+
+impl Maps {
+    fn take(ebpf: &mut Ebpf) -> Result<Self, CaptureError> {
+        /// Opens a map as the type of its field.
+        macro_rules! open {
+            ($name:literal) => {
+                take(ebpf, $name)?.try_into().map_err(|error| map_error("open", $name, error))?
+            };
+        }
+        Ok(Self {
+            settings: open!("SETTINGS"),
+            heartbeat: open!("HEARTBEAT"),
+            listener: open!("LISTENER"),
+            port: open!("PORT"),
+            network: open!("NETWORK"),
+            network_port: open!("NETWORK_PORT"),
+            flow: open!("FLOW"),
+            count: open!("COUNT"),
+        })
+    }
+
+    /// Writes the tables, new entries before old ones go, so that a protected port is at no time unprotected: the
+    /// networks get numbers that no old entry has.
+    fn configure(&mut self, tables: &Tables, listener_port: u16) -> Result<(), CaptureError> {
+        for (port, verdict) in tables.port_entries() {
+            self.port.insert(port, verdict, 0).map_err(|error| map_error("write", "PORT", error))?;
+        }
+        let used = self.network.iter().flatten().map(|(_, number)| number).max().unwrap_or(0);
+        let NetworkEntries { networks, ports } = tables.network_entries();
+        for (key, verdict) in &ports {
+            let key = NetworkPort { network: key.network + used, port: key.port };
+            self.network_port.insert(key, verdict, 0).map_err(|error| map_error("write", "NETWORK_PORT", error))?;
+        }
+        let mut kept = HashSet::new();
+        for (network, number) in networks {
+            let (prefix, address) = network.key();
+            kept.insert((prefix, address));
+            let key = lpm_trie::Key::new(prefix, address);
+            self.network.insert(&key, number + used, 0).map_err(|error| map_error("write", "NETWORK", error))?;
+        }
+        self.forget_old(tables, used, &kept);
+        let settings =
+            Settings { listener_port: listener_port.into(), egress_default: tables.default_verdict() as u32 };
+        self.settings.set(0, settings, 0).map_err(|error| map_error("write", "SETTINGS", error))
+    }
+
+    /// Removes what an earlier configuration left. What is gone already needs no removing.
+    fn forget_old(&mut self, tables: &Tables, used: u32, kept: &HashSet<(u32, [u32; 4])>) {
+        let stale = |key: &lpm_trie::Key<[u32; 4]>| !kept.contains(&(key.prefix_len(), key.data()));
+        for key in self.network.keys().flatten().filter(stale).collect::<Vec<_>>() {
+            let _ = self.network.remove(&key);
+        }
+        for key in self.network_port.keys().flatten().filter(|key| key.network <= used).collect::<Vec<_>>() {
+            let _ = self.network_port.remove(&key);
+        }
+        let ports: HashSet<u32> = tables.port_entries().map(|(port, _)| port).collect();
+        for port in self.port.keys().flatten().filter(|port| !ports.contains(port)).collect::<Vec<_>>() {
+            let _ = self.port.remove(&port);
+        }
+    }
+}
+
+fn take(ebpf: &mut Ebpf, name: &'static str) -> Result<Map, CaptureError> {
+    ebpf.take_map(name).ok_or(CaptureError::Missing { name })
+}
+
+fn map_error(what: &'static str, map: &'static str, error: MapError) -> CaptureError {
+    CaptureError::Map { what, map, source: Box::new(error) }
+}

@@ -1,0 +1,17 @@
+//! The kernel side as seen from user space.
+//!
+//! In: an attachment's cgroup and what its configuration protects. Out: connections with the record of who made them
+//! and where to, taken from kernel maps and never from the client's word. Links and maps are pinned and outlive the
+//! process. Never reads a byte of a connection.
+
+pub mod events;
+pub mod existing;
+pub mod gaps;
+pub mod gate;
+pub mod health;
+pub mod pins;
+pub mod probe;
+pub mod tables;
+
+pub use gate::{CaptureError, Gate};
+pub use tables::Tables;

@@ -1,0 +1,138 @@
+//! What this kernel and host offer, found by trying: `gateway doctor`.
+//!
+//! In: nothing. Out: one line per feature, with what a missing one costs. Versions are not compared, since vendors
+//! backport; the real programs are loaded over a cgroup made for it.
+
+use std::fs;
+use std::net::Ipv4Addr;
+use std::path::Path;
+
+use gateway_common::Verdict;
+use serde::Serialize;
+
+use super::gate::Gate;
+use super::tables::Tables;
+use crate::host::cgroup::Hierarchy;
+use crate::host::netns::{Netns, NetnsThread};
+
+/// The cgroup that the programs are tried on. Nothing ever runs in it.
+const TRIAL_CGROUP: &str = "gateway-doctor";
+
+/// One thing that was tried.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// What was tried.
+    pub feature: &'static str,
+    /// It works.
+    pub works: bool,
+    /// Nothing goes without it; the others only cost what `detail` says.
+    pub needed: bool,
+    /// How it is here, or what its absence costs and how to get it.
+    pub detail: String,
+}
+
+/// Tries everything.
+#[must_use]
+pub fn probe() -> Vec<Finding> {
+    vec![root(), cgroups(), hooks(), namespaces(), lsm(), loopback6()]
+}
+
+fn root() -> Finding {
+    let is_root = rustix::process::geteuid().is_root();
+    let detail = if is_root { "uid 0".into() } else { "run it with sudo: hooks need root".into() };
+    Finding { feature: "root", works: is_root, needed: true, detail }
+}
+
+fn cgroups() -> Finding {
+    let (works, detail) = match Hierarchy::find() {
+        Ok(hierarchy) => (true, format!("mounted at {}", hierarchy.mount().display())),
+        Err(error) => (false, error.to_string()),
+    };
+    Finding { feature: "cgroup v2", works, needed: true, detail }
+}
+
+fn hooks() -> Finding {
+    let (works, detail) = match try_hooks() {
+        Ok(count) => (true, format!("all {count} programs load and attach")),
+        Err(error) => (false, error),
+    };
+    Finding { feature: "eBPF hooks", works, needed: true, detail }
+}
+
+fn try_hooks() -> Result<usize, String> {
+    let hierarchy = Hierarchy::find().map_err(|error| chain(&error))?;
+    let path = hierarchy.mount().join(TRIAL_CGROUP);
+    fs::create_dir_all(&path).map_err(|error| format!("cannot make a cgroup: {error}"))?;
+    let result = hierarchy.at(&path).map_err(|error| chain(&error)).and_then(|cgroup| {
+        let directory = hierarchy.open(&cgroup).map_err(|error| chain(&error))?;
+        let (gate, _) =
+            Gate::close_over(&cgroup, &directory, &Tables::new(Verdict::Allow), 1).map_err(|error| chain(&error))?;
+        gate.detach().map_err(|error| chain(&error))
+    });
+    remove(&path);
+    result.map(|()| super::gate::HOOKS.len())
+}
+
+fn remove(path: &Path) {
+    if let Err(error) = fs::remove_dir(path) {
+        tracing::warn!(%error, path = %path.display(), "cannot remove the cgroup that was made for a trial");
+    }
+}
+
+fn namespaces() -> Finding {
+    let cookie = NetnsThread::start()
+        .map_err(|error| error.to_string())
+        .and_then(|thread| Netns::own().and_then(|own| own.cookie(&thread)).map_err(|error| chain(&error)));
+    let (works, detail) = match cookie {
+        Ok(_) => (true, "network namespaces are told apart by cookie".into()),
+        Err(error) => (false, format!("{error}; needs Linux 5.14: without it nothing can be redirected")),
+    };
+    Finding { feature: "namespace cookies", works, needed: true, detail }
+}
+
+fn lsm() -> Finding {
+    let list = fs::read_to_string("/sys/kernel/security/lsm").unwrap_or_default();
+    let works = list.trim().split(',').any(|name| name == "bpf");
+    let detail = if works {
+        "the bpf LSM is on, but this version attaches nothing to it: sockets passed in from outside, packet and vsock sockets are not refused".into()
+    } else {
+        "not in /sys/kernel/security/lsm: sockets passed in from outside, packet and vsock sockets are not refused"
+            .into()
+    };
+    Finding { feature: "bpf LSM", works, needed: false, detail }
+}
+
+fn loopback6() -> Finding {
+    let works = std::net::TcpListener::bind((std::net::Ipv6Addr::LOCALHOST, 0)).is_ok();
+    let v4 = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).is_ok();
+    let detail = match (v4, works) {
+        (true, true) => "127.0.0.1 and ::1 are there".into(),
+        (true, false) => "::1 is not there: IPv6 connects to protected ports are refused".into(),
+        (false, _) => "127.0.0.1 is not there: connects to protected ports are refused".into(),
+    };
+    Finding { feature: "loopback", works: v4 && works, needed: false, detail }
+}
+
+/// An error with all its causes.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_that_is_needed_works_here_and_the_trial_leaves_nothing() {
+        for finding in probe() {
+            assert!(finding.works || !finding.needed, "{finding:?}");
+        }
+        assert!(!Hierarchy::find().unwrap().mount().join(TRIAL_CGROUP).exists());
+    }
+}

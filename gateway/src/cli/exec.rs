@@ -1,0 +1,243 @@
+//! `gateway exec`: run a command in a fresh cgroup, intercepted.
+//!
+//! The cgroup and its hooks are there before the command: a child of ours moves in, gives up root, and becomes it.
+
+use std::fs;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+use anyhow::Context;
+use clap::Args;
+use gateway_common::sys::{self, Unshare};
+use rustix::fs::{Gid, Uid};
+use rustix::mount::{MountFlags, MountPropagationFlags};
+use rustix::thread::CapabilitySet;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::serve::{Serving, running, runtime};
+use super::user::{self, User};
+use super::{Files, fail};
+use crate::control::client::Client;
+use crate::control::service::{AttachRequest, Attached, Detached};
+use crate::host::cgroup::Hierarchy;
+use crate::policy::vocabulary::OPEN_GROUP;
+
+/// Below it every command has its cgroup.
+const SLICE: &str = "gateway.slice";
+/// What would lead a command to helpers outside.
+const REMOVED: [&str; 4] = ["SSH_AUTH_SOCK", "XDG_RUNTIME_DIR", "DOCKER_HOST", "CONTAINER_HOST"];
+/// Files that hold the authorities of a system, by distribution.
+const CA_BUNDLES: [&str; 3] =
+    ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem"];
+
+/// What to run, and as whom.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// A name for it [default: the command's]
+    #[arg(long)]
+    name: Option<String>,
+    /// Run it as this user [default: the one behind sudo]
+    #[arg(long)]
+    user: Option<String>,
+    /// Run it as root, which can get around the gateway
+    #[arg(long, conflicts_with = "user")]
+    as_root: bool,
+    #[command(flatten)]
+    files: Files,
+    /// The command
+    #[arg(last = true, required = true)]
+    command: Vec<String>,
+}
+
+/// What the child becomes.
+#[derive(Debug, Args)]
+pub(super) struct ChildArguments {
+    #[arg(long)]
+    cgroup: PathBuf,
+    #[arg(long)]
+    user: String,
+    #[arg(long)]
+    ca_bundle: Option<PathBuf>,
+    #[arg(last = true, required = true)]
+    command: Vec<String>,
+}
+
+pub(super) fn run(arguments: Arguments) -> ExitCode {
+    match try_run(arguments) {
+        Ok(status) => status,
+        Err(error) => fail(error.as_ref()),
+    }
+}
+
+fn try_run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    let user = user::choose(arguments.user.as_deref(), arguments.as_root)?;
+    let hierarchy = Hierarchy::find()?;
+    let program = arguments.command.first().map(Path::new).and_then(Path::file_name).unwrap_or_default();
+    let name = arguments.name.unwrap_or_else(|| plain(&program.to_string_lossy()));
+    let cgroup = hierarchy.mount().join(SLICE).join(format!("exec-{name}-{}", std::process::id()));
+    fs::create_dir_all(&cgroup).with_context(|| format!("cannot make {}: run it with sudo", cgroup.display()))?;
+    let request = AttachRequest {
+        name: name.clone(),
+        cgroup: cgroup.clone(),
+        groups: vec![OPEN_GROUP.to_owned()],
+        ..AttachRequest::default()
+    };
+    let result = runtime()?.block_on(async {
+        match running().await? {
+            Some(mut client) => with_daemon(&mut client, request, &arguments.command, &user, &cgroup).await,
+            None => alone(arguments.files, request, &arguments.command, &user, &cgroup).await,
+        }
+    });
+    if let Err(error) = fs::remove_dir(&cgroup) {
+        eprintln!("gateway: {} is left: {error}", cgroup.display());
+    }
+    result
+}
+
+async fn with_daemon(
+    client: &mut Client,
+    request: AttachRequest,
+    command: &[String],
+    user: &User,
+    cgroup: &Path,
+) -> anyhow::Result<ExitCode> {
+    let name = request.name.clone();
+    let attached: Attached = client.post("/v1/attach", &request).await?;
+    let status = in_cgroup(command, user, cgroup, &attached).await;
+    let _: Detached = client.post("/v1/detach", &name).await?;
+    status
+}
+
+async fn alone(
+    files: Files,
+    request: AttachRequest,
+    command: &[String],
+    user: &User,
+    cgroup: &Path,
+) -> anyhow::Result<ExitCode> {
+    let name = request.name.clone();
+    let serving = Serving::start(files).await?;
+    let status = match serving.warden.attach(request).await {
+        Ok(attached) => in_cgroup(command, user, cgroup, &attached).await,
+        Err(error) => Err(error.into()),
+    };
+    let detached = serving.warden.detach(&name, "the command ended").await;
+    serving.stop().await;
+    let status = status?;
+    detached?;
+    Ok(status)
+}
+
+/// Runs the command to its end, and ends what it left behind: outside of the gateway nothing of it goes on.
+async fn in_cgroup(command: &[String], user: &User, cgroup: &Path, attached: &Attached) -> anyhow::Result<ExitCode> {
+    for gap in crate::capture::gaps::of_user(user.uid, &user.groups).iter().chain(&attached.gaps) {
+        eprintln!("gateway: gap {}: {}", gap.name, gap.detail);
+    }
+    eprintln!("gateway: {} runs as {} in {}", command.join(" "), user.name, cgroup.display());
+    // The terminal sends these to all of us; they are the command's.
+    let (mut interrupt, mut quit) = (signal(SignalKind::interrupt())?, signal(SignalKind::quit())?);
+    let mut child = tokio::process::Command::new(std::env::current_exe()?)
+        .arg("exec-child")
+        .arg("--cgroup")
+        .arg(cgroup)
+        .args(["--user", &user.uid.to_string()])
+        .args(super::trust::bundle()?.iter().flat_map(|path| [Path::new("--ca-bundle"), path.as_path()]))
+        .arg("--")
+        .args(command)
+        .spawn()
+        .context("cannot start our own program")?;
+    let status = loop {
+        tokio::select! {
+            status = child.wait() => break status?,
+            _ = interrupt.recv() => {}
+            _ = quit.recv() => {}
+        }
+    };
+    end_all(cgroup).await;
+    let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(1);
+    Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)))
+}
+
+/// Kills whatever is left in a cgroup, and waits until it is empty.
+async fn end_all(cgroup: &Path) {
+    let is_populated =
+        || fs::read_to_string(cgroup.join("cgroup.events")).is_ok_and(|events| events.contains("populated 1"));
+    while is_populated() {
+        // cgroup.kill is there from Linux 5.14.
+        if fs::write(cgroup.join("cgroup.kill"), "1").is_err() {
+            let pids = fs::read_to_string(cgroup.join("cgroup.procs")).unwrap_or_default();
+            for pid in pids.lines().filter_map(|pid| rustix::process::Pid::from_raw(pid.parse().ok()?)) {
+                let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+            }
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    for entry in fs::read_dir(cgroup).into_iter().flatten().flatten() {
+        let _ = fs::remove_dir(entry.path());
+    }
+}
+
+/// Moves into the cgroup, prepares trust, gives up root, becomes the command.
+pub(super) fn child(arguments: ChildArguments) -> anyhow::Result<()> {
+    let user = user::choose(Some(&arguments.user), arguments.user == "0")?;
+    fs::write(arguments.cgroup.join("cgroup.procs"), std::process::id().to_string())
+        .with_context(|| format!("cannot move to {}", arguments.cgroup.display()))?;
+    if let Some(bundle) = &arguments.ca_bundle {
+        show_trust(bundle)?;
+    }
+    give_up_root(&user)?;
+    let mut words = arguments.command.iter();
+    let program = words.next().context("no command")?;
+    let mut command = Command::new(program);
+    command.args(words);
+    for (name, _) in std::env::vars_os() {
+        if name
+            .to_str()
+            .is_some_and(|name| REMOVED.contains(&name) || name.starts_with("DBUS_") || name.starts_with("SUDO_"))
+        {
+            command.env_remove(&name);
+        }
+    }
+    command.env("HOME", &user.home).env("USER", &user.name).env("LOGNAME", &user.name).env("SHELL", &user.shell);
+    // Descriptors beyond the standard ones were somebody's outside: a socket among them would never meet a hook.
+    sys::close_from(3)?;
+    Err(command.exec()).with_context(|| format!("cannot run `{program}`"))
+}
+
+/// Puts our authority beside the system's, in a mount namespace of the command's own.
+fn show_trust(bundle: &Path) -> anyhow::Result<()> {
+    sys::unshare(Unshare::Mounts).context("cannot make a mount namespace")?;
+    rustix::mount::mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
+        .context("cannot make mounts private")?;
+    for path in CA_BUNDLES.iter().filter(|path| Path::new(path).exists()) {
+        rustix::mount::mount_bind(bundle, *path).with_context(|| format!("cannot mount over {path}"))?;
+        let flags = MountFlags::BIND | MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV;
+        rustix::mount::mount_remount(*path, flags, "").with_context(|| format!("cannot make {path} read-only"))?;
+    }
+    Ok(())
+}
+
+fn give_up_root(user: &User) -> anyhow::Result<()> {
+    if user.uid == 0 {
+        return Ok(());
+    }
+    for capability in CapabilitySet::all().iter() {
+        match rustix::thread::remove_capability_from_bounding_set(capability) {
+            Ok(()) | Err(rustix::io::Errno::INVAL) => {}
+            Err(error) => return Err(error).context("cannot empty the bounding set"),
+        }
+    }
+    let groups: Vec<Gid> = user.groups.iter().copied().map(Gid::from_raw).collect();
+    let (uid, gid) = (Uid::from_raw(user.uid), Gid::from_raw(user.gid));
+    rustix::thread::set_thread_groups(&groups).context("cannot change groups")?;
+    rustix::thread::set_thread_res_gid(gid, gid, gid).context("cannot change the group")?;
+    rustix::thread::set_thread_res_uid(uid, uid, uid).context("cannot change the user")?;
+    rustix::thread::set_no_new_privs(true).context("cannot give up new privileges")
+}
+
+/// A command's name as the name of an attachment.
+fn plain(program: &str) -> String {
+    let name: String = program.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).take(32).collect();
+    if name.is_empty() { "exec".to_owned() } else { name }
+}

@@ -1,0 +1,165 @@
+//! Commands, one thin file each.
+//!
+//! In: arguments. Out: text for people, or JSON for programs with `--json`; exit status 0 done, 1 failed, 2 usage.
+//! Together with `main.rs` the only place that prints or exits.
+#![expect(clippy::print_stderr, reason = "commands talk to the terminal")]
+
+mod attach;
+mod audit;
+mod detach;
+mod doctor;
+mod events;
+mod exec;
+mod policy;
+mod run;
+mod serve;
+mod status;
+mod trust;
+mod user;
+
+use std::error::Error;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use serde::Serialize;
+
+/// Sits between the runtimes of this host and production: judges, masks and records what they do.
+#[derive(Debug, Parser)]
+#[command(name = "gateway", version, about)]
+struct Cli {
+    /// Print JSON for programs.
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Intercept the connections of a cgroup subtree, in the foreground
+    Attach(attach::Arguments),
+    /// Run a command in a fresh cgroup, intercepted
+    Exec(exec::Arguments),
+    /// The daemon: all attachments of the configuration
+    Run(run::Arguments),
+    /// Open an attachment's gate for good
+    Detach(detach::Arguments),
+    /// What is in force
+    Status(status::Arguments),
+    /// What this kernel and host offer
+    Doctor,
+    /// Undo everything that this host has of the gateway, but for its journal
+    Purge,
+    /// Sessions, from the journal
+    Sessions(events::SessionsArguments),
+    /// Events, from the journal
+    Events(events::EventsArguments),
+    /// The journal: is it whole?
+    #[command(subcommand)]
+    Audit(audit::Command),
+    /// Policies: are they right, and what do they say?
+    #[command(subcommand)]
+    Policy(policy::Command),
+    /// What a client must trust
+    Trust(trust::Arguments),
+    #[command(hide = true)]
+    Engine,
+    #[command(hide = true)]
+    Canary {
+        #[arg(long)]
+        cgroup: PathBuf,
+    },
+    #[command(hide = true)]
+    ExecChild(exec::ChildArguments),
+}
+
+/// Where configuration and policies are.
+#[derive(Debug, Clone, Default, Args)]
+struct Files {
+    /// The configuration [default: /etc/gateway/gateway.toml, where it exists]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Policy files (*.cedar) [default: the configuration's, else the shipped ones]
+    #[arg(long, value_name = "DIR")]
+    policies: Option<PathBuf>,
+}
+
+/// How a command prints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Output {
+    Text,
+    Json,
+}
+
+impl Output {
+    /// Prints a value as JSON, or as its text.
+    fn print<T: Serialize>(self, value: &T, text: impl FnOnce(&T) -> String) -> anyhow::Result<()> {
+        match self {
+            Self::Json => line(&serde_json::to_string_pretty(value)?),
+            Self::Text => line(text(value).trim_end()),
+        }
+    }
+}
+
+/// Prints a line. A reader that has seen enough, as `head` does, is no failure: there is nobody left to tell.
+fn line(text: &str) -> anyhow::Result<()> {
+    match writeln!(std::io::stdout().lock(), "{text}") {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(0),
+        other => Ok(other?),
+    }
+}
+
+/// Runs the command that the arguments name.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let output = if cli.json { Output::Json } else { Output::Text };
+    start_log();
+    let result = match cli.command {
+        Command::Attach(arguments) => attach::run(arguments, output),
+        Command::Exec(arguments) => return exec::run(arguments),
+        Command::Run(arguments) => run::run(arguments),
+        Command::Detach(arguments) => detach::run(&arguments, output),
+        Command::Status(arguments) => status::run(&arguments, output),
+        Command::Doctor => doctor::run(output),
+        Command::Purge => detach::purge(),
+        Command::Sessions(arguments) => events::sessions(&arguments, output),
+        Command::Events(arguments) => events::events(&arguments, output),
+        Command::Audit(command) => audit::run(command, output),
+        Command::Policy(command) => policy::run(command, output),
+        Command::Trust(arguments) => trust::run(&arguments),
+        Command::Engine => crate::engine::run(),
+        Command::Canary { cgroup } => crate::capture::health::canary(&cgroup).map_err(Into::into),
+        Command::ExecChild(arguments) => exec::child(arguments),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(error.as_ref()),
+    }
+}
+
+fn fail(error: &(dyn Error + 'static)) -> ExitCode {
+    eprintln!("gateway: {}", chain(error));
+    ExitCode::FAILURE
+}
+
+/// An error with all its causes, in one line.
+#[must_use]
+pub fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
+fn start_log() {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+}

@@ -1,0 +1,81 @@
+//! `gateway status`: what is in force.
+
+use clap::Args;
+
+use super::Output;
+use super::serve::{running, runtime};
+use crate::control::service::{AttachmentStatus, Status};
+use crate::warden::names;
+
+/// Nothing to choose.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {}
+
+pub(super) fn run(_: &Arguments, output: Output) -> anyhow::Result<()> {
+    runtime()?.block_on(async {
+        match running().await? {
+            Some(mut client) => {
+                let status: Status = client.get("/v1/status").await?;
+                output.print(&status, describe)
+            }
+            None => output.print(&names::all()?, |kept| {
+                let mut text = "no gateway runs on this host".to_owned();
+                for kept in kept {
+                    text += &format!(
+                        "\n  `{}` ({}) stays closed: protected connections are refused; open it with `sudo gateway detach {}`",
+                        kept.name, kept.cgroup, kept.name
+                    );
+                }
+                text
+            }),
+        }
+    })
+}
+
+fn describe(status: &Status) -> String {
+    let mut text = format!(
+        "{:<16} {:<8} {:<32} {:>5} {:>10} {:>8} {:>8}  GAPS\n",
+        "NAME", "MODE", "CGROUP", "PROCS", "REDIRECTED", "REFUSED", "DROPPED"
+    );
+    for attachment in &status.attachments {
+        text += &line(attachment);
+    }
+    if !status.engine_runs {
+        text += "no engine runs: protected connections are refused until it is back\n";
+    }
+    for attachment in &status.attachments {
+        for gap in &attachment.gaps {
+            text += &format!("{}: gap {}: {}\n", attachment.name, gap.name, gap.detail);
+        }
+        if let Some(degraded) = &attachment.degraded {
+            text += &format!("{}: {degraded}\n", attachment.name);
+        }
+    }
+    text
+}
+
+fn line(attachment: &AttachmentStatus) -> String {
+    let count = |reasons: &[&str]| reasons.iter().filter_map(|reason| attachment.counts.get(*reason)).sum::<u64>();
+    let refused = [
+        "heartbeat_stale",
+        "no_listener",
+        "own_listener",
+        "destination_refused",
+        "not_tcp",
+        "link_local",
+        "socket_refused",
+        "bind_refused",
+    ];
+    let gaps: Vec<_> = attachment.gaps.iter().map(|gap| gap.name.as_str()).collect();
+    format!(
+        "{:<16} {:<8} {:<32} {:>5} {:>10} {:>8} {:>8}  {}\n",
+        attachment.name,
+        if attachment.observe { "observe" } else { "enforce" },
+        attachment.cgroup,
+        attachment.processes,
+        count(&["redirected"]),
+        count(&refused),
+        count(&["packet_dropped", "packet_unreadable"]),
+        if gaps.is_empty() { "-".to_owned() } else { gaps.join(", ") },
+    )
+}

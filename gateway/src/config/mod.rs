@@ -1,0 +1,197 @@
+//! The configuration file.
+//!
+//! In: the text of `gateway.toml`. Out: sections as they are used, valid by construction. Unknown keys are errors, all
+//! faults are reported at once, and a file with one changes nothing that is running. Opens no file that it names.
+
+mod attach;
+mod error;
+mod table;
+mod target;
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+pub use attach::{Attach, is_name};
+pub use error::{ConfigError, Fault};
+pub use target::{CredentialSource, SecretSource, Target, TargetAddress, Tls, TlsMode};
+
+use table::{Section, Source};
+
+/// Where the configuration is looked for when none is named.
+pub const DEFAULT_FILE: &str = "/etc/gateway/gateway.toml";
+/// Where state is kept by default (file-hierarchy(7)).
+const DEFAULT_STATE_DIR: &str = "/var/lib/gateway";
+
+/// A whole configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// Journal, keys and the host's id.
+    pub state_dir: PathBuf,
+    /// Names of gaps that the operator lives with (G1, G7).
+    pub accept_gaps: BTreeSet<String>,
+    /// Where policies are.
+    pub policy: PolicySection,
+    /// How sure a journal line is before its request goes on.
+    pub durability: Durability,
+    /// What leaves besides protected connections.
+    pub egress: Egress,
+    /// Connections to destinations that no target names.
+    pub undeclared: Undeclared,
+    /// Who is intercepted.
+    pub attachments: Vec<Attach>,
+    /// What is declared.
+    pub targets: Vec<Target>,
+}
+
+/// `[policy]`
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PolicySection {
+    /// Directory of `*.cedar` files; `None`: the shipped `open` policies.
+    pub dir: Option<PathBuf>,
+    /// Ids of shipped forbids that are off; shown by `status`.
+    pub disable: Vec<String>,
+}
+
+/// `[audit.journal] durability`
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Durability {
+    /// Written to the file before the request goes on: survives our death, not power loss.
+    #[default]
+    Process,
+    /// On disk before the request goes on.
+    Disk,
+}
+
+/// `[egress]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Egress {
+    /// What becomes of destinations that nothing names. Allowed by default: `attach` must not cut a runtime off.
+    pub allow_by_default: bool,
+    /// Networks and ports that pass.
+    pub allow: Vec<AllowedDestination>,
+}
+
+/// `10.0.0.0/8:443`, `10.0.0.5:*`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AllowedDestination {
+    /// An address or network.
+    pub network: crate::host::network::Network,
+    /// `None`: all ports but the protected ones.
+    pub port: Option<u16>,
+}
+
+/// `[undeclared]`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Undeclared {
+    /// How a client logs in to a Postgres server that no target names.
+    pub postgres: Login,
+}
+
+/// `login`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Login {
+    /// The client's own login goes through us, where its mechanism allows that.
+    Relay,
+    /// The client's password is asked for in clear over our TLS and used once, upstream.
+    Ask,
+    /// Nobody gets there.
+    Deny,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            state_dir: DEFAULT_STATE_DIR.into(),
+            accept_gaps: BTreeSet::new(),
+            policy: PolicySection::default(),
+            durability: Durability::default(),
+            egress: Egress { allow_by_default: true, allow: Vec::new() },
+            undeclared: Undeclared { postgres: Login::Relay },
+            attachments: Vec::new(),
+            targets: Vec::new(),
+        }
+    }
+}
+
+impl Config {
+    /// Reads a file's text; `file` is its name for messages.
+    ///
+    /// # Errors
+    /// With all faults.
+    pub fn parse(file: &str, text: &str) -> Result<Self, ConfigError> {
+        let (source, table) = Source::parse(text);
+        let root = Section::root(&source, &table);
+        let config = read(&root);
+        root.finish();
+        let faults = source.into_faults();
+        if faults.is_empty() { Ok(config) } else { Err(ConfigError { file: file.to_owned(), faults }) }
+    }
+
+    /// The target that names a destination, if any: the one with the longest matching network.
+    #[must_use]
+    pub fn target_of(&self, destination: std::net::SocketAddr, attachment: &str) -> Option<&Target> {
+        let of = |target: &&Target| target.serves(attachment) && target.ports.contains(&destination.port());
+        let best = |target: &Target| target.longest_match(destination.ip());
+        self.targets.iter().filter(of).filter(|target| best(target).is_some()).max_by_key(|target| best(target))
+    }
+}
+
+fn read(root: &Section<'_, '_>) -> Config {
+    let defaults = Config::default();
+    if root.number("version", 1..=1).is_none() {
+        root.fault("version", "write `version = 1`: it says which reading of the file was meant");
+    }
+    let policy = root.section("policy");
+    let audit = root.section("audit");
+    let journal = audit.section("journal");
+    let egress = root.section("egress");
+    let undeclared = root.section("undeclared");
+    let postgres = undeclared.section("postgres");
+    let config = Config {
+        state_dir: root.string("state_dir").map_or(defaults.state_dir, PathBuf::from),
+        accept_gaps: root.strings("accept_gaps").into_iter().collect(),
+        policy: PolicySection { dir: policy.string("dir").map(PathBuf::from), disable: policy.strings("disable") },
+        durability: journal
+            .one_of("durability", &[("process", Durability::Process), ("disk", Durability::Disk)])
+            .unwrap_or_default(),
+        egress: Egress {
+            allow_by_default: egress.one_of("default", &[("allow", true), ("deny", false)]).unwrap_or(true),
+            allow: egress.all_parsed("allow"),
+        },
+        undeclared: Undeclared {
+            postgres: postgres
+                .one_of("login", &[("relay", Login::Relay), ("ask", Login::Ask), ("deny", Login::Deny)])
+                .unwrap_or(Login::Relay),
+        },
+        attachments: attach::read(root),
+        targets: target::read(root),
+    };
+    for section in [policy, journal, audit, egress, postgres, undeclared] {
+        section.finish();
+    }
+    config
+}
+
+impl std::str::FromStr for AllowedDestination {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (network, port) = text
+            .rsplit_once(':')
+            .ok_or_else(|| format!("`{text}` has no port: write `10.0.0.0/8:443`, or `10.0.0.0/8:*` for all"))?;
+        let network = network.trim_start_matches('[').trim_end_matches(']');
+        let port = match port {
+            "*" => None,
+            port => Some(
+                port.parse()
+                    .ok()
+                    .filter(|port| *port != 0)
+                    .ok_or_else(|| format!("`{port}` is no port: write a number from 1 to 65535, or `*`"))?,
+            ),
+        };
+        Ok(Self { network: network.parse().map_err(|error| format!("{error}"))?, port })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,240 @@
+//! `[[target]]`: what is declared, how its server is verified, and with which credential we log in.
+
+use std::collections::HashSet;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use gateway_common::Verdict;
+
+use super::attach::is_name;
+use super::table::Section;
+use crate::host::network::Network;
+
+/// A declared destination.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// In events, policies and messages.
+    pub name: String,
+    /// What is spoken there.
+    pub protocol: Verdict,
+    /// Where it is.
+    pub addresses: Vec<TargetAddress>,
+    /// Never empty.
+    pub ports: Vec<u16>,
+    /// A parent in policies: production, staging, scratch.
+    pub environment: Option<String>,
+    /// The attachments that it is declared for; empty: all.
+    pub within: Vec<String>,
+    /// How the server is verified.
+    pub tls: Tls,
+    /// With which we log in; `None`: the client's own login.
+    pub credential: Option<CredentialSource>,
+}
+
+/// An address, a network or a name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TargetAddress {
+    /// An address or network.
+    Network(Network),
+    /// Resolved by the gateway.
+    Name(String),
+}
+
+/// `[target.tls]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tls {
+    /// libpq's sslmode, without the modes that fall back.
+    pub mode: TlsMode,
+    /// PEM file of the authorities; `None`: those of the system.
+    pub ca: Option<PathBuf>,
+    /// The name to verify where the address is none.
+    pub name: Option<String>,
+    /// PEM files of our client certificate and its key.
+    pub client: Option<(PathBuf, PathBuf)>,
+}
+
+/// `mode`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TlsMode {
+    /// No TLS.
+    Disable,
+    /// TLS, the server unverified.
+    Require,
+    /// The chain is verified, the name is not.
+    VerifyCa,
+    /// Chain and name.
+    VerifyFull,
+}
+
+/// `[target.credential]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CredentialSource {
+    /// The role that we log in as.
+    pub user: String,
+    /// The names that clients may ask for; by default `user` alone.
+    pub for_users: Vec<String>,
+    /// `None` where a client certificate is enough.
+    pub password: Option<SecretSource>,
+    /// Send it to a server that is not verified: a gap.
+    pub allow_unverified: bool,
+}
+
+/// Where a secret comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SecretSource {
+    /// A file; a newline at its end is not part of it.
+    File(PathBuf),
+    /// A variable of the gateway's environment.
+    Env(String),
+    /// A systemd credential.
+    Credential(String),
+}
+
+impl Target {
+    /// Whether it is declared for an attachment.
+    #[must_use]
+    pub fn serves(&self, attachment: &str) -> bool {
+        self.within.is_empty() || self.within.iter().any(|name| name == attachment)
+    }
+
+    /// The length of the longest of its networks that an address is in.
+    #[must_use]
+    pub fn longest_match(&self, address: IpAddr) -> Option<u32> {
+        let networks = self.networks().filter(|network| network.contains(address));
+        networks.map(|network| network.key().0).max()
+    }
+
+    /// Its addresses and networks, without names.
+    pub fn networks(&self) -> impl Iterator<Item = Network> + '_ {
+        self.addresses.iter().filter_map(|address| match address {
+            TargetAddress::Network(network) => Some(*network),
+            TargetAddress::Name(_) => None,
+        })
+    }
+}
+
+pub(super) fn read(root: &Section<'_, '_>) -> Vec<Target> {
+    let mut names = HashSet::new();
+    let mut targets = Vec::new();
+    for section in root.sections("target") {
+        let target = read_one(&section);
+        if let Some(target) = &target {
+            if !is_name(&target.name) || target.name == "undeclared" {
+                section.fault("name", "a name is made of letters, digits, `-`, `_` and `.`, and is not `undeclared`");
+            }
+            if !names.insert(target.name.clone()) {
+                section.fault("name", format!("`{}` is there twice", target.name));
+            }
+        }
+        section.finish();
+        targets.extend(target);
+    }
+    targets
+}
+
+fn read_one(section: &Section<'_, '_>) -> Option<Target> {
+    let name = section.required("name");
+    let protocols = [("postgres", Verdict::Postgres), ("ssh", Verdict::Ssh), ("kubernetes", Verdict::Kubernetes)];
+    if section.string("protocol").is_none() {
+        section.fault("protocol", "is missing: `postgres`, `ssh` or `kubernetes`");
+    }
+    let protocol = section.one_of("protocol", &protocols);
+    let addresses = section.strings("addresses").into_iter().map(|text| address(section, text)).collect::<Vec<_>>();
+    if addresses.is_empty() {
+        section.fault("addresses", "is missing: at least one address, network or name");
+    }
+    let mut ports = section.ports("ports");
+    if ports.is_empty() {
+        ports.push(match protocol {
+            Some(Verdict::Ssh) => 22,
+            Some(Verdict::Kubernetes) => 6443,
+            _ => 5432,
+        });
+    }
+    let environment = section.string("environment");
+    let within = section.strings("within");
+    let tls = read_tls(&section.section("tls"), section);
+    let credential = read_credential(&section.section("credential"), &tls);
+    Some(Target {
+        name: name?,
+        protocol: protocol?,
+        addresses: addresses.into_iter().flatten().collect(),
+        ports,
+        environment,
+        within,
+        tls,
+        credential,
+    })
+}
+
+fn address(section: &Section<'_, '_>, text: String) -> Option<TargetAddress> {
+    if let Ok(network) = text.parse() {
+        return Some(TargetAddress::Network(network));
+    }
+    let label = |label: &str| {
+        !label.is_empty() && label.len() <= 63 && label.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
+    };
+    // A last label of digits would be an address with a mistake in it.
+    let is_host = text.len() <= 253
+        && text.split('.').all(label)
+        && text.rsplit('.').next().is_some_and(|last| last.chars().any(|c| c.is_ascii_alphabetic()));
+    if !is_host {
+        section.fault("addresses", format!("`{text}` is no address, network or host name"));
+        return None;
+    }
+    Some(TargetAddress::Name(text.to_ascii_lowercase()))
+}
+
+fn read_tls(tls: &Section<'_, '_>, target: &Section<'_, '_>) -> Tls {
+    let modes = [
+        ("disable", TlsMode::Disable),
+        ("require", TlsMode::Require),
+        ("verify-ca", TlsMode::VerifyCa),
+        ("verify-full", TlsMode::VerifyFull),
+    ];
+    let certificate = tls.string("certificate").map(PathBuf::from);
+    let key = tls.string("key").map(PathBuf::from);
+    if certificate.is_some() != key.is_some() {
+        target.fault("tls", "a client certificate needs both `certificate` and `key`");
+    }
+    let read = Tls {
+        // Strict by default: the upstream of a declared target is verified.
+        mode: tls.one_of("mode", &modes).unwrap_or(TlsMode::VerifyFull),
+        ca: tls.string("ca").map(PathBuf::from),
+        name: tls.string("name"),
+        client: certificate.zip(key),
+    };
+    tls.finish();
+    read
+}
+
+fn read_credential(section: &Section<'_, '_>, tls: &Tls) -> Option<CredentialSource> {
+    let user = if section.is_there() { section.required("user") } else { None };
+    let for_users = section.strings("for_users");
+    let password = section.section("password");
+    let sources = [
+        password.string("file").map(|path| SecretSource::File(path.into())),
+        password.string("env").map(SecretSource::Env),
+        password.string("credential").map(SecretSource::Credential),
+    ];
+    let count = sources.iter().flatten().count();
+    if password.is_there() && count != 1 {
+        section.fault("password", "write one of `{ file = \"…\" }`, `{ env = \"…\" }`, `{ credential = \"…\" }`");
+    }
+    let source = sources.into_iter().flatten().next();
+    let allow_unverified = section.flag("allow_unverified").unwrap_or(false);
+    if section.is_there() && source.is_none() && tls.client.is_none() && count == 0 {
+        section.fault("password", "is missing, and [target.tls] has no client certificate either");
+    }
+    if section.is_there() && matches!(tls.mode, TlsMode::Disable | TlsMode::Require) && !allow_unverified {
+        section.fault(
+            "allow_unverified",
+            "a credential goes only to a server that was verified: set [target.tls] mode to `verify-full`, or accept the gap with `allow_unverified = true`",
+        );
+    }
+    password.finish();
+    section.finish();
+    let user = user?;
+    let for_users = if for_users.is_empty() { vec![user.clone()] } else { for_users };
+    Some(CredentialSource { user, for_users, password: source, allow_unverified })
+}

@@ -1,0 +1,124 @@
+//! What the file means, and how its faults read.
+
+use gateway_common::Verdict;
+
+use super::*;
+
+const WHOLE: &str = r#"
+version = 1
+state_dir = "/srv/gateway"
+accept_gaps = ["root_process"]
+
+[policy]
+dir = "/etc/gateway/policies"
+disable = ["guard.administer"]
+
+[audit.journal]
+durability = "disk"
+
+[egress]
+default = "deny"
+allow = ["10.0.0.0/8:443", "192.0.2.7:*", "[2001:db8::/32]:80"]
+
+[undeclared]
+postgres = { login = "ask" }
+
+[[attach]]
+name = "claude"
+cgroup = "/agents.slice"
+groups = ["local:developers"]
+
+[[target]]
+name = "shop"
+protocol = "postgres"
+addresses = ["10.9.0.0/16", "db.example.com"]
+ports = [5432, 6432]
+environment = "staging"
+  [target.tls]
+  mode = "verify-full"
+  ca = "/etc/gateway/ca.pem"
+  [target.credential]
+  user = "agent"
+  password = { file = "/etc/gateway/secrets/agent" }
+
+[[target]]
+name = "scratch"
+protocol = "postgres"
+addresses = ["10.9.0.5"]
+within = ["ci"]
+"#;
+
+#[test]
+fn reads_a_whole_file() {
+    let config = Config::parse("gateway.toml", WHOLE).unwrap();
+    assert_eq!(config.durability, Durability::Disk);
+    assert_eq!(config.undeclared.postgres, Login::Ask);
+    assert_eq!(config.egress.allow.len(), 3);
+    assert_eq!(config.egress.allow[1].port, None);
+    let shop = &config.targets[0];
+    assert_eq!((shop.protocol, shop.ports.as_slice()), (Verdict::Postgres, [5432, 6432].as_slice()));
+    assert_eq!(shop.credential.as_ref().unwrap().for_users, ["agent"]);
+    assert_eq!(config.targets[1].tls.mode, TlsMode::VerifyFull, "strict unless it says otherwise");
+}
+
+#[test]
+fn the_longest_network_of_the_attachment_names_the_target() {
+    let config = Config::parse("gateway.toml", WHOLE).unwrap();
+    let target = |attachment: &str, destination: &str| {
+        config.target_of(destination.parse().unwrap(), attachment).map(|target| target.name.as_str())
+    };
+    assert_eq!(target("claude", "10.9.0.5:5432"), Some("shop"));
+    assert_eq!(target("ci", "10.9.0.5:5432"), Some("scratch"));
+    assert_eq!(target("claude", "10.9.0.5:22"), None);
+    assert_eq!(target("claude", "10.8.0.5:5432"), None);
+}
+
+#[test]
+fn reports_all_faults_at_once_with_line_and_key() {
+    let text = r#"
+version = 2
+colour = "red"
+[egress]
+default = "maybe"
+allow = ["10.0.0.5"]
+[[attach]]
+name = "a b"
+[[target]]
+name = "shop"
+protocol = "mysql"
+addresses = ["10.0.0.300"]
+  [target.credential]
+  user = "agent"
+  password = { file = "/x", env = "Y" }
+  [target.tls]
+  mode = "require"
+"#;
+    let error = Config::parse("gateway.toml", text).unwrap_err();
+    let report = error.to_string();
+    for expected in [
+        "line 2: `version`",
+        "line 3: `colour`: is no key here",
+        "line 5: `egress.default`: `maybe` is not one of `allow`, `deny`",
+        "line 6: `egress.allow`: `10.0.0.5` has no port",
+        "`attach[1].cgroup`: is missing",
+        "line 8: `attach[1].name`",
+        "line 11: `target[1].protocol`: `mysql` is not one of",
+        "line 12: `target[1].addresses`: `10.0.0.300` is no address",
+        "line 15: `target[1].credential.password`: write one of",
+        "`target[1].credential.allow_unverified`: a credential goes only to a server that was verified",
+    ] {
+        assert!(report.contains(expected), "missing: {expected}\nin: {report}");
+    }
+}
+
+#[test]
+fn what_is_no_toml_is_a_fault_with_its_line() {
+    let error = Config::parse("gateway.toml", "version = 1\nstate_dir = \n").unwrap_err();
+    assert_eq!(error.faults[0].line, 2, "{error}");
+}
+
+#[test]
+fn an_empty_file_asks_for_its_version() {
+    let error = Config::parse("gateway.toml", "").unwrap_err();
+    assert!(error.to_string().contains("write `version = 1`"), "{error}");
+}

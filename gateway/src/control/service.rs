@@ -1,0 +1,141 @@
+//! What an operator may ask, in the words of the wire.
+//!
+//! In: requests. Out: answers, both as plain data; errors as one sentence that names the fix. No transport and no
+//! state here.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::capture::gaps::Gap;
+
+/// Attach a subtree.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AttachRequest {
+    /// Its name.
+    pub name: String,
+    /// The cgroup, in full or below the mount.
+    pub cgroup: PathBuf,
+    /// Groups of its workloads.
+    pub groups: Vec<String>,
+    /// Decide and record, but block nothing.
+    pub observe: bool,
+    /// Leave connections open that were there before.
+    pub keep_existing: bool,
+    /// Gaps that are accepted beside the configuration's.
+    pub accept_gaps: Vec<String>,
+}
+
+/// What is in force now.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Attached {
+    /// Its name.
+    pub name: String,
+    /// Ways around that were accepted.
+    pub gaps: Vec<Gap>,
+    /// Connections that were open before.
+    pub existing: ExistingConnections,
+}
+
+/// Connections to protected destinations that were open before the hooks were in force.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct ExistingConnections {
+    /// Where they went.
+    pub destinations: Vec<SocketAddr>,
+    /// How many of them were ended.
+    pub cut: usize,
+}
+
+/// What is open again.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Detached {
+    /// The attachment's name.
+    pub name: String,
+    /// The path of its cgroup.
+    pub cgroup: String,
+}
+
+/// How everything stands.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Status {
+    /// Whether protected destinations can be reached at all.
+    pub engine_runs: bool,
+    /// All that is attached.
+    pub attachments: Vec<AttachmentStatus>,
+    /// Names of gaps that the configuration accepts.
+    pub accepted_gaps: BTreeSet<String>,
+}
+
+/// How an attachment stands.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct AttachmentStatus {
+    /// Its name.
+    pub name: String,
+    /// Its cgroup.
+    pub cgroup: String,
+    /// It decides and records, but blocks nothing.
+    pub observe: bool,
+    /// Processes in it.
+    pub processes: u32,
+    /// Ways around.
+    pub gaps: Vec<Gap>,
+    /// What the kernel side did, by reason.
+    pub counts: BTreeMap<String, u64>,
+    /// Seconds since its hooks were looked at.
+    pub looked_secs: u64,
+    /// What was wrong with them.
+    pub degraded: Option<String>,
+}
+
+/// Why something was not done.
+#[derive(Debug, thiserror::Error)]
+pub enum OperatorError {
+    /// With the reason, causes included.
+    #[error("{0}")]
+    Refused(String),
+}
+
+impl From<crate::warden::WardenError> for OperatorError {
+    fn from(error: crate::warden::WardenError) -> Self {
+        Self::Refused(crate::cli::chain(&error))
+    }
+}
+
+/// Who carries out what operators ask.
+pub trait Operator: Clone + Send + Sync + 'static {
+    /// Attaches a subtree.
+    ///
+    /// # Errors
+    /// With the reason; nothing is in force then.
+    fn attach(&self, request: AttachRequest) -> impl Future<Output = Result<Attached, OperatorError>> + Send;
+
+    /// Opens an attachment's gate for good.
+    ///
+    /// # Errors
+    /// Where nothing has the name.
+    fn detach(&self, name: &str) -> impl Future<Output = Result<Detached, OperatorError>> + Send;
+
+    /// Reads policies anew.
+    ///
+    /// # Errors
+    /// With all faults; the old ones stay in force.
+    fn reload(&self) -> impl Future<Output = Result<(), OperatorError>> + Send;
+
+    /// The sessions that run.
+    ///
+    /// # Errors
+    /// Where no engine runs.
+    fn sessions(&self) -> impl Future<Output = Result<serde_json::Value, OperatorError>> + Send;
+
+    /// How everything stands.
+    fn status(&self) -> Status;
+
+    /// The attachment that a cgroup belongs to.
+    fn attached_as(&self, cgroup: &str) -> Option<String>;
+
+    /// The cgroup of a process.
+    fn cgroup_of(&self, pid: i32) -> Option<String>;
+}

@@ -1,0 +1,320 @@
+//! The engine: the process that reads hostile bytes.
+//!
+//! In: connections with the kernel's record, from the warden. Out: sessions, each judged, journaled and served. It has
+//! no capabilities, opens no files and starts no programs; what it needs comes as descriptors.
+
+mod dialler;
+mod sandbox;
+mod settings;
+mod upstreams;
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
+use std::num::NonZeroUsize;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, anyhow, bail};
+use parking_lot::Mutex;
+use serde_json::json;
+use tokio::sync::{mpsc, watch};
+
+pub use dialler::{DialError, Dialler};
+pub use settings::Settings;
+
+use crate::audit::event::Role;
+use crate::audit::{Durability, Journal, Opening};
+use crate::bridge::{Bridge, Bundle, Connection, Question, ToEngine, ToWarden};
+use crate::config;
+use crate::id::{HostId, JournalId, SessionId};
+use crate::policy::PolicySnapshot;
+use crate::protocol::postgres::{Analyses, CancelKeys, sql};
+use crate::session::{self, Facts};
+
+/// How often the warden hears of us; the hooks close after two seconds of silence.
+const HEARTBEAT: Duration = Duration::from_millis(500);
+/// Messages to the warden that wait.
+const OUTBOX: usize = 1_024;
+/// Threads that serve sessions.
+const MAX_WORKERS: usize = 16;
+/// Sessions of one attachment at once: beyond, that attachment alone is refused.
+const MAX_SESSIONS: usize = 4_096;
+/// How long sessions have to end when the gateway stops.
+const DRAIN: Duration = Duration::from_secs(3);
+/// Memory for facts of statements, beside the analyses that are made of them.
+const FACTS_BYTES: u64 = 16 << 20;
+/// Threads that read long statements.
+const READER_THREADS: NonZeroUsize = NonZeroUsize::new(2).unwrap();
+/// The largest bundle.
+const MAX_BUNDLE: u64 = 64 * 1024 * 1024;
+
+/// What every session works with.
+pub struct Engine {
+    settings: watch::Sender<Arc<Settings>>,
+    journal: Arc<Journal>,
+    dialler: Dialler,
+    policies: watch::Sender<Arc<PolicySnapshot>>,
+    analyses: Arc<Analyses>,
+    cancel_keys: Arc<CancelKeys>,
+    outbox: mpsc::Sender<ToWarden>,
+    running: Mutex<BTreeMap<SessionId, Connection>>,
+    by_attachment: Mutex<BTreeMap<String, Arc<AtomicUsize>>>,
+    drain: watch::Sender<bool>,
+}
+
+/// Runs the engine's process to its end.
+///
+/// # Errors
+/// Where it was not started by a warden, or the sandbox cannot be closed.
+pub fn run() -> anyhow::Result<()> {
+    let socket =
+        std::os::fd::AsFd::as_fd(&std::io::stdin()).try_clone_to_owned().context("no socket on standard input")?;
+    let workers = std::thread::available_parallelism().map_or(2, usize::from).min(MAX_WORKERS);
+    // Before there are threads: credentials and filters of Linux belong to threads, and new ones inherit them.
+    sandbox::close().context("cannot close the sandbox")?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build()?;
+    runtime.block_on(serve(socket))
+}
+
+async fn serve(socket: OwnedFd) -> anyhow::Result<()> {
+    let bridge = Arc::new(Bridge::new(socket)?);
+    let Some((ToEngine::Start { host, journal }, descriptors)) = bridge.receive().await? else {
+        bail!("the warden did not say start");
+    };
+    let engine = match Engine::open(host, journal, descriptors, &bridge) {
+        Ok(engine) => engine,
+        Err(error) => {
+            bridge.send(&ToWarden::CannotStart(format!("{error:#}")), &[]).await?;
+            return Err(error);
+        }
+    };
+    bridge.send(&ToWarden::Ready, &[]).await?;
+    let beating = Arc::clone(&engine);
+    tokio::spawn(async move {
+        let mut tick = tokio::time::interval(HEARTBEAT);
+        loop {
+            tick.tick().await;
+            if beating.outbox.send(ToWarden::Heartbeat).await.is_err() {
+                return;
+            }
+        }
+    });
+    while let Some((message, descriptors)) = bridge.receive::<ToEngine>().await? {
+        if !engine.take(message, descriptors).await {
+            break;
+        }
+    }
+    Ok(())
+}
+
+impl Engine {
+    fn open(
+        host: HostId,
+        journal: JournalId,
+        descriptors: Vec<OwnedFd>,
+        bridge: &Arc<Bridge>,
+    ) -> anyhow::Result<Arc<Self>> {
+        let mut descriptors = descriptors.into_iter();
+        let segment = descriptors.next().ok_or_else(|| anyhow!("the warden sent no journal"))?;
+        let bundle = descriptors.next().ok_or_else(|| anyhow!("the warden sent no bundle"))?;
+        let settings = Settings::first(read_bundle(bundle)?).map_err(|error| anyhow!(error))?;
+        let opening = Opening {
+            journal,
+            host,
+            host_name: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+            role: Role::Engine,
+            product: env!("CARGO_PKG_VERSION").to_owned(),
+            previous: None,
+        };
+        let durability = match settings.config().durability {
+            config::Durability::Process => Durability::Process,
+            config::Durability::Disk => Durability::Disk,
+        };
+        let journal = Arc::new(Journal::open(File::from(segment), opening, durability)?);
+        settings.record(&journal)?;
+        let reader = sql::Reader::start(sql::Caps::default(), FACTS_BYTES, READER_THREADS)?;
+        let (outbox, mut waiting) = mpsc::channel(OUTBOX);
+        let sender = Arc::clone(bridge);
+        tokio::spawn(async move {
+            while let Some(message) = waiting.recv().await {
+                if sender.send(&message, &[]).await.is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(Arc::new(Self {
+            journal,
+            policies: watch::Sender::new(Arc::clone(settings.policies())),
+            settings: watch::Sender::new(Arc::new(settings)),
+            analyses: Arc::new(Analyses::start(reader)),
+            cancel_keys: Arc::default(),
+            dialler: Dialler::new(outbox.clone()),
+            outbox,
+            running: Mutex::default(),
+            by_attachment: Mutex::default(),
+            drain: watch::Sender::new(false),
+        }))
+    }
+
+    /// Configuration and policies in force.
+    #[must_use]
+    pub fn settings(&self) -> Arc<Settings> {
+        Arc::clone(&self.settings.borrow())
+    }
+
+    /// The same, to wait for a change: what rests on the old ones is judged again then (G6).
+    #[must_use]
+    pub fn watch_settings(&self) -> watch::Receiver<Arc<Settings>> {
+        self.settings.subscribe()
+    }
+
+    /// The policies in force, for judges.
+    #[must_use]
+    pub fn watch_policies(&self) -> watch::Receiver<Arc<PolicySnapshot>> {
+        self.policies.subscribe()
+    }
+
+    /// What statements mean, for all sessions.
+    #[must_use]
+    pub fn analyses(&self) -> &Arc<Analyses> {
+        &self.analyses
+    }
+
+    /// The keys by which clients cancel.
+    #[must_use]
+    pub fn cancel_keys(&self) -> &Arc<CancelKeys> {
+        &self.cancel_keys
+    }
+
+    /// The journal.
+    #[must_use]
+    pub fn journal(&self) -> &Arc<Journal> {
+        &self.journal
+    }
+
+    /// Where upstream connections are made.
+    #[must_use]
+    pub fn dialler(&self) -> &Dialler {
+        &self.dialler
+    }
+
+    /// Why a session has to end, once it has to: the gateway stops, its attachment is gone, or policies no longer let
+    /// it connect (G6).
+    #[must_use]
+    pub fn ending(self: &Arc<Self>, facts: &Arc<Facts>) -> watch::Receiver<Option<String>> {
+        let (ending, receiver) = watch::channel(None);
+        let (engine, facts) = (Arc::clone(self), Arc::clone(facts));
+        tokio::spawn(async move {
+            let (mut settings, mut drain) = (engine.settings.subscribe(), engine.drain.subscribe());
+            loop {
+                let reason = tokio::select! {
+                    () = ending.closed() => return,
+                    _ = drain.wait_for(|drain| *drain) => Some("the gateway stops".to_owned()),
+                    changed = settings.changed() => match changed {
+                        Ok(()) => facts.no_longer_admitted(&settings.borrow_and_update()),
+                        Err(_) => return,
+                    },
+                };
+                if reason.is_some() {
+                    ending.send_replace(reason);
+                    return;
+                }
+            }
+        });
+        receiver
+    }
+
+    /// Carries out what the warden says; false when it says to end.
+    async fn take(self: &Arc<Self>, message: ToEngine, descriptors: Vec<OwnedFd>) -> bool {
+        match message {
+            ToEngine::Connection(connection) => self.start_session(*connection, descriptors),
+            ToEngine::Socket { request, error } => self.dialler.answer(request, descriptors, error),
+            ToEngine::Reload => {
+                let result = self.reload(descriptors).err();
+                let _ = self.outbox.send(ToWarden::Reloaded(result)).await;
+            }
+            ToEngine::Ask { request, question: Question::Sessions } => {
+                let _ = self.outbox.send(ToWarden::Answer { request, answer: self.sessions() }).await;
+            }
+            ToEngine::Drain => {
+                self.end_sessions().await;
+                return false;
+            }
+            ToEngine::Start { .. } => return false,
+        }
+        true
+    }
+
+    fn reload(&self, descriptors: Vec<OwnedFd>) -> Result<(), String> {
+        let bundle = descriptors.into_iter().next().ok_or("the warden sent no bundle")?;
+        let bundle = read_bundle(bundle).map_err(|error| format!("{error:#}"))?;
+        let settings = self.settings().next(bundle, &self.journal)?;
+        self.policies.send_replace(Arc::clone(settings.policies()));
+        self.settings.send_replace(Arc::new(settings));
+        Ok(())
+    }
+
+    fn start_session(self: &Arc<Self>, connection: Connection, descriptors: Vec<OwnedFd>) {
+        let Some(socket) = descriptors.into_iter().next() else { return };
+        let id = SessionId::generate();
+        let count = Arc::clone(self.by_attachment.lock().entry(connection.attachment.clone()).or_default());
+        let place = Place::take(count);
+        self.running.lock().insert(id, connection.clone());
+        let engine = Arc::clone(self);
+        tokio::spawn(async move {
+            session::run(&engine, id, connection, socket.into(), place.is_some()).await;
+            engine.running.lock().remove(&id);
+            drop(place);
+        });
+    }
+
+    fn sessions(&self) -> serde_json::Value {
+        let running = self.running.lock();
+        let one = |(id, connection): (&SessionId, &Connection)| {
+            json!({
+                "session": id,
+                "attachment": connection.attachment,
+                "destination": connection.original,
+                "pid": connection.pid,
+                "uid": connection.uid,
+                "executable": connection.executable,
+            })
+        };
+        running.iter().map(one).collect()
+    }
+
+    async fn end_sessions(&self) {
+        let deadline = tokio::time::Instant::now() + DRAIN;
+        self.drain.send_replace(true);
+        while !self.running.lock().is_empty() && tokio::time::Instant::now() < deadline {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+/// One of the sessions that an attachment may have at once.
+struct Place(Arc<AtomicUsize>);
+
+impl Place {
+    fn take(count: Arc<AtomicUsize>) -> Option<Self> {
+        let before = count.fetch_add(1, Ordering::Relaxed);
+        // Where there is none, dropping it counts down again.
+        let place = Self(count);
+        (before < MAX_SESSIONS).then_some(place)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+fn read_bundle(file: OwnedFd) -> anyhow::Result<Bundle> {
+    let mut text = Vec::new();
+    File::from(file).take(MAX_BUNDLE).read_to_end(&mut text)?;
+    serde_json::from_slice(&text).context("the warden's bundle was not understood")
+}

@@ -1,0 +1,8 @@
+//! What the host offers: network namespaces, cgroups, processes.
+//!
+//! In: paths, ids and descriptors. Out: the kernel's answers as types. Never decides what may happen with them.
+
+pub mod cgroup;
+pub mod netns;
+pub mod network;
+pub mod process;

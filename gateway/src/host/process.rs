@@ -1,0 +1,101 @@
+//! What `/proc` says of a process.
+//!
+//! In: a process id. Out: its credentials, capabilities and executable. A process can vanish or change between two
+//! looks: what is read here is attribution and warning, never a decision.
+
+use std::fs;
+use std::path::PathBuf;
+
+/// Capabilities with which a process gets around us (capabilities(7)), by number.
+const ESCAPING: [(u32, &str); 7] = [
+    (1, "cap_dac_override"),
+    (12, "cap_net_admin"),
+    (16, "cap_sys_module"),
+    (17, "cap_sys_rawio"),
+    (19, "cap_sys_ptrace"),
+    (21, "cap_sys_admin"),
+    (39, "cap_bpf"),
+];
+
+/// A process as `/proc/PID/status` shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Process {
+    /// Its id in our pid namespace.
+    pub pid: i32,
+    /// The effective user id.
+    pub uid: u32,
+    /// Its effective and supplementary groups.
+    pub groups: Vec<u32>,
+    /// The effective capabilities, in its own user namespace.
+    capabilities: u64,
+    /// It is in the user namespace that we are in.
+    in_our_user_namespace: bool,
+}
+
+impl Process {
+    /// Reads it; `None` where it is gone.
+    #[must_use]
+    pub fn read(pid: i32) -> Option<Self> {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+        let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name));
+        let uid = field("Uid:")?.split_whitespace().nth(1)?.parse().ok()?;
+        let mut groups: Vec<u32> = field("Groups:")?.split_whitespace().filter_map(|gid| gid.parse().ok()).collect();
+        groups.extend(field("Gid:")?.split_whitespace().nth(1).and_then(|gid| gid.parse::<u32>().ok()));
+        let capabilities = u64::from_str_radix(field("CapEff:")?.trim(), 16).ok()?;
+        let namespace = |who: &str| fs::read_link(format!("/proc/{who}/ns/user")).ok();
+        let in_our_user_namespace = namespace(&pid.to_string()) == namespace("self");
+        Some(Self { pid, uid, groups, capabilities, in_our_user_namespace })
+    }
+
+    /// The capabilities that let it around us; none where it holds them in a user namespace of its own only.
+    #[must_use]
+    pub fn escaping_capabilities(&self) -> Vec<&'static str> {
+        if !self.in_our_user_namespace {
+            return Vec::new();
+        }
+        ESCAPING.iter().filter(|(number, _)| self.capabilities >> number & 1 == 1).map(|(_, name)| *name).collect()
+    }
+
+    /// The same process as if it were another user's, without capabilities.
+    #[must_use]
+    pub fn as_user(self, uid: u32, groups: &[u32]) -> Self {
+        Self { uid, groups: groups.to_vec(), capabilities: 0, ..self }
+    }
+
+    /// Whether it is root of the initial user namespace.
+    #[must_use]
+    pub fn is_root(&self) -> bool {
+        self.uid == 0 && self.in_our_user_namespace
+    }
+}
+
+/// The path of its executable, for display; `None` for kernel threads and processes that are gone.
+#[must_use]
+pub fn executable(pid: i32) -> Option<PathBuf> {
+    fs::read_link(format!("/proc/{pid}/exe")).ok()
+}
+
+/// All process ids that there are now.
+pub fn all() -> impl Iterator<Item = i32> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sees_that_we_are_root_with_capabilities() {
+        let own = Process::read(i32::try_from(std::process::id()).unwrap()).unwrap();
+        assert!(own.is_root());
+        assert!(own.escaping_capabilities().contains(&"cap_sys_admin"));
+    }
+
+    #[test]
+    fn capabilities_of_another_user_namespace_do_not_count() {
+        let inside =
+            Process { pid: 1, uid: 0, groups: Vec::new(), capabilities: u64::MAX, in_our_user_namespace: false };
+        assert!(!inside.is_root() && inside.escaping_capabilities().is_empty());
+    }
+}

@@ -1,0 +1,27 @@
+//! `gateway` sits between the runtimes of this host and production. See ARCHITECTURE.md for the way of a connection.
+#![forbid(unsafe_code)]
+
+// On top: processes and what operators ask.
+pub mod cli;
+pub mod control;
+pub mod warden;
+pub mod engine;
+pub mod session;
+
+// The base: usable by all, imports no step.
+pub mod id;
+pub mod conn;
+pub mod secret;
+pub mod config;
+pub mod bridge;
+pub mod host;
+pub mod trust;
+
+// The steps, in the order of a connection.
+pub mod capture;
+pub mod listener;
+pub mod identity;
+pub mod protocol;
+pub mod upstream;
+pub mod policy;
+pub mod audit;

@@ -1,0 +1,198 @@
+//! From a request to a decision.
+//!
+//! In: a request and the set of policies in force. Out: a [`Decision`]. Each question is looked up in the cache, else
+//! evaluated with Cedar over its slice. Cedar skips a policy that errors, so a `forbid` whose condition overflows would
+//! fail open: any error denies. It must never answer for what the schema does not know.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use cedar_policy::{Authorizer, Decision as CedarDecision, Effect, PolicyId};
+
+use super::cache::Cache;
+use super::decision::{Answer, ConnectDecision, Decision, Mode, Verdict, Vote, decide, denial, distinct_ids, most};
+use super::permit::{ConnectPermit, Epoch, WouldBe};
+use super::request::{Question, Request};
+use super::schema::Schema;
+use super::slice::{PolicyEntry, Slice, Slices};
+use super::translate::translate;
+use super::vocabulary::names::{Action, Handling};
+
+/// A set of policies in force, immutable.
+#[derive(Debug)]
+pub struct PolicySnapshot {
+    pub(super) schema: &'static Schema,
+    pub(super) epoch: Epoch,
+    pub(super) entries: Vec<Arc<PolicyEntry>>,
+    pub(super) slices: Slices,
+    pub(super) cache: Cache,
+}
+
+impl PolicySnapshot {
+    /// Which set this is.
+    #[must_use]
+    pub fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    /// Ids of its policies, sorted.
+    #[must_use]
+    pub fn ids(&self) -> Vec<&str> {
+        self.entries.iter().map(|entry| entry.id.as_ref()).collect()
+    }
+
+    /// Judges a request: all its questions, the strictest answer wins. A refused `Data::unmask` masks.
+    pub fn judge(&self, request: &Request<'_>, mode: Mode) -> Decision {
+        let answers = request.questions.iter().map(|question| self.answer(request, question)).collect();
+        decide(self.epoch, answers, mode)
+    }
+
+    /// Judges whether an upstream may be dialled, by the `Network::connect` questions of `request`.
+    ///
+    /// An endpoint that an engine inspects needs no permit: every request on the connection needs one of its own. A forbid
+    /// stops it all the same, and so does an error. Any other endpoint is relayed unread and needs a permit. A hold is
+    /// a refusal here.
+    pub fn judge_connect(&self, request: &Request<'_>, mode: Mode) -> ConnectDecision {
+        let answers: Vec<_> = request.questions.iter().map(|question| self.answer_connect(request, question)).collect();
+        let refusal = match answers.iter().map(|answer| answer.verdict).max() {
+            None => Some(super::decision::no_question(self.epoch)),
+            Some(Verdict::Allow) => None,
+            Some(Verdict::Mask | Verdict::Hold | Verdict::Deny) => Some(denial(self.epoch, answers.iter())),
+        };
+        let permit = |would_be: Option<Box<WouldBe>>| ConnectPermit {
+            epoch: self.epoch,
+            policies: distinct_ids(answers.iter().flat_map(|answer| answer.policies.iter())),
+            would_be,
+        };
+        match (refusal, mode) {
+            (None, _) => ConnectDecision::Allow(permit(None)),
+            (Some(denial), Mode::Observe) => ConnectDecision::Allow(permit(Some(Box::new(WouldBe::Denied(denial))))),
+            (Some(denial), Mode::Enforce) => ConnectDecision::Deny(denial),
+        }
+    }
+
+    fn answer_connect(&self, request: &Request<'_>, question: &Arc<Question>) -> Arc<Answer> {
+        let answer = self.answer(request, question);
+        let inspected = question.resource().attributes().iter().any(|(_, value)| *value == Handling::Inspected.into());
+        if question.action() != Action::NetworkConnect {
+            let reason = "only `Network::connect` is asked before there is a connection".to_owned();
+            return Arc::new(refused(question, vec![reason]));
+        }
+        match answer.verdict {
+            Verdict::Deny if inspected && answer.policies.is_empty() && answer.errors.is_empty() => {
+                Arc::new(Answer { verdict: Verdict::Allow, ..Answer::clone(&answer) })
+            }
+            Verdict::Hold => Arc::new(Answer { verdict: Verdict::Deny, ..Answer::clone(&answer) }),
+            Verdict::Allow | Verdict::Mask | Verdict::Deny => answer,
+        }
+    }
+
+    /// The answer by the rule of its action, which is another one for connections.
+    pub(super) fn answer_as_asked(&self, request: &Request<'_>, question: &Arc<Question>) -> Arc<Answer> {
+        match question.action() {
+            Action::NetworkConnect => self.answer_connect(request, question),
+            _ => self.answer(request, question),
+        }
+    }
+
+    /// The answer to one question: what masking asks for each data class.
+    #[must_use]
+    pub fn answer(&self, request: &Request<'_>, question: &Arc<Question>) -> Arc<Answer> {
+        let Some(slice) = self.slices.find(question.action(), question.resource().kind()) else {
+            let reason = format!("the schema does not know it on a {}", question.resource().kind());
+            return Arc::new(refused(question, vec![reason]));
+        };
+        let Some(key) = self.cache.key(slice.reads, request, question) else {
+            return Arc::new(self.evaluate(slice, request, question));
+        };
+        if let Some(answer) = self.cache.find(&key) {
+            return answer;
+        }
+        let answer = Arc::new(self.evaluate(slice, request, question));
+        self.cache.keep(key, answer.clone());
+        answer
+    }
+
+    fn evaluate(&self, slice: &Slice, request: &Request<'_>, question: &Question) -> Answer {
+        let asked = match translate(self.schema, request, question) {
+            Ok(asked) => asked,
+            Err(error) => return refused(question, vec![error.to_string()]),
+        };
+        let authorizer = Authorizer::new();
+        let response = authorizer.is_authorized(&asked.request, &slice.all, &asked.entities);
+        let errors: Vec<String> = response.diagnostics().errors().map(ToString::to_string).collect();
+        if !errors.is_empty() {
+            return refused(question, errors);
+        }
+        let reasons: BTreeSet<&PolicyId> = response.diagnostics().reason().collect();
+        let decided: Vec<&PolicyEntry> = reasons.iter().filter_map(|id| slice.entry(id)).map(Arc::as_ref).collect();
+        if decided.len() != reasons.len() {
+            return refused(question, vec!["a policy decided that is not in the set".to_owned()]);
+        }
+        if response.decision() == CedarDecision::Allow {
+            return answered(Verdict::Allow, question, &decided);
+        }
+        let lifted = || authorizer.is_authorized(&asked.request, &slice.permits, &asked.entities).decision();
+        let can_wait = !decided.is_empty() && decided.iter().all(|entry| entry.vote.is_some());
+        if can_wait && lifted() == CedarDecision::Allow {
+            return answered(Verdict::Hold, question, &decided);
+        }
+        let verdict = if question.action() == Action::DataUnmask { Verdict::Mask } else { Verdict::Deny };
+        answered(verdict, question, &decided)
+    }
+}
+
+fn answered(verdict: Verdict, question: &Question, decided: &[&PolicyEntry]) -> Answer {
+    let votes: Vec<&Vote> = match verdict {
+        Verdict::Hold => decided.iter().filter_map(|entry| entry.vote.as_ref()).collect(),
+        Verdict::Allow | Verdict::Mask | Verdict::Deny => Vec::new(),
+    };
+    Answer {
+        verdict,
+        policies: decided.iter().map(|entry| entry.id.clone()).collect(),
+        messages: messages(verdict, question, decided),
+        votes: most(votes.into_iter()).into(),
+        errors: Box::default(),
+        asked: asked(question),
+        class: class(question),
+    }
+}
+
+/// What the forbids say. One that waits for a person says nothing in a refusal: nobody could lift it.
+fn messages(verdict: Verdict, question: &Question, decided: &[&PolicyEntry]) -> Box<[Arc<str>]> {
+    let speaks = |entry: &&&PolicyEntry| {
+        entry.policy.effect() == Effect::Forbid && (verdict == Verdict::Hold || entry.vote.is_none())
+    };
+    if verdict == Verdict::Deny && !decided.is_empty() && !decided.iter().any(|entry| speaks(&entry)) {
+        return Box::new([format!("no policy permits {}, approved or not", asked(question)).into()]);
+    }
+    decided.iter().filter(speaks).filter_map(|entry| entry.message.clone()).collect()
+}
+
+/// What cannot be evaluated is refused, and a value that cannot be judged is not shown.
+fn refused(question: &Question, errors: Vec<String>) -> Answer {
+    Answer {
+        verdict: Verdict::Deny,
+        policies: Box::default(),
+        messages: Box::default(),
+        votes: Box::default(),
+        errors: errors.into(),
+        asked: asked(question),
+        class: class(question),
+    }
+}
+
+fn asked(question: &Question) -> Arc<str> {
+    let resource = question.resource();
+    format!("{} on {} \"{}\"", question.action(), resource.kind(), resource.id()).into()
+}
+
+fn class(question: &Question) -> Option<Arc<str>> {
+    match question.action() {
+        Action::DataUnmask | Action::DataCompare | Action::DataExport => Some(question.resource().shared_id()),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,43 @@
+//! What is spoken on a connection.
+//!
+//! In: the verdict of the destination. Out: the engine that reads it, or the refusal that its clients understand. What
+//! no engine here can read is refused, never relayed.
+
+pub mod postgres;
+pub mod refusal;
+
+use gateway_common::Verdict;
+
+/// A protocol that connections are intercepted for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// Frontend/Backend Protocol 3, PostgreSQL.
+    Postgres,
+    /// RFC 4253.
+    Ssh,
+    /// The Kubernetes API over TLS.
+    Kubernetes,
+}
+
+impl Protocol {
+    /// By declared target and port, as the kernel side decided; content only confirms.
+    #[must_use]
+    pub fn of(verdict: Verdict) -> Option<Self> {
+        match verdict {
+            Verdict::Postgres => Some(Self::Postgres),
+            Verdict::Ssh => Some(Self::Ssh),
+            Verdict::Kubernetes => Some(Self::Kubernetes),
+            Verdict::Unknown | Verdict::Allow | Verdict::Refuse => None,
+        }
+    }
+
+    /// The name in events and policies.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Postgres => "postgres",
+            Self::Ssh => "ssh",
+            Self::Kubernetes => "kubernetes",
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! What names mean in a session: prepared statements, cursors, schemas of the search path.
+//!
+//! In: what statements do to names. Out: what EXECUTE and FETCH would run. A name keeps every meaning that it had, since
+//! which one is in force depends on transactions and errors at the server: all of them are judged.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::analysis::Analysis;
+use crate::protocol::postgres::sql::facts::{Facts, SettingClass, SettingValue, Verb};
+
+/// Names of one kind that a session may have at once.
+const MAX_NAMES: usize = 10_000;
+/// Meanings of one name.
+const MAX_MEANINGS: usize = 16;
+
+/// The names of a session.
+#[derive(Debug, Default)]
+pub struct Names {
+    statements: Meanings,
+    cursors: Meanings,
+}
+
+/// Names of one kind with all that each has meant.
+#[derive(Debug, Default)]
+struct Meanings {
+    known: HashMap<String, Vec<Arc<Analysis>>>,
+    /// There were more than are kept: from then on nobody knows what a name means, and its use in SQL is refused.
+    /// Drivers that make many names use them by the protocol, which does not ask here.
+    overflowed: bool,
+}
+
+impl Meanings {
+    fn of(&self, name: &str) -> Result<&[Arc<Analysis>], String> {
+        self.known.get(name).filter(|_| !self.overflowed).map(Vec::as_slice).ok_or_else(|| name.to_owned())
+    }
+
+    fn add(&mut self, name: &str, analysis: &Arc<Analysis>) {
+        if self.overflowed {
+            return;
+        }
+        let meanings = self.known.entry(name.to_owned()).or_default();
+        if !meanings.iter().any(|known| Arc::ptr_eq(known, analysis)) {
+            meanings.push(Arc::clone(analysis));
+        }
+        if meanings.len() > MAX_MEANINGS || self.known.len() > MAX_NAMES {
+            *self = Self { known: HashMap::new(), overflowed: true };
+        }
+    }
+}
+
+impl Names {
+    /// What a text runs by name.
+    ///
+    /// # Errors
+    /// With the first name that is not known.
+    pub fn run_by<'v>(&self, verbs: impl Iterator<Item = &'v Verb>) -> Result<Vec<Arc<Analysis>>, String> {
+        let mut run = Vec::new();
+        for verb in verbs {
+            let found = match verb {
+                Verb::Execute(name) => self.statements.of(name)?,
+                Verb::Fetch(name) | Verb::Move(name) => self.cursors.of(name)?,
+                _ => continue,
+            };
+            run.extend(found.iter().cloned());
+        }
+        Ok(run)
+    }
+
+    /// Follows what a statement does to names.
+    pub fn follow(&mut self, verb: &Verb, analysis: &Arc<Analysis>) {
+        match verb {
+            // The questions of what is prepared or declared are among those of the statement itself.
+            Verb::Prepare(name) => self.statements.add(name, analysis),
+            Verb::Declare { name, .. } => self.cursors.add(name, analysis),
+            _ => {}
+        }
+    }
+
+    /// A Parse made a statement. The unnamed one cannot be named in SQL.
+    pub fn prepare(&mut self, name: &str, analysis: &Arc<Analysis>) {
+        if !name.is_empty() {
+            self.statements.add(name, analysis);
+        }
+    }
+
+    /// A Bind made a portal, which FETCH can name too.
+    pub fn open(&mut self, name: &str, analysis: &Arc<Analysis>) {
+        if !name.is_empty() {
+            self.cursors.add(name, analysis);
+        }
+    }
+}
+
+/// Schemas that a message puts on the search path.
+///
+/// # Errors
+/// Where they are computed, so that nobody knows what names mean afterwards.
+pub fn schemas_added(facts: &Facts, user: &str) -> Result<Vec<String>, String> {
+    let mut added = Vec::new();
+    for change in facts.statements.iter().flat_map(|statement| &statement.settings) {
+        if change.class != SettingClass::Tracked {
+            continue;
+        }
+        let name = change.name.as_deref().unwrap_or_default();
+        match (&change.value, name) {
+            (SettingValue::Constant(value), "search_path") => {
+                added.extend(value.split(',').map(|part| schema(part, user)).filter(|schema| !schema.is_empty()));
+            }
+            // `$user` on the path now means this one.
+            (SettingValue::Constant(value), _) => added.push(value.clone()),
+            // What the session began with is a candidate already.
+            (SettingValue::Reset | SettingValue::Current, _) => {}
+            (SettingValue::Unknown, _) => {
+                return Err(format!(
+                    "the new value of `{name}` is computed, and names could mean anything: write it out"
+                ));
+            }
+        }
+    }
+    Ok(added)
+}
+
+fn schema(part: &str, user: &str) -> String {
+    let part = part.trim();
+    let name = part.strip_prefix('"').and_then(|part| part.strip_suffix('"')).unwrap_or(part);
+    if name == "$user" { user.to_owned() } else { name.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::postgres::sql::{Caps, read};
+
+    fn added(text: &str) -> Result<Vec<String>, String> {
+        schemas_added(&read(text.as_bytes(), &Caps::default()).unwrap(), "alice")
+    }
+
+    #[test]
+    fn follows_what_is_put_on_the_search_path() {
+        assert_eq!(added("SET search_path = app, \"$user\", public").unwrap(), ["app", "alice", "public"]);
+        assert_eq!(added("SELECT set_config('search_path', 'a, b', false)").unwrap(), ["a", "b"]);
+        assert!(added("RESET search_path").unwrap().is_empty());
+        assert!(added("SELECT 1").unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_computed_search_path_is_refused() {
+        assert!(added("SELECT set_config('search_path', x, false) FROM t").is_err());
+    }
+}

@@ -1,0 +1,219 @@
+//! From a client that has asked to a session that is ready.
+//!
+//! In: the client, its StartupMessage and the server. Out: both legs logged in, the client with a cancel key of ours.
+//! The client is let in by what it is, not by what it knows, wherever we hold the login; each refusal is told to it.
+
+use std::sync::Arc;
+
+use crate::conn::BoxConn;
+use crate::protocol::postgres::accept::{self, Leg};
+use crate::protocol::postgres::auth::{AuthError, Login, Proof};
+use crate::protocol::postgres::cancel::CancelKey;
+use crate::protocol::postgres::frame::{Inbox, body};
+use crate::protocol::postgres::interrupt::Interrupt;
+use crate::protocol::postgres::judge::{Dialer, Judge, Ruling};
+use crate::protocol::postgres::relay::{self, Client, RelayError};
+use crate::protocol::postgres::reply::{self, Denial, SqlState};
+use crate::protocol::postgres::settings::Startup;
+use crate::protocol::postgres::startup::{NEWEST, StartupMessage};
+use crate::protocol::postgres::state::Transaction;
+use crate::protocol::postgres::upstream::{Greeting, Server, Upstream, UpstreamError};
+use crate::protocol::postgres::{Cause, LoginMode, Options};
+use crate::secret::Secret;
+use crate::upstream::credential::Credential;
+use crate::upstream::tls::Peer;
+
+/// Both legs, logged in.
+pub(super) struct Session {
+    pub(super) client: BoxConn,
+    pub(super) from_client: Inbox,
+    pub(super) server: BoxConn,
+    pub(super) from_server: Inbox,
+    pub(super) transaction: Transaction,
+    pub(super) interrupt: Arc<Interrupt>,
+    /// Ends with the session.
+    pub(super) key: Option<CancelKey>,
+}
+
+/// Logs in on both legs; what goes wrong is told to the client.
+pub(super) async fn log_in<J: Judge>(
+    arrived: accept::Client,
+    judge: &J,
+    dialer: &Dialer,
+    options: &Options,
+) -> Result<Session, Cause> {
+    let accept::Client { mut conn, leg, message, upstream } = arrived;
+    let mut inbox = Inbox::default();
+    let mut client = Client { conn: &mut conn, inbox: &mut inbox };
+    let mut legs = match begin(&mut client, (leg, &message), upstream, judge, options).await {
+        Ok(legs) => legs,
+        Err(Ended { cause, denial }) => {
+            // A client that is gone cannot be told; the cause is kept all the same.
+            if let Some(told) = denial {
+                let _ = client.send(&told).await;
+            }
+            return Err(cause);
+        }
+    };
+    let greeting = &mut legs.greeting;
+    let key = std::mem::take(&mut greeting.key);
+    let interrupt = Arc::new(Interrupt::new(Arc::clone(dialer), options.tls.clone(), greeting.process, key));
+    // 32 bytes since protocol 3.2, four before it (protocol-message-formats, BackendKeyData).
+    let length = if message.agreed() >= NEWEST { 32 } else { 4 };
+    let key = options.cancel_keys.issue(length, interrupt.clone());
+    let mut hello = reply::AUTHENTICATED.to_vec();
+    hello.extend_from_slice(&greeting.reported);
+    if let Some(key) = &key {
+        reply::key_data(key.process, &key.key, &mut hello);
+    }
+    reply::ready(greeting.transaction.byte(), &mut hello);
+    client.send(&hello).await?;
+    Ok(Session {
+        client: conn,
+        from_client: inbox,
+        server: legs.conn,
+        from_server: legs.inbox,
+        transaction: legs.greeting.transaction,
+        interrupt,
+        key,
+    })
+}
+
+/// A beginning that came to nothing, and what the client is told.
+struct Ended {
+    cause: Cause,
+    denial: Option<Vec<u8>>,
+}
+
+impl Ended {
+    fn refused(denial: Denial) -> Self {
+        Self { denial: Some(denial.to_bytes()), cause: Cause::Refused(Box::new(denial)) }
+    }
+}
+
+impl From<RelayError> for Ended {
+    fn from(error: RelayError) -> Self {
+        Self { denial: Some(error.to_denial().to_bytes()), cause: error.into() }
+    }
+}
+
+impl From<UpstreamError> for Ended {
+    fn from(error: UpstreamError) -> Self {
+        RelayError::from(error).into()
+    }
+}
+
+/// The server's leg, once it has let us in.
+struct Upper {
+    conn: BoxConn,
+    inbox: Inbox,
+    greeting: Greeting,
+}
+
+async fn begin<J: Judge>(
+    client: &mut Client<'_>,
+    (leg, message): (Leg, &StartupMessage),
+    upstream: Result<Upstream, UpstreamError>,
+    judge: &J,
+    options: &Options,
+) -> Result<Upper, Ended> {
+    let startup = Startup::read(message)
+        .map_err(|error| Ended { denial: Some(error.to_denial().to_bytes()), cause: error.into() })?;
+    if let LoginMode::Refuse(denial) = &options.login {
+        return Err(Ended::refused(denial.clone()));
+    }
+    let Upstream { mut conn, peer } = upstream?;
+    if let Ruling::Refuse(denial) = judge.startup(&startup).await {
+        return Err(Ended::refused(*denial));
+    }
+    let unknown = message.unknown_options();
+    if message.version > NEWEST || !unknown.is_empty() {
+        let mut answer = Vec::new();
+        reply::negotiate_version(NEWEST, &unknown, &mut answer);
+        client.send(&answer).await?;
+    }
+    let mut inbox = Inbox::default();
+    let mut server = Server { conn: &mut conn, inbox: &mut inbox };
+    match &options.login {
+        LoginMode::Credentials(credentials) => {
+            let credential = choose(credentials, &startup.user, options)?;
+            with_credential(&mut server, credential, &startup, &peer).await?;
+        }
+        LoginMode::Ask if leg == Leg::Plaintext => return Err(Ended::refused(needs_tls(options))),
+        LoginMode::Ask => with_asked_password(&mut server, client, &startup, &peer).await?,
+        LoginMode::Relay | LoginMode::Refuse(_) if leg == Leg::Tls && peer.is_encrypted() => {
+            return Err(Ended::refused(both_on_tls(options)));
+        }
+        LoginMode::Relay | LoginMode::Refuse(_) => {
+            server.send(&startup.to_message(&startup.user)).await?;
+            relay::log_in(&mut server, client).await.map_err(as_the_server_said)?;
+        }
+    }
+    let greeting = server.greet().await?;
+    judge.logged_in(server.schemas().await?);
+    Ok(Upper { conn, inbox, greeting })
+}
+
+async fn with_credential(
+    server: &mut Server<'_>,
+    credential: &Credential,
+    startup: &Startup,
+    peer: &Peer,
+) -> Result<(), Ended> {
+    if !credential.may_go_to(peer) {
+        return Err(UpstreamError::from(AuthError::UnverifiedServer).into());
+    }
+    server.send(&startup.to_message(&credential.user)).await?;
+    let password = credential.password.as_ref().map(Secret::expose);
+    server.log_in(Login::new(Proof { user: &credential.user, password }, peer)).await?;
+    Ok(())
+}
+
+async fn with_asked_password(
+    server: &mut Server<'_>,
+    client: &mut Client<'_>,
+    startup: &Startup,
+    peer: &Peer,
+) -> Result<(), Ended> {
+    client.send(reply::ASK_PASSWORD).await?;
+    let answer = Secret::new(client.answer().await?);
+    let password = body(answer.expose()).strip_suffix(b"\0");
+    server.send(&startup.to_message(&startup.user)).await?;
+    server.log_in(Login::new(Proof { user: &startup.user, password }, peer)).await?;
+    Ok(())
+}
+
+/// A relayed login that the server refused is told in its own words.
+fn as_the_server_said(error: RelayError) -> Ended {
+    match error {
+        RelayError::Upstream(UpstreamError::Refused { ref response, .. }) => {
+            Ended { denial: Some(response.clone()), cause: error.into() }
+        }
+        other => other.into(),
+    }
+}
+
+fn choose<'a>(credentials: &'a [Credential], user: &str, options: &Options) -> Result<&'a Credential, Ended> {
+    credentials.iter().find(|credential| credential.serves(user)).ok_or_else(|| {
+        let shown: String = user.chars().take(64).collect();
+        let denial = Denial::fatal(SqlState::LOGIN, format!("gateway: no login for user `{shown}` at this target"))
+            .with_detail(options.label.clone())
+            .with_hint("Connect as a user that the target's credential serves, or add this one to its `for_users`.");
+        Ended::refused(denial)
+    })
+}
+
+fn both_on_tls(options: &Options) -> Denial {
+    let message =
+        "gateway: your password cannot be passed on: both sides use TLS, and SCRAM binds to the one it started on";
+    Denial::fatal(SqlState::LOGIN, message).with_detail(options.label.clone()).with_hint(
+        "Give the gateway the login: sudo gateway target adopt ADDRESS --name NAME --user USER --password-file FILE",
+    )
+}
+
+fn needs_tls(options: &Options) -> Denial {
+    let message = "gateway: this server's login asks for your password, which is not taken without TLS";
+    Denial::fatal(SqlState::LOGIN, message)
+        .with_detail(options.label.clone())
+        .with_hint("Connect with sslmode=require.")
+}

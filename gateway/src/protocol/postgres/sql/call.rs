@@ -1,0 +1,115 @@
+//! Function calls by name, and what built-in functions do besides computing.
+//!
+//! In: a call. Out: its class, the effects of that class, a setting that it changes. Must never let a call pass
+//! unclassed, and must never say that one is readable whose argument is run.
+
+use super::SqlError;
+use super::facts::{
+    Effect, FunctionClass, Object, Opaque, RoleName, SettingChange, SettingClass, SettingReach, SettingValue,
+};
+use super::functions;
+use super::names;
+use super::parse::{ConstValue, Node, nodes};
+use super::walk::{Place, Walk};
+
+/// Functions of extensions that take a key or a password.
+const SECRET: &[&str] = &["crypt", "hmac", "encrypt", "decrypt", "encrypt_iv", "decrypt_iv"];
+
+/// A call anywhere in a statement.
+pub(super) fn function<'a>(walk: &mut Walk<'a>, call: &'a nodes::FuncCall, place: Place) -> Result<(), SqlError> {
+    walk.push_children(Node::FuncCall(call), place)?;
+    named(walk, &names::parts(Node::NodeList(call.funcname())), Some(call))
+}
+
+/// A function by its name: of a call, or of a trigger, cast, operator or aggregate that will call it.
+pub(super) fn named(walk: &mut Walk<'_>, parts: &[&str], call: Option<&nodes::FuncCall>) -> Result<(), SqlError> {
+    let Some((schema, name)) = names::schema_and_name(parts) else { return Ok(()) };
+    let class = functions::class(schema.as_deref(), &name);
+    walk.out.secret |= SECRET.contains(&name.as_str()) || name.starts_with("pgp_") || name.starts_with("dblink");
+    let arguments = call.map_or(0, |c| c.args().len());
+    if let Some(call) = call.filter(|_| class == FunctionClass::Opaque && name == "set_config") {
+        walk.call(schema, name, class, arguments);
+        return set_config(walk, call);
+    }
+    effects(walk, &name, class)?;
+    if class != FunctionClass::Pure {
+        walk.ask(Effect::Execute, Object::Function { schema: schema.clone(), name: name.clone(), class })?;
+    }
+    walk.call(schema, name, class, arguments);
+    Ok(())
+}
+
+/// What a class means beyond the right to execute.
+fn effects(walk: &mut Walk<'_>, name: &str, class: FunctionClass) -> Result<(), SqlError> {
+    match class {
+        FunctionClass::Pure | FunctionClass::Reader | FunctionClass::Server => Ok(()),
+        FunctionClass::Volatile if name == "pg_notify" => walk.ask_database(Effect::Notify),
+        FunctionClass::Volatile => Ok(()),
+        FunctionClass::LargeObject => {
+            if matches!(name, "lo_import" | "lo_export") {
+                walk.ask_database(Effect::ServerFile)?;
+            }
+            walk.ask_database(Effect::LargeObject)
+        }
+        FunctionClass::ServerFile => walk.ask_database(Effect::ServerFile),
+        FunctionClass::Replication => walk.ask_database(Effect::Replicate),
+        FunctionClass::Untrusted => walk.ask_database(Effect::RunCode),
+        FunctionClass::Opaque => {
+            walk.opaque(Opaque::QueryInString(name.to_owned()));
+            Ok(())
+        }
+        FunctionClass::User => {
+            walk.opaque(Opaque::UserFunction(name.to_owned()));
+            Ok(())
+        }
+    }
+}
+
+/// `set_config(name, value, is_local)` is SET when its name is a constant.
+fn set_config(walk: &mut Walk<'_>, call: &nodes::FuncCall) -> Result<(), SqlError> {
+    let plain = call.args().iter().all(|a| !matches!(a, Node::NamedArgExpr(_)));
+    let text = |i: usize| call.args().get(i).filter(|_| plain).and_then(constant);
+    let name = text(0);
+    let value = text(1).map_or(SettingValue::Unknown, SettingValue::Constant);
+    if name.is_none() {
+        walk.opaque(Opaque::ComputedSetting);
+    }
+    change(walk, name.as_deref(), value, SettingReach::Session)
+}
+
+/// A change of a setting by whatever statement, with the question that it asks.
+pub(super) fn change(
+    walk: &mut Walk<'_>,
+    name: Option<&str>,
+    value: SettingValue,
+    reach: SettingReach,
+) -> Result<(), SqlError> {
+    let change = SettingChange::new(name, value, reach);
+    // Settings of applications, whose names have a dot, hold tokens at times.
+    walk.out.secret |= change.name.as_deref().is_none_or(|n| n.contains('.') || n.contains("conninfo"));
+    let stored = matches!(reach, SettingReach::Role | SettingReach::Database | SettingReach::System);
+    let asked = match change.name.as_deref() {
+        Some("role" | "session_authorization") => {
+            let role = match &change.value {
+                SettingValue::Constant(role) if role != "none" => RoleName::Named(role.clone()),
+                _ => RoleName::Unnamed,
+            };
+            walk.ask(Effect::SetRole, Object::Role(role))
+        }
+        _ if stored || change.class == SettingClass::PinnedKept => Ok(()),
+        _ => walk.ask_database(Effect::Set),
+    };
+    walk.out.settings.push(change);
+    asked
+}
+
+/// The text of a constant. A cast constant is none: `'roleX'::varchar(4)` is another text.
+pub(super) fn constant(node: Node<'_>) -> Option<String> {
+    let Node::A_Const(c) = node else { return None };
+    match c.val()? {
+        ConstValue::Integer(i) => Some(i.to_string()),
+        ConstValue::Boolean(b) => Some(if b { "true".into() } else { "false".into() }),
+        ConstValue::Float(s) | ConstValue::String(s) => Some(s.to_owned()),
+        _ => None,
+    }
+}

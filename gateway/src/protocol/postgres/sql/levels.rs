@@ -1,0 +1,208 @@
+//! Query levels: which relation a column reference can mean, without a catalog.
+//!
+//! In: relations, aliases and column references as the walk finds them. Out: for each relation its effects with columns
+//! and filter. Must never lose a column: a name without a qualifier counts for every relation in reach. Must never call
+//! an effect filtered by a column that may belong to another relation's alias or to a subquery.
+
+use std::collections::HashSet;
+
+use super::SqlError;
+use super::facts::{Columns, Effect, Filter, RelationName};
+use super::names;
+use super::parse::nodes;
+
+/// Attributions of a column to a relation that one statement may take; a wide report query takes a few thousand.
+const STEPS: usize = 250_000;
+
+/// The levels of one statement; each SELECT and each data-modifying statement opens one.
+#[derive(Default)]
+pub(super) struct Levels<'a> {
+    levels: Vec<Level<'a>>,
+}
+
+#[derive(Default)]
+struct Level<'a> {
+    parent: Option<usize>,
+    in_parents_where: bool,
+    relations: Vec<Seen<'a>>,
+    /// Aliases of joins: they stand for the columns of the level's relations.
+    joins: Vec<&'a str>,
+    /// Aliases of subqueries, functions and CTEs: no relation's columns.
+    others: Vec<&'a str>,
+    references: HashSet<Reference<'a>>,
+}
+
+/// A relation of a level.
+pub(super) struct Seen<'a> {
+    name: RelationName,
+    label: &'a str,
+    effects: Vec<(Effect, Filter)>,
+    written: Columns,
+    read: Columns,
+    filtered: bool,
+}
+
+/// A column as written: `name`, `relation.name`, `relation.*` or `*`.
+#[derive(PartialEq, Eq, Hash)]
+pub(super) struct Reference<'a> {
+    /// Alias or name before the last dot.
+    pub(super) relation: Option<&'a str>,
+    /// `None` is `*`.
+    pub(super) column: Option<&'a str>,
+    /// It stands in the WHERE of its level.
+    pub(super) in_where: bool,
+    /// It names the schema too, so that a relation further out can be meant though a nearer one has the name.
+    pub(super) schema: bool,
+}
+
+/// What a relation is used for, when all references are known.
+pub(super) struct Use {
+    pub(super) effect: Effect,
+    pub(super) relation: RelationName,
+    pub(super) filter: Filter,
+    pub(super) columns: Columns,
+}
+
+impl<'a> Seen<'a> {
+    pub(super) fn new(rel: &'a nodes::RangeVar, effects: Vec<(Effect, Filter)>) -> Self {
+        let alias = rel.alias();
+        let label = alias.and_then(|a| a.aliasname()).or_else(|| rel.relname()).unwrap_or_default();
+        // Columns that an alias renames have names that no catalog knows.
+        let renamed = alias.is_some_and(|a| !a.colnames().is_empty());
+        let read = Columns { all: renamed, ..Columns::default() };
+        Self { name: names::relation(rel), label, effects, written: Columns::default(), read, filtered: false }
+    }
+
+    pub(super) fn writes(mut self, columns: Columns) -> Self {
+        self.written = columns;
+        self
+    }
+
+    /// Columns that are read without a reference, as by COPY.
+    pub(super) fn reads(mut self, columns: Columns) -> Self {
+        self.read = columns;
+        self
+    }
+}
+
+impl<'a> Levels<'a> {
+    /// Opens a level below `parent`.
+    pub(super) fn open(&mut self, parent: Option<usize>, in_parents_where: bool) -> usize {
+        self.levels.push(Level { parent, in_parents_where, ..Level::default() });
+        self.levels.len() - 1
+    }
+
+    pub(super) fn add(&mut self, level: usize, seen: Seen<'a>) {
+        if let Some(level) = self.levels.get_mut(level) {
+            level.relations.push(seen);
+        }
+    }
+
+    pub(super) fn bind_join(&mut self, level: usize, alias: &'a str) {
+        if let Some(level) = self.levels.get_mut(level) {
+            level.joins.push(alias);
+        }
+    }
+
+    pub(super) fn bind_other(&mut self, level: usize, alias: &'a str) {
+        if let Some(level) = self.levels.get_mut(level) {
+            level.others.push(alias);
+        }
+    }
+
+    pub(super) fn refer(&mut self, level: usize, reference: Reference<'a>) {
+        if let Some(level) = self.levels.get_mut(level) {
+            level.references.insert(reference);
+        }
+    }
+
+    /// Settles every reference and gives the uses; an error where that takes too many steps.
+    pub(super) fn settle(mut self) -> Result<Vec<Use>, SqlError> {
+        let mut steps = STEPS;
+        for from in 0..self.levels.len() {
+            let references = self.levels.get_mut(from).map(|l| std::mem::take(&mut l.references)).unwrap_or_default();
+            for reference in &references {
+                self.attribute(from, reference, &mut steps)?;
+            }
+        }
+        Ok(self.levels.into_iter().flat_map(|l| l.relations).flat_map(Seen::uses).collect())
+    }
+
+    /// Walks outward from the level of the reference, as the server does.
+    fn attribute(&mut self, from: usize, reference: &Reference<'a>, steps: &mut usize) -> Result<(), SqlError> {
+        let (mut at, mut in_where, mut inside) = (from, reference.in_where, true);
+        loop {
+            let Some(level) = self.levels.get_mut(at) else { return Ok(()) };
+            let cost = 1 + level.relations.len() + level.joins.len() + level.others.len();
+            *steps = steps.checked_sub(cost).ok_or(SqlError::TooComplex)?;
+            if level.take(reference, in_where, inside) {
+                return Ok(());
+            }
+            let Some(parent) = level.parent else { return Ok(()) };
+            in_where = level.in_parents_where;
+            inside = false;
+            at = parent;
+        }
+    }
+}
+
+impl Level<'_> {
+    /// Gives the reference to the relations that it can mean; true if it can mean none further out.
+    fn take(&mut self, reference: &Reference<'_>, in_where: bool, inside: bool) -> bool {
+        let Some(qualifier) = reference.relation.filter(|q| !self.joins.contains(q)) else {
+            return self.take_bare(reference, in_where, inside);
+        };
+        let mut found = self.others.contains(&qualifier);
+        for seen in self.relations.iter_mut().filter(|seen| seen.label == qualifier) {
+            seen.read_column(reference.column);
+            seen.filtered |= in_where && reference.column.is_some();
+            found = true;
+        }
+        found && !reference.schema
+    }
+
+    /// No qualifier: every relation may have the column, here and further out. It filters those of its own level only,
+    /// since in a subquery it is more likely a column of the subquery.
+    fn take_bare(&mut self, reference: &Reference<'_>, in_where: bool, inside: bool) -> bool {
+        for seen in &mut self.relations {
+            let row = reference.column == Some(seen.label);
+            seen.read_column(reference.column.filter(|_| !row));
+            seen.filtered |= in_where && inside && !row && reference.column.is_some();
+        }
+        reference.column.is_none() || reference.relation.is_some()
+    }
+}
+
+impl Seen<'_> {
+    fn read_column(&mut self, column: Option<&str>) {
+        match column {
+            None => self.read.all = true,
+            Some(column) if !self.read.names.contains(column) => {
+                self.read.names.insert(column.to_owned());
+            }
+            Some(_) => {}
+        }
+    }
+
+    /// A written relation of which a column is read asks for SELECT too, as the server does.
+    fn uses(self) -> Vec<Use> {
+        let reads = self.read.all || !self.read.names.is_empty();
+        let selected = self.effects.iter().any(|(effect, _)| *effect == Effect::Select);
+        let mut uses = Vec::with_capacity(self.effects.len() + 1);
+        let least = self.effects.iter().map(|(_, filter)| *filter).min().unwrap_or_default();
+        let implied = (reads && !selected).then_some((Effect::Select, least));
+        for (effect, base) in self.effects.into_iter().chain(implied) {
+            let filter = if self.filtered { Filter::Columns } else { base };
+            let mut columns = self.read.clone();
+            if effect != Effect::Select {
+                columns.all |= self.written.all;
+                columns.names.extend(self.written.names.iter().cloned());
+            }
+            if effect == Effect::Insert {
+                columns = self.written.clone();
+            }
+            uses.push(Use { effect, relation: self.name.clone(), filter, columns });
+        }
+        uses
+    }
+}

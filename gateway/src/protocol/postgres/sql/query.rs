@@ -1,0 +1,227 @@
+//! Queries: SELECT, INSERT, UPDATE, DELETE, MERGE, and what stands in their FROM.
+//!
+//! In: nodes of queries. Out: relations with their effects, and column references. Must never take the target of a
+//! write for a CTE (the server does not either), and must never count a condition for a filter that is not one of the
+//! statement's own WHERE, or of the join of a MERGE.
+
+use std::collections::BTreeSet;
+
+use super::SqlError;
+use super::call;
+use super::facts::{Columns, Effect, Filter, Opaque, SettingReach, SettingValue};
+use super::levels::{Reference, Seen};
+use super::parse::{CmdType, ConstValue, LimitOption, MergeMatchKind, Node, NodeList, OnConflictAction, nodes};
+use super::walk::{Place, Walk};
+
+/// SELECT, VALUES, TABLE, SELECT INTO, and set operations.
+pub(super) fn select<'a>(walk: &mut Walk<'a>, s: &'a nodes::SelectStmt, place: Place) -> Result<(), SqlError> {
+    let here = open(walk, s.with_clause(), place);
+    if place.top {
+        walk.limit = limit(s);
+    }
+    if let Some(into) = s.into_clause() {
+        walk.ask_relation(Effect::Create, into.rel())?;
+    }
+    walk.push(s.larg(), here);
+    walk.push(s.rarg(), here);
+    // FOR UPDATE OF names some relations; all of them are asked for, since a name can be a subquery or a join.
+    let locks = place.locks || !s.locking_clause().is_empty();
+    walk.push_all(s.from_clause(), Place { filter: filter_of(s.where_clause()), locks, ..here });
+    walk.push(s.where_clause(), Place { in_where: true, ..here });
+    walk.push_all(s.target_list(), here);
+    for list in [s.distinct_clause(), s.group_clause(), s.window_clause(), s.values_lists()] {
+        walk.push_all(list, here);
+    }
+    walk.push_all(s.sort_clause(), here);
+    for node in [s.having_clause(), s.limit_offset(), s.limit_count()] {
+        walk.push(node, here);
+    }
+    Ok(())
+}
+
+/// INSERT with VALUES, a query or DEFAULT VALUES, and its ON CONFLICT.
+pub(super) fn insert<'a>(walk: &mut Walk<'a>, s: &'a nodes::InsertStmt, place: Place) {
+    let here = open(walk, s.with_clause(), place);
+    // The rows are made outside of the target's level: no column in them can be one of the target.
+    walk.push(s.select_stmt(), Place { ctes: here.ctes, ..place.below() });
+    let mut effects = vec![(Effect::Insert, Filter::None)];
+    let mut written = columns_of(s.cols());
+    written.all |= s.cols().is_empty();
+    if let Some(conflict) = s.on_conflict_clause() {
+        walk.levels.bind_other(here.level, "excluded");
+        if conflict.action == OnConflictAction::ONCONFLICT_UPDATE {
+            // It changes rows that the given ones collide with, so those are its filter.
+            effects.push((Effect::Update, Filter::Columns));
+            written.names.extend(targets(conflict.target_list()));
+        }
+        walk.push(conflict.infer(), here);
+        walk.push_all(conflict.target_list(), here);
+        walk.push(conflict.where_clause(), here);
+    }
+    walk.push(s.returning_clause(), here);
+    target(walk, s.relation(), effects, written, here);
+}
+
+/// UPDATE.
+pub(super) fn update<'a>(walk: &mut Walk<'a>, s: &'a nodes::UpdateStmt, place: Place) -> Result<(), SqlError> {
+    // A rule on this view calls set_config for each row (system_views.sql, `pg_settings_u`).
+    if s.relation().and_then(|r| r.relname()) == Some("pg_settings") {
+        walk.opaque(Opaque::ComputedSetting);
+        call::change(walk, None, SettingValue::Unknown, SettingReach::Session)?;
+    }
+    let here = open(walk, s.with_clause(), place);
+    let filter = filter_of(s.where_clause());
+    let written = Columns { all: false, names: targets(s.target_list()).collect() };
+    target(walk, s.relation(), vec![(Effect::Update, filter)], written, here);
+    walk.push_all(s.from_clause(), Place { filter, ..here });
+    walk.push(s.where_clause(), Place { in_where: true, ..here });
+    walk.push_all(s.target_list(), here);
+    walk.push(s.returning_clause(), here);
+    Ok(())
+}
+
+/// DELETE.
+pub(super) fn delete<'a>(walk: &mut Walk<'a>, s: &'a nodes::DeleteStmt, place: Place) {
+    let here = open(walk, s.with_clause(), place);
+    let filter = filter_of(s.where_clause());
+    target(walk, s.relation(), vec![(Effect::Delete, filter)], Columns::default(), here);
+    walk.push_all(s.using_clause(), Place { filter, ..here });
+    walk.push(s.where_clause(), Place { in_where: true, ..here });
+    walk.push(s.returning_clause(), here);
+}
+
+/// MERGE: the join condition chooses the rows; the conditions of its WHEN clauses only narrow one action each.
+pub(super) fn merge<'a>(walk: &mut Walk<'a>, s: &'a nodes::MergeStmt, place: Place) -> Result<(), SqlError> {
+    let here = open(walk, s.with_clause(), place);
+    let mut effects = Vec::new();
+    let mut written = Columns::default();
+    for clause in s.merge_when_clauses() {
+        let effect = match clause.command_type {
+            CmdType::CMD_UPDATE => Effect::Update,
+            CmdType::CMD_DELETE => Effect::Delete,
+            CmdType::CMD_INSERT => Effect::Insert,
+            // DO NOTHING.
+            _ => continue,
+        };
+        if clause.match_kind == MergeMatchKind::MERGE_WHEN_NOT_MATCHED_BY_SOURCE {
+            // Rows that the join condition does not meet: that is all of them where the source is empty.
+            walk.ask_relation(effect, s.relation())?;
+        }
+        written.all |= effect == Effect::Insert && clause.target_list().is_empty();
+        written.names.extend(columns_of(clause.target_list()).names);
+        if !effects.iter().any(|(known, _)| *known == effect) {
+            effects.push((effect, Filter::Constant));
+        }
+    }
+    target(walk, s.relation(), effects, written, here);
+    walk.push(s.source_relation(), Place { filter: Filter::Constant, ..here });
+    walk.push(s.join_condition(), Place { in_where: true, ..here });
+    walk.push_all(s.merge_when_clauses(), here);
+    walk.push(s.returning_clause(), here);
+    Ok(())
+}
+
+/// A column reference, or the name of a row.
+pub(super) fn column<'a>(walk: &mut Walk<'a>, c: &'a nodes::ColumnRef, place: Place) {
+    let len = c.fields().len();
+    let column = match c.fields().get(len.saturating_sub(1)) {
+        Some(Node::String(s)) => s.sval(),
+        _ => None,
+    };
+    let relation = len.checked_sub(2).and_then(|i| c.fields().get(i)).and_then(Node::as_str);
+    walk.levels.refer(place.level, Reference { relation, column, in_where: place.in_where, schema: len > 2 });
+}
+
+/// A join: its aliases stand for its columns, and NATURAL compares columns that it does not name.
+pub(super) fn join<'a>(walk: &mut Walk<'a>, j: &'a nodes::JoinExpr, place: Place) -> Result<(), SqlError> {
+    for alias in [j.alias(), j.join_using_alias()].into_iter().flatten() {
+        walk.levels.bind_join(place.level, alias.aliasname().unwrap_or_default());
+    }
+    if j.is_natural || j.alias().is_some_and(|a| !a.colnames().is_empty()) {
+        walk.levels.refer(place.level, Reference { relation: None, column: None, in_where: false, schema: false });
+    }
+    for name in j.using_clause() {
+        walk.levels
+            .refer(place.level, Reference { relation: None, column: name.sval(), in_where: false, schema: false });
+    }
+    walk.push_children(Node::JoinExpr(j), place)
+}
+
+/// The alias of a subquery, function or table function: no relation has its columns.
+pub(super) fn bind<'a>(walk: &mut Walk<'a>, alias: Option<&'a nodes::Alias>, place: Place) {
+    if let Some(name) = alias.and_then(|a| a.aliasname()) {
+        walk.levels.bind_other(place.level, name);
+    }
+}
+
+/// Opens the level of a statement and makes its CTEs visible there.
+fn open<'a>(walk: &mut Walk<'a>, with: Option<&'a nodes::WithClause>, place: Place) -> Place {
+    let level = walk.levels.open(Some(place.level), place.in_where);
+    let mut here = Place { level, in_where: false, filter: Filter::None, locks: false, ..place.below() };
+    let Some(with) = with else { return here };
+    let mut queries = Vec::with_capacity(with.ctes().len());
+    for cte in with.ctes() {
+        queries.push((cte, here.ctes));
+        here.ctes = walk.bind_cte(cte.ctename().unwrap_or_default(), here.ctes);
+    }
+    for (cte, before) in queries {
+        // WITH RECURSIVE shows all names to all of its queries, WITH the earlier ones. None sees the FROM beside it.
+        let ctes = if with.recursive { here.ctes } else { before };
+        walk.push(cte.ctequery(), Place { ctes, level: place.level, in_where: place.in_where, ..here });
+        if let Some(cycle) = cte.cycle_clause() {
+            walk.push(cycle.cycle_mark_value(), here);
+            walk.push(cycle.cycle_mark_default(), here);
+        }
+    }
+    here
+}
+
+/// The relation that a statement writes. CTEs do not hide it.
+fn target<'a>(
+    walk: &mut Walk<'a>,
+    rel: Option<&'a nodes::RangeVar>,
+    effects: Vec<(Effect, Filter)>,
+    written: Columns,
+    place: Place,
+) {
+    if let Some(rel) = rel {
+        walk.levels.add(place.level, Seen::new(rel, effects).writes(written));
+    }
+}
+
+/// The filter of a WHERE before its columns are known. WHERE CURRENT OF is one row.
+fn filter_of(condition: Node<'_>) -> Filter {
+    match condition {
+        Node::None => Filter::None,
+        Node::CurrentOfExpr(_) => Filter::Columns,
+        _ => Filter::Constant,
+    }
+}
+
+/// Names in a list of columns that are written.
+pub(super) fn columns_of(list: &NodeList) -> Columns {
+    let names: BTreeSet<String> = list
+        .iter()
+        .filter_map(|node| match node {
+            Node::ResTarget(t) => t.name().map(str::to_owned),
+            Node::String(s) => s.sval().map(str::to_owned),
+            _ => None,
+        })
+        .collect();
+    Columns { all: false, names }
+}
+
+fn targets<'a>(list: impl IntoIterator<Item = &'a nodes::ResTarget>) -> impl Iterator<Item = String> {
+    list.into_iter().filter_map(|t| t.name().map(str::to_owned))
+}
+
+/// Rows that a constant LIMIT or FETCH FIRST lets through.
+fn limit(s: &nodes::SelectStmt) -> Option<u64> {
+    match s.limit_count() {
+        Node::A_Const(c) if s.limit_option == LimitOption::LIMIT_OPTION_COUNT => match c.val() {
+            Some(ConstValue::Integer(rows)) => u64::try_from(rows).ok(),
+            _ => None,
+        },
+        _ => None,
+    }
+}

@@ -1,0 +1,323 @@
+//! The server's messages.
+//!
+//! In: one message. Out: whether the client gets it, and the outcome of the run that it ends, to the judge. A message
+//! that answers nothing awaited is a [`Fault`]: the session ends before the client sees it.
+
+use crate::protocol::postgres::frame::{body, split_string};
+use crate::protocol::postgres::judge::{Judge, RewriteError};
+use crate::protocol::postgres::message::Backend;
+use crate::protocol::postgres::reply::{SqlState, sql_state};
+use crate::protocol::postgres::settings::{Report, watch};
+use crate::protocol::postgres::state::run::Run;
+use crate::protocol::postgres::state::{Awaited, Gate, Item, Mode, State, Transaction};
+
+/// What is done with a message of the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in super::super) enum Pass {
+    /// The client gets it as it is.
+    Forward,
+    /// The client gets what was written in its place, which may be nothing.
+    Replaced,
+}
+
+/// Why the session ends: what the server sent is not what it can send here.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    /// A message that answers nothing.
+    #[error("the server sent {kind:?}, which answers nothing that was asked")]
+    Unexpected {
+        /// Which.
+        kind: Backend,
+    },
+    /// A message that no server has.
+    #[error("the server sent a message of unknown type 0x{tag:02x}")]
+    UnknownMessage {
+        /// Its tag.
+        tag: u8,
+    },
+    /// A length that cannot be.
+    #[error("the server sent a message shorter than its own length field")]
+    BadLength,
+    /// A message that has to be read whole, and is too large for it.
+    #[error("the server sent {kind:?} of {size} bytes, more than is read whole")]
+    TooLarge {
+        /// Which.
+        kind: Backend,
+        /// Its size.
+        size: usize,
+    },
+    /// A message whose content cannot be.
+    #[error("the server sent a malformed {kind:?}")]
+    Malformed {
+        /// Which.
+        kind: Backend,
+    },
+    /// COPY data is asked for while other messages are already on their way.
+    #[error("the server asks for COPY data, and what was sent behind the statement would be taken for it")]
+    CopyOutOfTurn,
+    /// A pinned setting has changed.
+    #[error("the server reports `{name}` at another value than the pinned one")]
+    PinnedSetting {
+        /// Which.
+        name: String,
+    },
+    /// A result that cannot be masked.
+    #[error("a result could not be masked")]
+    Mask(#[source] RewriteError),
+}
+
+impl<J: Judge> State<J> {
+    /// Whether the next message has to be read whole because something rewrites it.
+    pub(in super::super) fn rewrites(&self) -> bool {
+        match self.awaited.front().map(|item| &item.kind) {
+            Some(Awaited::Query(run) | Awaited::Execute(run)) => run.rewrite.is_some(),
+            Some(Awaited::OurDescribe) => true,
+            _ => false,
+        }
+    }
+
+    /// Takes a message that is passed on without being read: only its type and size are known.
+    pub(in super::super) fn pass(&mut self, kind: Backend, size: usize) -> Result<(), Fault> {
+        match (kind, self.awaited.front_mut().map(|item| &mut item.kind)) {
+            (Backend::DataRow | Backend::CopyData, Some(Awaited::Query(run) | Awaited::Execute(run))) => {
+                run.row(size);
+                self.rows += 1;
+                Ok(())
+            }
+            (Backend::RowDescription, Some(Awaited::Query(_))) | (Backend::NotificationResponse, _) => Ok(()),
+            (Backend::ParameterDescription, Some(Awaited::Describe)) => Ok(()),
+            (Backend::RowDescription, Some(Awaited::Describe)) => {
+                self.awaited.pop_front();
+                Ok(())
+            }
+            _ => Err(Fault::Unexpected { kind }),
+        }
+    }
+
+    /// Takes a whole message; `out` gets what replaces it.
+    pub(in super::super) fn reply(
+        &mut self,
+        kind: Backend,
+        message: &[u8],
+        judge: &J,
+        out: &mut Vec<u8>,
+    ) -> Result<Pass, Fault> {
+        let pass = self.rewrite(kind, message, out)?;
+        if kind.streams() && !matches!(self.awaited.front(), Some(Item { kind: Awaited::OurDescribe, .. })) {
+            self.pass(kind, message.len())?;
+            return Ok(pass);
+        }
+        match kind {
+            Backend::NoticeResponse => Ok(pass),
+            Backend::ParameterStatus => watched(message).map(|()| pass),
+            Backend::ErrorResponse => Ok(self.error(sql_state(body(message)), judge, pass)),
+            Backend::ReadyForQuery => self.ready(message, judge).map(|()| pass),
+            Backend::CopyInResponse => self.copy_in().map(|()| pass),
+            Backend::CopyOutResponse | Backend::CopyDone => match self.running() {
+                Some(_) => Ok(pass),
+                None => Err(Fault::Unexpected { kind }),
+            },
+            Backend::CommandComplete | Backend::EmptyQueryResponse | Backend::PortalSuspended => {
+                self.complete(kind, body(message), judge).map(|()| pass)
+            }
+            Backend::ParseComplete
+            | Backend::BindComplete
+            | Backend::CloseComplete
+            | Backend::NoData
+            | Backend::RowDescription => self.confirm(kind).map(|()| pass),
+            Backend::Authentication
+            | Backend::BackendKeyData
+            | Backend::NegotiateProtocolVersion
+            | Backend::ParameterDescription
+            | Backend::DataRow
+            | Backend::CopyData
+            | Backend::NotificationResponse
+            | Backend::CopyBothResponse
+            | Backend::FunctionCallResponse => Err(Fault::Unexpected { kind }),
+        }
+    }
+
+    fn rewrite(&mut self, kind: Backend, message: &[u8], out: &mut Vec<u8>) -> Result<Pass, Fault> {
+        let is_result = matches!(
+            kind,
+            Backend::RowDescription
+                | Backend::NoData
+                | Backend::DataRow
+                | Backend::CopyOutResponse
+                | Backend::CopyData
+                | Backend::CopyDone
+                | Backend::CommandComplete
+                | Backend::ErrorResponse
+                | Backend::NoticeResponse
+        );
+        if !is_result {
+            return Ok(Pass::Forward);
+        }
+        let describes = matches!(self.awaited.front(), Some(Item { kind: Awaited::OurDescribe, .. }));
+        let Some(run) = self.running_at(usize::from(describes)) else { return Ok(Pass::Forward) };
+        let Some(rewrite) = run.rewrite.as_mut() else { return Ok(Pass::Forward) };
+        if describes && matches!(kind, Backend::RowDescription | Backend::NoData) {
+            // The client did not ask: it gets nothing of the answer.
+            rewrite.rewrite(kind, message, &mut Vec::new()).map_err(Fault::Mask)?;
+        } else {
+            rewrite.rewrite(kind, message, out).map_err(Fault::Mask)?;
+        }
+        Ok(Pass::Replaced)
+    }
+
+    fn running(&mut self) -> Option<&mut Run<J>> {
+        self.running_at(0)
+    }
+
+    fn running_at(&mut self, index: usize) -> Option<&mut Run<J>> {
+        match self.awaited.get_mut(index).map(|item| &mut item.kind) {
+            Some(Awaited::Query(run) | Awaited::Execute(run)) => Some(run),
+            _ => None,
+        }
+    }
+
+    fn confirm(&mut self, kind: Backend) -> Result<(), Fault> {
+        let Some(Item { kind: awaited, .. }) = self.awaited.front() else {
+            return Err(Fault::Unexpected { kind });
+        };
+        match (kind, awaited) {
+            (Backend::ParseComplete, Awaited::Parse(name, defined)) => self.statements.settle(name, defined),
+            (Backend::BindComplete, Awaited::Bind(name, defined)) => self.portals.settle(name, defined),
+            (Backend::CloseComplete, Awaited::CloseStatement(..) | Awaited::ClosePortal(..))
+            | (Backend::NoData | Backend::RowDescription, Awaited::Describe | Awaited::OurDescribe) => {}
+            _ => return Err(Fault::Unexpected { kind }),
+        }
+        self.awaited.pop_front();
+        Ok(())
+    }
+
+    fn complete(&mut self, kind: Backend, tag: &[u8], judge: &J) -> Result<(), Fault> {
+        match self.awaited.front_mut().map(|item| &mut item.kind) {
+            Some(Awaited::Query(run)) if kind != Backend::PortalSuspended => {
+                run.complete(tag);
+                return Ok(());
+            }
+            Some(Awaited::Execute(run)) => run.complete(tag),
+            _ => return Err(Fault::Unexpected { kind }),
+        }
+        match self.awaited.pop_front().map(|item| item.kind) {
+            Some(Awaited::Execute(run)) if kind == Backend::PortalSuspended => run.suspend(judge),
+            Some(Awaited::Execute(run)) => run.finish(judge),
+            _ => {}
+        }
+        self.end_copy();
+        Ok(())
+    }
+
+    fn copy_in(&mut self) -> Result<(), Fault> {
+        if self.running().is_none() {
+            return Err(Fault::Unexpected { kind: Backend::CopyInResponse });
+        }
+        // Whatever was sent behind the statement is now read as COPY data, and never answered.
+        if self.awaited.len() > 1 {
+            return Err(Fault::CopyOutOfTurn);
+        }
+        self.mode = Mode::CopyIn;
+        self.gate = Gate::Open;
+        Ok(())
+    }
+
+    /// A statement is over. Nothing was sent behind one that reads COPY data: while something is awaited, that one is
+    /// still to come.
+    fn end_copy(&mut self) {
+        if !self.awaited.is_empty() {
+            return;
+        }
+        if self.mode == Mode::CopyIn {
+            self.mode = Mode::Ready;
+        }
+        if self.gate == Gate::AwaitCopy {
+            self.gate = Gate::Open;
+        }
+    }
+
+    fn error(&mut self, code: SqlState, judge: &J, pass: Pass) -> Pass {
+        let mut pass = pass;
+        match self.awaited.front_mut().map(|item| &mut item.kind) {
+            // Nothing is asked, or the commit that a Sync stands for failed: no pipeline to skip.
+            None | Some(Awaited::Sync) => return pass,
+            Some(Awaited::Query(run)) => {
+                run.fail(code);
+                if self.mode == Mode::CopyIn {
+                    self.mode = Mode::Ready;
+                }
+                return pass;
+            }
+            Some(Awaited::Execute(run)) => run.fail(code),
+            Some(Awaited::OurFailure) => pass = Pass::Replaced,
+            Some(_) => {}
+        }
+        self.skip(judge);
+        self.end_copy();
+        pass
+    }
+
+    /// The server drops what it was sent up to the next Sync, and so do we.
+    fn skip(&mut self, judge: &J) {
+        let sync = self.awaited.iter().position(|item| matches!(item.kind, Awaited::Sync));
+        if sync.is_none() {
+            // What was sent since has no Sync yet either: the rest of the client's pipeline is skipped here.
+            self.mode = Mode::SkipToSync;
+        }
+        let skipped = sync.unwrap_or(self.awaited.len());
+        for (index, item) in self.awaited.drain(..skipped).enumerate().collect::<Vec<_>>().into_iter().rev() {
+            let Item { pipeline, kind } = item;
+            match kind {
+                Awaited::Parse(name, defined) if index == 0 => self.statements.fail(&name, pipeline, defined),
+                Awaited::Bind(name, defined) if index == 0 => self.portals.fail(&name, pipeline, defined),
+                Awaited::Parse(name, defined) => self.statements.skip(&name, pipeline, defined),
+                Awaited::Bind(name, defined) => self.portals.skip(&name, pipeline, defined),
+                Awaited::CloseStatement(name, before) => self.statements.undo(&name, pipeline, before),
+                Awaited::ClosePortal(name, before) => self.portals.undo(&name, pipeline, before),
+                Awaited::Execute(run) if index == 0 => run.finish(judge),
+                Awaited::Query(run) | Awaited::Execute(run) => run.skip(judge),
+                Awaited::Describe
+                | Awaited::OurDescribe
+                | Awaited::Sync
+                | Awaited::OurFailure
+                | Awaited::Denied(..)
+                | Awaited::OurReady => {}
+            }
+        }
+    }
+
+    fn ready(&mut self, message: &[u8], judge: &J) -> Result<(), Fault> {
+        let kind = Backend::ReadyForQuery;
+        let &[status] = body(message) else { return Err(Fault::Malformed { kind }) };
+        let transaction = Transaction::from_byte(status).ok_or(Fault::Malformed { kind })?;
+        if !matches!(self.awaited.front(), Some(Item { kind: Awaited::Query(_) | Awaited::Sync, .. })) {
+            return Err(Fault::Unexpected { kind });
+        }
+        let Some(Item { pipeline, kind: awaited }) = self.awaited.pop_front() else {
+            return Err(Fault::Unexpected { kind });
+        };
+        if let Awaited::Query(run) = awaited {
+            run.finish(judge);
+            self.end_copy();
+        }
+        self.transaction = transaction;
+        // A portal lives no longer than its transaction, and cannot run in a failed one.
+        if transaction != Transaction::Open {
+            self.portals.forget_until(pipeline);
+        }
+        Ok(())
+    }
+}
+
+fn watched(message: &[u8]) -> Result<(), Fault> {
+    let malformed = Fault::Malformed { kind: Backend::ParameterStatus };
+    let (name, rest) = split_string(body(message)).ok_or_else(|| malformed.clone())?;
+    let (value, rest) = split_string(rest).ok_or_else(|| malformed.clone())?;
+    if !rest.is_empty() {
+        return Err(malformed);
+    }
+    match watch(name, value) {
+        Report::Free | Report::Holds => Ok(()),
+        Report::Broken => Err(Fault::PinnedSetting { name: String::from_utf8_lossy(name).into_owned() }),
+    }
+}

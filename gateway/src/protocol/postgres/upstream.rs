@@ -1,0 +1,262 @@
+//! The server's side of a session's beginning.
+//!
+//! In: the way to the server, the target's TLS settings, a StartupMessage of our own and a login. Out: a connection
+//! whose server has let us in, what it reported, and its key. The server's key and the course of the login stay here;
+//! bytes that arrive before their time (CVE-2021-23222) end the attempt.
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use crate::conn::BoxConn;
+use crate::protocol::postgres::auth::{Answer, AuthError, Challenge, Login};
+use crate::protocol::postgres::frame::{Header, Inbox, body, split_string};
+use crate::protocol::postgres::judge::Dial;
+use crate::protocol::postgres::message::{Backend, ours};
+use crate::protocol::postgres::reply::{Denial, SqlState, fields, sql_state};
+use crate::protocol::postgres::settings::{REPORTED, Report, watch};
+use crate::protocol::postgres::state::Transaction;
+use crate::upstream::tls::{Peer, TlsError, UpstreamTls};
+
+/// The largest message before the first ReadyForQuery.
+const MAX_MESSAGE: usize = 64 * 1024;
+/// As many messages as a server may send before it is ready.
+const MAX_MESSAGES: usize = 1_000;
+const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
+
+/// Why the server cannot be used. The fault of the server or of the target's settings.
+#[derive(Debug, thiserror::Error)]
+pub enum UpstreamError {
+    /// No connection.
+    #[error("the server cannot be reached")]
+    Dial(#[source] std::io::Error),
+    /// The connection broke.
+    #[error("the connection to the server broke")]
+    Lost(#[source] std::io::Error),
+    /// It does not have TLS, and the target's settings insist.
+    #[error("the server has no tls: set `ssl = on` there, or `tls.mode` of the target")]
+    NoTls,
+    /// It answered the request for TLS with something else than yes or no.
+    #[error("the server answered the request for tls out of protocol: is it PostgreSQL?")]
+    TlsAnswer,
+    /// TLS failed.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The login failed on our side.
+    #[error(transparent)]
+    Auth(#[from] AuthError),
+    /// The server said no.
+    #[error("the server refused the session: {message}")]
+    Refused {
+        /// Its error code.
+        code: SqlState,
+        /// Its words.
+        message: String,
+        /// The whole ErrorResponse.
+        response: Vec<u8>,
+    },
+    /// It broke the protocol.
+    #[error("the server broke the protocol at login: {what}")]
+    Protocol {
+        /// How.
+        what: &'static str,
+    },
+    /// It does not keep the pinned settings.
+    #[error("the server does not report the pinned settings: a pooler, or no PostgreSQL")]
+    NotPinned,
+}
+
+impl UpstreamError {
+    /// What the client reads.
+    pub(super) fn to_denial(&self) -> Denial {
+        match self {
+            Self::Refused { code, message, .. } => {
+                Denial::fatal(*code, format!("the server refused the session: {message}"))
+            }
+            Self::Auth(error) => Denial::fatal(SqlState::LOGIN, error.to_string()),
+            Self::Dial(_) | Self::NoTls | Self::TlsAnswer | Self::Tls(_) => {
+                Denial::fatal(SqlState::NO_SERVER, self.to_string())
+            }
+            Self::Lost(_) | Self::Protocol { .. } | Self::NotPinned => {
+                Denial::fatal(SqlState::CONNECTION_LOST, self.to_string())
+            }
+        }
+    }
+}
+
+/// A connection to the server, TLS agreed, nothing sent yet.
+pub(super) struct Upstream {
+    pub(super) conn: BoxConn,
+    pub(super) peer: Peer,
+}
+
+impl Upstream {
+    /// Dials, and agrees on TLS as the target's settings say.
+    pub(super) async fn open(dialer: &dyn Dial, tls: &UpstreamTls) -> Result<Self, UpstreamError> {
+        let mut conn = dialer.dial().await.map_err(UpstreamError::Dial)?;
+        if !tls.mode().asks() {
+            return Ok(Self { conn, peer: Peer::plaintext() });
+        }
+        conn.write_all(&SSL_REQUEST).await.map_err(UpstreamError::Lost)?;
+        conn.flush().await.map_err(UpstreamError::Lost)?;
+        // Room for more than the answer: what is glued to it was written by somebody without the server's key.
+        let mut answer = [0; 64];
+        let count = conn.read(&mut answer).await.map_err(UpstreamError::Lost)?;
+        match answer.get(..count) {
+            Some(b"S") => {
+                let (conn, peer) = tls.handshake(conn).await?;
+                Ok(Self { conn, peer })
+            }
+            Some(b"N") if tls.mode().insists() => Err(UpstreamError::NoTls),
+            Some(b"N") => Ok(Self { conn, peer: Peer::plaintext() }),
+            _ => Err(UpstreamError::TlsAnswer),
+        }
+    }
+}
+
+/// One message at a time, for the phase in which each is waited for.
+pub(super) struct Server<'a> {
+    pub(super) conn: &'a mut BoxConn,
+    pub(super) inbox: &'a mut Inbox,
+}
+
+impl Server<'_> {
+    pub(super) async fn send(&mut self, message: &[u8]) -> Result<(), UpstreamError> {
+        self.conn.write_all(message).await.map_err(UpstreamError::Lost)?;
+        self.conn.flush().await.map_err(UpstreamError::Lost)
+    }
+
+    /// The next message, whole. An ErrorResponse is an error.
+    pub(super) async fn next(&mut self) -> Result<(Backend, Vec<u8>), UpstreamError> {
+        let message = read_message(self.conn, self.inbox, MAX_MESSAGE).await?;
+        let kind = message.first().copied().and_then(Backend::from_tag);
+        match kind.ok_or(UpstreamError::Protocol { what: "an unknown message" })? {
+            Backend::ErrorResponse => Err(refusal(message)),
+            kind => Ok((kind, message)),
+        }
+    }
+
+    /// Answers the server's challenges until it lets us in.
+    pub(super) async fn log_in(&mut self, mut login: Login<'_>) -> Result<(), UpstreamError> {
+        for _ in 0..MAX_MESSAGES {
+            let (kind, message) = self.next().await?;
+            match kind {
+                Backend::NoticeResponse => continue,
+                Backend::Authentication => {}
+                _ => return Err(UpstreamError::Protocol { what: "a message out of turn" }),
+            }
+            let challenge =
+                Challenge::read(body(&message)).ok_or(UpstreamError::Protocol { what: "a malformed challenge" })?;
+            match login.answer(&challenge)? {
+                Answer::Send(answer) => self.send(&answer).await?,
+                Answer::Wait => {}
+                Answer::Done => return Ok(()),
+            }
+        }
+        Err(UpstreamError::Protocol { what: "no end of messages" })
+    }
+
+    /// Asks for the schemas of the search path.
+    pub(super) async fn schemas(&mut self) -> Result<Vec<String>, UpstreamError> {
+        self.send(&ours::query(SCHEMAS)).await?;
+        let mut schemas = Vec::new();
+        for _ in 0..MAX_MESSAGES {
+            let (kind, message) = self.next().await?;
+            match kind {
+                Backend::DataRow => {
+                    // One column: count, length, text.
+                    let name = body(&message).get(6..).and_then(|name| std::str::from_utf8(name).ok());
+                    schemas.push(name.ok_or(UpstreamError::Protocol { what: "a malformed row" })?.to_owned());
+                }
+                Backend::RowDescription | Backend::CommandComplete | Backend::NoticeResponse => {}
+                Backend::ReadyForQuery => return Ok(schemas),
+                _ => return Err(UpstreamError::Protocol { what: "a message out of turn" }),
+            }
+        }
+        Err(UpstreamError::Protocol { what: "no end of messages" })
+    }
+
+    /// Reads what the server reports until it is ready.
+    pub(super) async fn greet(&mut self) -> Result<Greeting, UpstreamError> {
+        let mut greeting =
+            Greeting { reported: Vec::new(), process: 0, key: Vec::new(), transaction: Transaction::Idle };
+        let mut pinned = 0;
+        for _ in 0..MAX_MESSAGES {
+            let (kind, message) = self.next().await?;
+            match kind {
+                Backend::ParameterStatus => {
+                    pinned += holds(&message)?;
+                    greeting.reported.extend_from_slice(&message);
+                }
+                Backend::NoticeResponse => greeting.reported.extend_from_slice(&message),
+                Backend::BackendKeyData => (greeting.process, greeting.key) = key(&message)?,
+                Backend::ReadyForQuery if pinned < REPORTED => return Err(UpstreamError::NotPinned),
+                Backend::ReadyForQuery => {
+                    let status = body(&message).first().copied().and_then(Transaction::from_byte);
+                    greeting.transaction = status.ok_or(UpstreamError::Protocol { what: "no transaction status" })?;
+                    return Ok(greeting);
+                }
+                _ => return Err(UpstreamError::Protocol { what: "a message out of turn" }),
+            }
+        }
+        Err(UpstreamError::Protocol { what: "no end of messages" })
+    }
+}
+
+/// The schemas of the search path that there are: what a name without a schema can mean. Asked by us, once, before the
+/// client is told that the server is ready.
+const SCHEMAS: &str = "SELECT pg_catalog.unnest(pg_catalog.current_schemas(false))";
+
+/// What a server says once it has let us in.
+pub(super) struct Greeting {
+    /// Its reports and notices, as the client gets them.
+    pub(super) reported: Vec<u8>,
+    pub(super) process: u32,
+    pub(super) key: Vec<u8>,
+    pub(super) transaction: Transaction,
+}
+
+/// Reads one whole message with a tag, of at most `cap` bytes.
+pub(super) async fn read_message(conn: &mut BoxConn, inbox: &mut Inbox, cap: usize) -> Result<Vec<u8>, UpstreamError> {
+    loop {
+        let header = Header::read(inbox.filled()).map_err(|_| UpstreamError::Protocol { what: "a bad length" })?;
+        let size = header.map_or(0, |header| header.size);
+        if size > cap {
+            return Err(UpstreamError::Protocol { what: "a message too large for a login" });
+        }
+        if let Some(message) = inbox.filled().get(..size).filter(|message| !message.is_empty()) {
+            let message = message.to_vec();
+            inbox.consume(size);
+            return Ok(message);
+        }
+        let count = std::future::poll_fn(|cx| inbox.poll_read(cx, conn, size)).await.map_err(UpstreamError::Lost)?;
+        if count == 0 {
+            return Err(UpstreamError::Lost(std::io::ErrorKind::UnexpectedEof.into()));
+        }
+    }
+}
+
+fn refusal(response: Vec<u8>) -> UpstreamError {
+    let code = sql_state(body(&response));
+    let text = fields(body(&response)).find(|(field, _)| *field == b'M').map(|(_, text)| text).unwrap_or_default();
+    let message = String::from_utf8_lossy(text).chars().take(500).collect();
+    UpstreamError::Refused { code, message, response }
+}
+
+/// Counts a pinned setting that holds.
+fn holds(message: &[u8]) -> Result<usize, UpstreamError> {
+    let malformed = UpstreamError::Protocol { what: "a malformed report" };
+    let Some((name, rest)) = split_string(body(message)) else { return Err(malformed) };
+    let Some((value, [])) = split_string(rest) else { return Err(malformed) };
+    match watch(name, value) {
+        Report::Free => Ok(0),
+        Report::Holds => Ok(1),
+        Report::Broken => Err(UpstreamError::NotPinned),
+    }
+}
+
+fn key(message: &[u8]) -> Result<(u32, Vec<u8>), UpstreamError> {
+    match body(message).split_first_chunk() {
+        // Four bytes in protocol 3.0, up to 256 since 3.2.
+        Some((process, key)) if (4..=256).contains(&key.len()) => Ok((u32::from_be_bytes(*process), key.to_vec())),
+        _ => Err(UpstreamError::Protocol { what: "a malformed key" }),
+    }
+}

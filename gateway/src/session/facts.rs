@@ -1,0 +1,192 @@
+//! What is known of a connection before its first byte, in the words of policies and of events.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use crate::audit::KeptInput;
+use crate::audit::event::{self, Decision, Mode, NetworkDecision, SessionStart, Verdict};
+use crate::bridge::Connection;
+use crate::config::Target;
+use crate::engine::{Engine, Settings};
+use crate::id::SessionId;
+use crate::identity::Workload;
+use crate::policy::request::Entity;
+use crate::policy::vocabulary::names::{Handling, ProtocolName};
+use crate::policy::vocabulary::{self, TargetFacts, network};
+use crate::policy::{self, ConnectDecision, Moment, Principal, Question, Request};
+use crate::protocol::Protocol;
+
+/// The connection, who makes it and what it goes to.
+pub struct Facts {
+    /// The session.
+    pub id: SessionId,
+    /// What the kernel noted.
+    pub connection: Connection,
+    /// Who speaks.
+    pub workload: Workload,
+    /// What is spoken.
+    pub protocol: Protocol,
+    /// Configuration and policies when it began.
+    pub settings: Arc<Settings>,
+    /// The declared target, where one names the destination.
+    pub target: Option<Target>,
+    principal: Principal,
+    target_entity: Arc<Entity>,
+}
+
+impl Facts {
+    /// `None`: the attachment is not known any more, or nothing is spoken there.
+    #[must_use]
+    pub fn gather(engine: &Engine, id: SessionId, connection: Connection) -> Option<Self> {
+        let settings = engine.settings();
+        let protocol = Protocol::of(connection.verdict())?;
+        let attachment = settings.attachment(&connection.attachment)?;
+        let workload = Workload::of(&connection, attachment);
+        let target = settings.config().target_of(connection.original, &connection.attachment).cloned();
+        let extra: &[&str] = if settings.is_open() { &[vocabulary::OPEN_GROUP] } else { &[] };
+        let principal = workload.principal(extra);
+        let target_entity = vocabulary::target(TargetFacts {
+            name: target.as_ref().map_or(vocabulary::UNDECLARED, |target| target.name.as_str()),
+            protocol: protocol_name(protocol),
+            address: connection.original.ip(),
+            port: connection.original.port(),
+            environment: target.as_ref().and_then(|target| target.environment.as_deref()),
+        });
+        Some(Self { id, connection, workload, protocol, settings, target, principal, target_entity })
+    }
+
+    /// The target's name, or `undeclared`.
+    #[must_use]
+    pub fn target_name(&self) -> &str {
+        self.target.as_ref().map_or(vocabulary::UNDECLARED, |target| target.name.as_str())
+    }
+
+    /// Who asks.
+    #[must_use]
+    pub fn principal(&self) -> &Principal {
+        &self.principal
+    }
+
+    /// The target as policies see it.
+    #[must_use]
+    pub fn target_entity(&self) -> &Arc<Entity> {
+        &self.target_entity
+    }
+
+    /// Whether decisions block.
+    #[must_use]
+    pub fn mode(&self) -> policy::Mode {
+        if self.workload.observed() { policy::Mode::Observe } else { policy::Mode::Enforce }
+    }
+
+    /// The session as policies see it.
+    #[must_use]
+    pub fn session(&self, login: &str, application: Option<&str>) -> policy::Session {
+        policy::Session {
+            id: self.id,
+            login: login.into(),
+            application: application.map(Into::into),
+            grants: Arc::new(BTreeSet::new()),
+        }
+    }
+
+    /// How the session begins, for the journal.
+    #[must_use]
+    pub fn start(&self) -> SessionStart {
+        SessionStart {
+            who: self.workload.who(&self.connection),
+            destination: self.destination(),
+            parent: None,
+            mode: if self.workload.observed() { Mode::Observe } else { Mode::Enforce },
+        }
+    }
+
+    /// May this workload connect there at all?
+    pub fn judge_connect(&self) -> ConnectDecision {
+        let session = self.session("", None);
+        let questions = [self.connect_question()];
+        let request =
+            Request { principal: &self.principal, session: &session, at: Moment::now(), questions: &questions };
+        self.settings.policies().judge_connect(&request, self.mode())
+    }
+
+    /// Why new settings no longer admit this session; `None`: they do.
+    #[must_use]
+    pub fn no_longer_admitted(&self, settings: &Settings) -> Option<String> {
+        if settings.attachment(&self.connection.attachment).is_none() {
+            return Some("its attachment was detached".to_owned());
+        }
+        let session = self.session("", None);
+        let questions = [self.connect_question()];
+        let request =
+            Request { principal: &self.principal, session: &session, at: Moment::now(), questions: &questions };
+        match settings.policies().judge_connect(&request, self.mode()) {
+            ConnectDecision::Allow(_) => None,
+            ConnectDecision::Deny(denial) => Some(denial.to_string()),
+        }
+    }
+
+    /// The decision with its whole input, for the journal.
+    #[must_use]
+    pub fn decided(&self, decision: &ConnectDecision) -> NetworkDecision {
+        let (verdict, policies, message) = match decision {
+            ConnectDecision::Allow(permit) => {
+                let verdict = if permit.would_be().is_some() { Verdict::WouldDeny } else { Verdict::Allow };
+                (verdict, permit.policies().to_vec(), None)
+            }
+            ConnectDecision::Deny(denial) => (Verdict::Deny, denial.policies().to_vec(), Some(denial.to_string())),
+        };
+        let epoch = self.settings.policies().epoch();
+        // Addresses, names of the configuration and of cgroups: nothing that a client sent.
+        let input = KeptInput::after_redaction(self.connect_question().facts());
+        NetworkDecision {
+            destination: self.destination(),
+            decision: Decision {
+                verdict,
+                policies: policies.iter().map(ToString::to_string).collect(),
+                policy_set: epoch.to_string(),
+                epoch: epoch.counter(),
+                message,
+                ticket: None,
+                grants: Vec::new(),
+                input,
+            },
+        }
+    }
+
+    fn connect_question(&self) -> Arc<Question> {
+        let handling = match self.protocol {
+            Protocol::Postgres => Handling::Inspected,
+            Protocol::Ssh | Protocol::Kubernetes => Handling::Unread,
+        };
+        network::connect(network::endpoint(
+            &self.target_entity,
+            network::EndpointFacts {
+                address: self.connection.original.ip(),
+                port: self.connection.original.port(),
+                names: Vec::new(),
+                protocol: protocol_name(self.protocol),
+                handling,
+            },
+        ))
+    }
+
+    fn destination(&self) -> event::Destination {
+        event::Destination {
+            address: self.connection.original.ip(),
+            port: self.connection.original.port(),
+            protocol: self.protocol.name().to_owned(),
+            target: self.target.as_ref().map(|target| target.name.clone()),
+            environment: self.target.as_ref().and_then(|target| target.environment.clone()),
+            name: None,
+        }
+    }
+}
+
+fn protocol_name(protocol: Protocol) -> ProtocolName {
+    match protocol {
+        Protocol::Postgres => ProtocolName::Postgres,
+        Protocol::Ssh => ProtocolName::Ssh,
+        Protocol::Kubernetes => ProtocolName::Kubernetes,
+    }
+}

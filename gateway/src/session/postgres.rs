@@ -1,0 +1,169 @@
+//! A Postgres session put together: target, credential, way to the server, judge.
+//!
+//! In: the facts of a connection and its permit. Out: the engine's run, and its end in the words of the journal.
+
+use std::io;
+use std::net::{SocketAddr, TcpStream};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::Facts;
+use crate::audit::SessionGuard;
+use crate::audit::event::EndCause;
+use crate::conn::BoxConn;
+use crate::engine::Engine;
+use crate::host::network::dialled_address;
+use crate::policy::ConnectPermit;
+use crate::protocol::postgres::{
+    About, Cause, Denial, Dial, End, Limits, LoginMode, Options, PolicyJudge, SqlState, serve as engine,
+};
+use crate::upstream::tls::{TlsError, TlsMode, UpstreamTls};
+
+/// Serves a connection to its end. The permit is the leave to dial.
+pub(super) async fn serve(
+    engine_process: &Arc<Engine>,
+    facts: Arc<Facts>,
+    guard: Arc<SessionGuard>,
+    socket: TcpStream,
+    permit: ConnectPermit,
+) -> EndCause {
+    let Some(client) = watched(socket) else { return EndCause::Dropped };
+    let options = match options(engine_process, &facts) {
+        Ok(options) => Arc::new(options),
+        Err(reason) => {
+            tracing::error!(session = %facts.id, reason, "a target cannot be used as it is configured");
+            let reason = "the target is not configured as it should be: ask the operator, whose log says why";
+            match refusing(&facts, reason) {
+                Ok(options) => Arc::new(options),
+                Err(_) => return EndCause::Dropped,
+            }
+        }
+    };
+    let judge = Arc::new(judge(engine_process, &facts, &guard, &options));
+    let way = Arc::new(Way { engine: Arc::clone(engine_process), facts: Arc::clone(&facts), _permit: permit });
+    let end = engine(client, judge, way, options).await;
+    count(&guard, &end);
+    tracing::info!(session = %facts.id, cause = %crate::cli::chain(&end.cause), "a session ended");
+    cause(&end.cause)
+}
+
+/// Refuses a connection with a message that every Postgres client shows.
+pub(super) async fn refuse(
+    engine_process: &Arc<Engine>,
+    facts: Arc<Facts>,
+    guard: Arc<SessionGuard>,
+    socket: TcpStream,
+    reason: &str,
+) {
+    let (Some(client), Ok(options)) = (watched(socket), refusing(&facts, reason)) else { return };
+    let judge = Arc::new(judge(engine_process, &facts, &guard, &options));
+    engine(client, judge, Arc::new(NoWay), Arc::new(options)).await;
+}
+
+fn judge(engine: &Arc<Engine>, facts: &Arc<Facts>, guard: &Arc<SessionGuard>, options: &Options) -> PolicyJudge {
+    let about = About {
+        principal: facts.principal().clone(),
+        target: Arc::clone(facts.target_entity()),
+        target_name: facts.target_name().to_owned(),
+        mode: facts.mode(),
+        session: facts.session("", None),
+        login: options.login.clone(),
+        server: format!("{:?}", options.tls.mode()),
+    };
+    PolicyJudge::new(
+        about,
+        engine.watch_policies(),
+        Arc::clone(engine.analyses()),
+        Arc::clone(guard),
+        engine.ending(facts),
+    )
+}
+
+fn watched(socket: TcpStream) -> Option<tokio::net::TcpStream> {
+    // Answers are small and waited for: Nagle's algorithm would hold them back.
+    socket.set_nodelay(true).ok()?;
+    tokio::net::TcpStream::from_std(socket).ok()
+}
+
+/// The way to the server of a session.
+struct Way {
+    engine: Arc<Engine>,
+    facts: Arc<Facts>,
+    /// No permit, no upstream.
+    _permit: ConnectPermit,
+}
+
+impl Dial for Way {
+    fn dial(&self) -> Pin<Box<dyn Future<Output = Result<BoxConn, io::Error>> + Send + '_>> {
+        Box::pin(async move {
+            let destination: SocketAddr = dialled_address(self.facts.connection.original);
+            let dialler = self.engine.dialler();
+            // In a namespace that the runtime owns an address is no identity: declared targets are dialled from ours.
+            let dialled = if self.facts.target.is_some() {
+                dialler.from_here(destination).await
+            } else {
+                dialler.from_namespace(self.facts.connection.netns, destination).await
+            };
+            dialled.map(|stream| Box::new(stream) as BoxConn).map_err(io::Error::other)
+        })
+    }
+}
+
+/// Where a session is refused, nobody is dialled.
+struct NoWay;
+
+impl Dial for NoWay {
+    fn dial(&self) -> Pin<Box<dyn Future<Output = Result<BoxConn, io::Error>> + Send + '_>> {
+        Box::pin(async { Err(io::ErrorKind::ConnectionRefused.into()) })
+    }
+}
+
+fn options(engine: &Engine, facts: &Facts) -> Result<Options, String> {
+    let upstream = facts.settings.upstreams().to(facts.target.as_ref(), facts.connection.original.ip())?;
+    Ok(Options {
+        tls: upstream.tls.clone(),
+        login: upstream.login.clone(),
+        client_tls: upstream.client_tls.clone(),
+        label: label(facts),
+        limits: Limits::default(),
+        cancel_keys: Arc::clone(engine.cancel_keys()),
+    })
+}
+
+fn refusing(facts: &Facts, reason: &str) -> Result<Options, TlsError> {
+    let denial = Denial::fatal(SqlState::DENIED, format!("refused by the gateway: {reason}")).with_detail(label(facts));
+    Ok(Options {
+        tls: UpstreamTls::new(TlsMode::Disable, None, None, None)?,
+        login: LoginMode::Refuse(denial),
+        client_tls: None,
+        label: label(facts),
+        limits: Limits::default(),
+        cancel_keys: Arc::default(),
+    })
+}
+
+fn label(facts: &Facts) -> String {
+    format!("target {} ({}), session {}", facts.target_name(), facts.connection.original, facts.id)
+}
+
+fn count(guard: &SessionGuard, end: &End) {
+    let counts = guard.counts();
+    counts.bytes_sent.fetch_add(end.counters.from_client, Ordering::Relaxed);
+    counts.bytes_received.fetch_add(end.counters.from_server, Ordering::Relaxed);
+    counts.requests.fetch_add(end.counters.statements, Ordering::Relaxed);
+    counts.denied.fetch_add(end.counters.denied, Ordering::Relaxed);
+    counts.rows_returned.fetch_add(end.counters.rows, Ordering::Relaxed);
+}
+
+/// Why a session ended, as the journal has it.
+fn cause(cause: &Cause) -> EndCause {
+    match cause {
+        Cause::ClientClosed | Cause::ClientLost | Cause::CancelRequest(_) => EndCause::Client,
+        Cause::ServerClosed | Cause::ServerProtocol(_) | Cause::Login(_) => EndCause::Server,
+        Cause::Refused(_) => EndCause::Policy,
+        Cause::Ended(_) => EndCause::Shutdown,
+        Cause::Accept(_) | Cause::Settings(_) | Cause::ClientProtocol { .. } => EndCause::Protocol,
+        Cause::LoginTimeout | Cause::IdleTimeout => EndCause::Limit,
+    }
+}

@@ -1,0 +1,420 @@
+//! One intercepted subtree: its gate, its listeners, its state of health.
+//!
+//! In: accepted sockets. Out: connections with the kernel's record, for the engine; a socket without a record is
+//! reset. Everything here belongs to one attachment alone, so that one that is flooded fails alone.
+
+use std::collections::{HashMap, HashSet};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::os::unix::fs::MetadataExt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use gateway_common::{ConnectRecord, KernelEvent, ListenerState, Reason, Verdict};
+use parking_lot::Mutex;
+use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
+
+use super::kernel_events::{Collected, executable};
+use super::{Warden, WardenError};
+use crate::audit::event::{self, Event, Mode};
+use crate::bridge::{AttachmentInfo, Connection};
+use crate::capture::events::{Ring, RingReader};
+use crate::capture::gaps::{self, Gap};
+use crate::capture::health::{self, CANARY, Unhealthy};
+use crate::capture::{CaptureError, Gate, Tables};
+use crate::host::cgroup::{Cgroup, Hierarchy};
+use crate::host::netns::{Netns, NetnsError};
+use crate::listener::{self, Accepted};
+
+/// Reports of new network namespaces that wait to be looked at.
+const NAMESPACE_QUEUE: usize = 1_024;
+/// Looks at an unused namespace before its listener goes; the listener keeps the namespace alive.
+const LOOKS_BEFORE_CLOSE: u8 = 2;
+
+/// An intercepted subtree.
+pub struct Attachment {
+    info: AttachmentInfo,
+    port: u16,
+    tables: Tables,
+    gate: Mutex<Option<Gate>>,
+    reader: Mutex<RingReader>,
+    new_namespaces: mpsc::Sender<ConnectRecord>,
+    namespaces: Mutex<HashMap<u64, Namespace>>,
+    collected: Arc<Mutex<Collected>>,
+    health: Mutex<Health>,
+    canary_awaited: AtomicBool,
+    /// The engine knows it: heartbeats open the gate.
+    known: AtomicBool,
+}
+
+struct Namespace {
+    handle: Netns,
+    inode: u64,
+    state: ListenerState,
+    tasks: Vec<AbortHandle>,
+    unused: u8,
+}
+
+struct Health {
+    looked: Instant,
+    degraded: Option<Unhealthy>,
+    gaps: Vec<Gap>,
+}
+
+/// What an attachment is made of.
+pub(super) struct Parts {
+    pub(super) info: AttachmentInfo,
+    pub(super) cgroup: Cgroup,
+    pub(super) port: u16,
+    pub(super) tables: Tables,
+    pub(super) gaps: Vec<Gap>,
+}
+
+impl Attachment {
+    /// Closes the gate over a cgroup and listens in the namespaces of its processes.
+    pub(super) fn put_in_force(warden: &Arc<Warden>, parts: Parts) -> Result<Arc<Self>, WardenError> {
+        let Parts { info, cgroup, port, tables, gaps } = parts;
+        let directory = warden.hierarchy.open(&cgroup)?;
+        let (gate, ring) = Gate::close_over(&cgroup, &directory, &tables, port)?;
+        let collected = Arc::<Mutex<Collected>>::default();
+        let (new_namespaces, mut queue) = mpsc::channel(NAMESPACE_QUEUE);
+        let reader = read_events(ring, &collected, &new_namespaces)?;
+        let attachment = Arc::new(Self {
+            info,
+            port,
+            tables,
+            gate: Mutex::new(Some(gate)),
+            reader: Mutex::new(reader),
+            new_namespaces,
+            namespaces: Mutex::default(),
+            collected,
+            health: Mutex::new(Health { looked: Instant::now(), degraded: None, gaps }),
+            canary_awaited: AtomicBool::new(false),
+            known: AtomicBool::new(false),
+        });
+        attachment.listen_in(warden, Netns::own()?)?;
+        attachment.tend_namespaces(warden);
+        let (weak, of) = (Arc::downgrade(&attachment), Arc::clone(warden));
+        tokio::spawn(async move {
+            while let Some(record) = queue.recv().await {
+                let Some(attachment) = weak.upgrade() else { break };
+                attachment.listen_where(&of, &record);
+            }
+        });
+        Ok(attachment)
+    }
+
+    /// Its name.
+    pub(super) fn name(&self) -> &str {
+        &self.info.name
+    }
+
+    /// What the engine knows of it.
+    pub(super) fn info(&self) -> AttachmentInfo {
+        self.info.clone()
+    }
+
+    /// Its cgroup; `None` once it is detached.
+    pub(super) fn cgroup(&self) -> Option<Cgroup> {
+        self.gate.lock().as_ref().map(|gate| gate.cgroup().clone())
+    }
+
+    /// The namespace with a cookie, if we listen there.
+    pub(super) fn with_namespace<T>(&self, cookie: u64, work: impl FnOnce(&Netns) -> T) -> Option<T> {
+        self.namespaces.lock().get(&cookie).map(|namespace| work(&namespace.handle))
+    }
+
+    /// From now on heartbeats open the gate.
+    pub(super) fn open(&self) {
+        self.known.store(true, Ordering::SeqCst);
+    }
+
+    /// Opens the gate for two seconds from `now`; 0 closes it.
+    pub(super) fn beat(&self, now: u64) {
+        let now = if self.known.load(Ordering::SeqCst) { now } else { 0 };
+        if let Some(gate) = self.gate.lock().as_mut()
+            && let Err(error) = gate.beat(now)
+        {
+            tracing::error!(
+                attachment = self.name(),
+                error = &error as &dyn std::error::Error,
+                "cannot write the heartbeat"
+            );
+        }
+    }
+
+    /// Removes hooks and listeners, the backstop last.
+    pub(super) fn detach(&self) -> Result<(), CaptureError> {
+        let gate = self.gate.lock().take();
+        let result = gate.map_or(Ok(()), Gate::detach);
+        for (_, namespace) in self.namespaces.lock().drain() {
+            namespace.tasks.iter().for_each(AbortHandle::abort);
+        }
+        result
+    }
+
+    /// Collected events, to be written.
+    pub(super) fn take_events(&self, hierarchy: &Hierarchy) -> Vec<Event> {
+        self.collected.lock().take(self.name(), hierarchy)
+    }
+
+    /// The kernel side's counters.
+    pub(super) fn counts(&self) -> Vec<(Reason, u64)> {
+        self.gate.lock().as_ref().and_then(|gate| gate.counts().ok()).unwrap_or_default()
+    }
+
+    /// Its gaps as last found.
+    pub(super) fn gaps(&self) -> Vec<Gap> {
+        self.health.lock().gaps.clone()
+    }
+
+    /// Seconds since the hooks were last looked at, and what was wrong.
+    pub(super) fn health(&self) -> (u64, Option<String>) {
+        let health = self.health.lock();
+        (health.looked.elapsed().as_secs(), health.degraded.as_ref().map(ToString::to_string))
+    }
+
+    /// Looks at the hooks.
+    pub(super) fn look(&self, hierarchy: &Hierarchy) -> Result<(), Unhealthy> {
+        let result = self.gate.lock().as_ref().map_or(Ok(()), |gate| health::look(gate, hierarchy));
+        self.health.lock().looked = Instant::now();
+        result
+    }
+
+    /// Has a process of ours connect from inside.
+    pub(super) fn send_canary(&self, hierarchy: &Hierarchy) -> Result<(), Unhealthy> {
+        let Some(cgroup) = self.cgroup() else { return Ok(()) };
+        self.canary_awaited.store(true, Ordering::SeqCst);
+        let result = health::send_canary(&cgroup.path, &hierarchy.full_path(&cgroup));
+        let caught = !self.canary_awaited.swap(false, Ordering::SeqCst);
+        match result {
+            Ok(()) if !caught => {
+                Err(Unhealthy::CanaryLost { path: cgroup.path, reason: "it connected, but not to us".into() })
+            }
+            other => other,
+        }
+    }
+
+    /// Notes what is wrong; false where it was known.
+    pub(super) fn note_degraded(&self, unhealthy: &Unhealthy) -> bool {
+        let before = self.health.lock().degraded.replace(unhealthy.clone());
+        before.as_ref() != Some(unhealthy)
+    }
+
+    /// Notes that all is well again.
+    pub(super) fn note_repaired(&self) {
+        self.health.lock().degraded = None;
+    }
+
+    /// Puts the hooks in force anew, over the cgroup that the path leads to now.
+    pub(super) fn reattach(&self, warden: &Arc<Warden>) -> Result<(), WardenError> {
+        let Some(old) = self.cgroup() else { return Ok(()) };
+        let cgroup = warden.hierarchy.at(std::path::Path::new(&old.path))?;
+        let directory = warden.hierarchy.open(&cgroup)?;
+        let (mut gate, ring) = Gate::close_over(&cgroup, &directory, &self.tables, self.port)?;
+        for (cookie, namespace) in self.namespaces.lock().iter() {
+            gate.set_listener(*cookie, namespace.state)?;
+        }
+        *self.reader.lock() = read_events(ring, &self.collected, &self.new_namespaces)?;
+        let replaced = self.gate.lock().replace(gate);
+        if let Some(replaced) = replaced.filter(|gate| gate.cgroup().id != cgroup.id) {
+            replaced.detach()?;
+        }
+        Ok(())
+    }
+
+    /// Its state as an event tells it.
+    pub(super) fn describe(&self, hierarchy: &Hierarchy, reason: String) -> event::Attachment {
+        let cgroup = self.cgroup();
+        let processes =
+            cgroup.as_ref().and_then(|cgroup| hierarchy.processes(cgroup).ok()).map_or(0, |pids| pids.len());
+        let (gaps, enforcing) = {
+            let health = self.health.lock();
+            (health.gaps.iter().map(|gap| gap.name.clone()).collect(), health.degraded.is_none())
+        };
+        event::Attachment {
+            attachment: self.name().to_owned(),
+            cgroup: cgroup.as_ref().map(|cgroup| cgroup.path.clone()).unwrap_or_default(),
+            cgroup_id: cgroup.map(|cgroup| cgroup.id).unwrap_or_default(),
+            enforcing,
+            mode: if self.info.observe { Mode::Observe } else { Mode::Enforce },
+            processes: u32::try_from(processes).unwrap_or(u32::MAX),
+            gaps,
+            reason,
+            ..event::Attachment::default()
+        }
+    }
+
+    /// Listens where the runtime's processes are, and leaves namespaces that nobody is in.
+    pub(super) fn tend_namespaces(self: &Arc<Self>, warden: &Arc<Warden>) {
+        let Some(cgroup) = self.cgroup() else { return };
+        let pids = warden.hierarchy.processes(&cgroup).unwrap_or_default();
+        self.health.lock().gaps = gaps::find(&pids);
+        let mut used = HashSet::new();
+        for pid in pids {
+            let Ok(found) = std::fs::metadata(format!("/proc/{pid}/ns/net")) else { continue };
+            if used.insert(found.ino()) && !self.knows(found.ino()) {
+                self.listen_at(warden, pid);
+            }
+        }
+        let own = std::fs::metadata("/proc/self/ns/net").map(|found| found.ino()).unwrap_or_default();
+        let mut namespaces = self.namespaces.lock();
+        namespaces.retain(|cookie, namespace| {
+            let in_use = namespace.inode == own || used.contains(&namespace.inode);
+            namespace.unused = if in_use { 0 } else { namespace.unused + 1 };
+            let keep = namespace.unused <= LOOKS_BEFORE_CLOSE;
+            if !keep {
+                namespace.tasks.iter().for_each(AbortHandle::abort);
+                if let Some(gate) = self.gate.lock().as_mut() {
+                    gate.remove_listener(*cookie);
+                }
+            }
+            keep
+        });
+    }
+
+    fn knows(&self, inode: u64) -> bool {
+        self.namespaces.lock().values().any(|namespace| namespace.inode == inode)
+    }
+
+    /// A connect came from a namespace without a listener.
+    fn listen_where(self: &Arc<Self>, warden: &Arc<Warden>, record: &ConnectRecord) {
+        if self.namespaces.lock().contains_key(&record.netns) {
+            return;
+        }
+        if let Ok(pid) = i32::try_from(record.pid) {
+            self.listen_at(warden, pid);
+        }
+    }
+
+    fn listen_at(self: &Arc<Self>, warden: &Arc<Warden>, pid: i32) {
+        let listening =
+            Netns::of_process(pid).map_err(WardenError::from).and_then(|netns| self.listen_in(warden, netns));
+        if let Err(error) = listening {
+            tracing::warn!(
+                attachment = self.name(),
+                pid,
+                error = &error as &dyn std::error::Error,
+                "cannot listen in a network namespace"
+            );
+        }
+    }
+
+    /// Listens in a namespace and tells the hooks. In one that belongs to another user namespace nobody listens, since
+    /// its root is the workload's: connects there are refused.
+    fn listen_in(self: &Arc<Self>, warden: &Arc<Warden>, handle: Netns) -> Result<(), WardenError> {
+        let cookie = handle.cookie(&warden.namespaces)?;
+        if self.namespaces.lock().contains_key(&cookie) {
+            return Ok(());
+        }
+        let mut state = ListenerState::default();
+        let mut tasks = Vec::new();
+        if handle.is_ours().unwrap_or(false) {
+            for address in [SocketAddr::from((Ipv4Addr::LOCALHOST, self.port)), (Ipv6Addr::LOCALHOST, self.port).into()]
+            {
+                match warden.namespaces.listen(&handle, address) {
+                    Ok(listener) => {
+                        let listening = if address.is_ipv4() { &mut state.v4 } else { &mut state.v6 };
+                        *listening = 1;
+                        let (attachment, warden) = (Arc::clone(self), Arc::clone(warden));
+                        let task = tokio::spawn(async move {
+                            let take = |accepted| attachment.accepted(&warden, cookie, accepted);
+                            if let Err(error) = listener::accept(listener, take).await {
+                                tracing::error!(%error, "a listener ended");
+                            }
+                        });
+                        tasks.push(task.abort_handle());
+                    }
+                    Err(error @ NetnsError::Listen { .. }) => {
+                        tracing::warn!(
+                            attachment = self.name(),
+                            error = &error as &dyn std::error::Error,
+                            "connects of this address family are refused here"
+                        );
+                    }
+                    Err(error) => return Err(error.into()),
+                }
+            }
+        }
+        let namespace = Namespace { inode: handle.inode()?, handle, state, tasks, unused: 0 };
+        self.namespaces.lock().insert(cookie, namespace);
+        match self.gate.lock().as_mut() {
+            Some(gate) => Ok(gate.set_listener(cookie, state)?),
+            None => Ok(()),
+        }
+    }
+
+    /// A connection arrived: who made it, and where to? Then it is the engine's.
+    async fn accepted(&self, warden: &Warden, netns: u64, accepted: Accepted) {
+        let Accepted { socket, client, listener } = accepted;
+        let taken = match self.gate.lock().as_mut() {
+            Some(gate) => gate.take_record(netns, client, listener),
+            None => Ok(None),
+        };
+        match taken {
+            Ok(Some(record)) => self.hand_over(warden, record, socket, client).await,
+            // Nobody whom we redirected: a connect straight to our port, or a record that was lost.
+            Ok(None) => {
+                self.collected.lock().add_without_record();
+                listener::reset(socket);
+            }
+            Err(error) => {
+                tracing::error!(error = &error as &dyn std::error::Error, "cannot read a connection's record");
+                listener::reset(socket);
+            }
+        }
+    }
+
+    async fn hand_over(&self, warden: &Warden, record: ConnectRecord, socket: TcpStream, client: SocketAddr) {
+        if SocketAddr::from(record.original) == CANARY && self.canary_awaited.swap(false, Ordering::SeqCst) {
+            return;
+        }
+        let cgroup = warden.hierarchy.path_of(record.cgroup).unwrap_or_default();
+        let mut connection = Connection::new(self.name(), cgroup, &record, client);
+        connection.executable = executable(&record);
+        if let Err(error) = warden.engine.hand_over(connection, &socket).await {
+            tracing::warn!(attachment = self.name(), %error, "no engine takes a connection: it is reset");
+            listener::reset(socket);
+        }
+    }
+}
+
+/// Collects what the kernel side tells; namespaces that are new to it are looked at at once.
+fn read_events(
+    ring: Ring,
+    collected: &Arc<Mutex<Collected>>,
+    namespaces: &mpsc::Sender<ConnectRecord>,
+) -> Result<RingReader, WardenError> {
+    let (collected, namespaces) = (Arc::clone(collected), namespaces.clone());
+    let take = move |event: KernelEvent| {
+        if event.reason == Reason::NewNamespace as u32 {
+            // Full: the client's TCP sends its SYN again, and the hook tells again with the next connect.
+            let _ = namespaces.try_send(event.record);
+        } else {
+            collected.lock().add(&event);
+        }
+    };
+    RingReader::start(ring, take).map_err(WardenError::Thread)
+}
+
+/// What an attachment's kernel side looks up, from the configuration.
+#[must_use]
+pub(super) fn tables(config: &crate::config::Config, attachment: &str) -> Tables {
+    let mut tables = Tables::new(if config.egress.allow_by_default { Verdict::Allow } else { Verdict::Refuse });
+    for allowed in &config.egress.allow {
+        tables.set(allowed.network, allowed.port, Verdict::Allow);
+    }
+    for target in config.targets.iter().filter(|target| target.serves(attachment)) {
+        for network in target.networks() {
+            // Other ports of a declared address are refused: a second way in would be a way around.
+            if network.is_host() {
+                tables.set(network, None, Verdict::Refuse);
+            }
+            for port in &target.ports {
+                tables.set(network, Some(*port), target.protocol);
+            }
+        }
+    }
+    tables
+}

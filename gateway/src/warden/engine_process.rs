@@ -1,0 +1,298 @@
+//! The engine as the warden sees it: a process that is started, fed, listened to and replaced.
+//!
+//! In: messages of an unprivileged process that reads hostile bytes. Out: connections and answers to it; heartbeats to
+//! the hooks. When it dies the gates close, and a new one is started.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::net::TcpStream;
+use std::os::fd::{AsFd, OwnedFd};
+use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use rustix::fs::IFlags;
+use rustix::net::AddressFamily;
+use rustix::time::ClockId;
+use tokio::process::{Child, Command};
+use tokio::sync::oneshot;
+
+use super::Warden;
+use super::attachment::Attachment;
+use crate::audit::Layout;
+use crate::audit::event::{EngineDied, EngineStarted, Event};
+use crate::bridge::{self, Bridge, Bundle, Connection, Question, ToEngine, ToWarden};
+use crate::id::{HostId, JournalId};
+
+/// Pause before a dead engine is replaced, so that one that dies at start does not become a busy loop.
+const RESTART_PAUSE: Duration = Duration::from_millis(200);
+/// How long a new engine may take until policies are in force.
+const READY_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long sessions have to end when the gateway stops.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long an operator waits for an answer.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Why there is no engine.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// It could not be started.
+    #[error("cannot start the engine: {what}")]
+    Start {
+        /// At which step.
+        what: &'static str,
+        /// The system's answer.
+        source: std::io::Error,
+    },
+    /// Its journal could not be made.
+    #[error("cannot make the engine's journal")]
+    Journal(#[source] crate::audit::journal::LayoutError),
+    /// What it needs could not be read.
+    #[error("{0}")]
+    Bundle(String),
+    /// It says that it cannot work.
+    #[error("the engine cannot work: {0}")]
+    CannotStart(String),
+    /// It ended, or said nothing.
+    #[error("the engine ended before it was ready: see its log above")]
+    NotReady,
+}
+
+/// The engine, and what waits for its answers.
+pub(super) struct EngineProcess {
+    host: HostId,
+    layout: Layout,
+    current: Mutex<Option<Arc<Bridge>>>,
+    answers: Mutex<HashMap<u64, oneshot::Sender<serde_json::Value>>>,
+    reloads: Mutex<Vec<oneshot::Sender<Option<String>>>>,
+    next_question: AtomicU64,
+    stopping: std::sync::atomic::AtomicBool,
+    ended: tokio::sync::Notify,
+}
+
+/// A started engine that is ready.
+pub(super) struct Ready {
+    child: Child,
+    bridge: Arc<Bridge>,
+    journal: JournalId,
+}
+
+impl EngineProcess {
+    pub(super) fn new(host: HostId, layout: Layout) -> Self {
+        Self {
+            host,
+            layout,
+            current: Mutex::default(),
+            answers: Mutex::default(),
+            reloads: Mutex::default(),
+            next_question: AtomicU64::new(1),
+            stopping: false.into(),
+            ended: tokio::sync::Notify::new(),
+        }
+    }
+
+    /// Starts a process and waits until its policies are in force.
+    pub(super) async fn start(&self, bundle: &Bundle) -> Result<Ready, EngineError> {
+        let failed = |what| move |source| EngineError::Start { what, source };
+        let (ours, theirs) = bridge::pair().map_err(failed("make the socket pair"))?;
+        let journal = JournalId::generate();
+        let segment = self.layout.create_journal(journal).map_err(EngineError::Journal)?;
+        let _ = forbid_changes(&segment);
+        let bundle = sealed(bundle).map_err(failed("hand it the configuration"))?;
+        let program = std::env::current_exe().map_err(failed("find our own program"))?;
+        let child = Command::new(program)
+            .arg("engine")
+            .env_clear()
+            .envs(std::env::vars_os().filter(|(name, _)| name == "RUST_LOG" || name == "RUST_BACKTRACE"))
+            .current_dir("/")
+            .stdin(Stdio::from(theirs))
+            .stdout(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(failed("run our own program"))?;
+        let bridge = Arc::new(Bridge::new(ours).map_err(failed("watch the socket pair"))?);
+        let start = ToEngine::Start { host: self.host, journal };
+        bridge.send(&start, &[segment.as_fd(), bundle.as_fd()]).await.map_err(failed("send it the journal"))?;
+        match tokio::time::timeout(READY_TIMEOUT, bridge.receive::<ToWarden>()).await {
+            Ok(Ok(Some((ToWarden::Ready, _)))) => Ok(Ready { child, bridge, journal }),
+            Ok(Ok(Some((ToWarden::CannotStart(why), _)))) => Err(EngineError::CannotStart(why)),
+            _ => Err(EngineError::NotReady),
+        }
+    }
+
+    /// Serves an engine until it dies, replaces it, and so on until `stop`.
+    pub(super) async fn supervise(warden: Arc<Warden>, mut ready: Ready) {
+        let engine = &warden.engine;
+        loop {
+            let pid = ready.child.id().unwrap_or_default();
+            warden.record(&Event::EngineStarted(EngineStarted { pid, journal: ready.journal }));
+            *engine.current.lock() = Some(Arc::clone(&ready.bridge));
+            beat(&warden);
+            engine.listen(&warden, &ready.bridge).await;
+            engine.current.lock().take();
+            engine.close_gates(&warden.all());
+            engine.answers.lock().clear();
+            let _ = ready.child.start_kill();
+            let status = ready.child.wait().await.map_or_else(|error| error.to_string(), |status| status.to_string());
+            if engine.stopping.load(Ordering::SeqCst) {
+                break;
+            }
+            tracing::error!(%status, "the engine died: its sessions are gone, the gates are closed until a new one runs");
+            warden.record(&Event::EngineDied(EngineDied { journal: ready.journal, status }));
+            ready = engine.replace(&warden).await;
+        }
+        engine.ended.notify_one();
+    }
+
+    async fn replace(&self, warden: &Warden) -> Ready {
+        loop {
+            tokio::time::sleep(RESTART_PAUSE).await;
+            let started = match warden.bundle() {
+                Ok(bundle) => self.start(&bundle).await,
+                Err(error) => Err(EngineError::Bundle(error)),
+            };
+            match started {
+                Ok(ready) => return ready,
+                Err(error) => {
+                    tracing::error!(error = &error as &dyn std::error::Error, "no engine: the gates stay closed")
+                }
+            }
+        }
+    }
+
+    /// Takes what the engine says until it says no more.
+    async fn listen(&self, warden: &Arc<Warden>, bridge: &Arc<Bridge>) {
+        loop {
+            match bridge.receive::<ToWarden>().await {
+                Ok(Some((message, _))) => self.take(warden, bridge, message).await,
+                Ok(None) => return,
+                Err(error) => {
+                    tracing::error!(%error, "the engine says what nobody understands: it is replaced");
+                    return;
+                }
+            }
+        }
+    }
+
+    async fn take(&self, warden: &Arc<Warden>, bridge: &Bridge, message: ToWarden) {
+        match message {
+            ToWarden::Heartbeat => beat(warden),
+            ToWarden::Ready | ToWarden::CannotStart(_) => {}
+            ToWarden::Reloaded(result) => {
+                for waiting in self.reloads.lock().drain(..) {
+                    let _ = waiting.send(result.clone());
+                }
+            }
+            ToWarden::Answer { request, answer } => {
+                if let Some(waiting) = self.answers.lock().remove(&request) {
+                    let _ = waiting.send(answer);
+                }
+            }
+            ToWarden::Dial { request, netns, ipv6 } => {
+                let socket = dial_socket(warden, netns, ipv6);
+                let (descriptors, error) = match &socket {
+                    Ok(socket) => (vec![socket.as_fd()], None),
+                    Err(error) => (Vec::new(), Some(error.clone())),
+                };
+                // A bridge that takes nothing is about to be noticed by `listen`.
+                let _ = bridge.send(&ToEngine::Socket { request, error }, &descriptors).await;
+            }
+        }
+    }
+
+    fn bridge(&self) -> Option<Arc<Bridge>> {
+        self.current.lock().clone()
+    }
+
+    /// Hands a connection to the engine.
+    pub(super) async fn hand_over(&self, connection: Connection, socket: &TcpStream) -> std::io::Result<()> {
+        let bridge = self.bridge().ok_or(std::io::ErrorKind::NotConnected)?;
+        bridge.send(&ToEngine::Connection(Box::new(connection)), &[socket.as_fd()]).await
+    }
+
+    /// Has the engine take a new bundle; `Err` with the reason why the old one stays in force.
+    pub(super) async fn reload(&self, bundle: &Bundle) -> Result<(), String> {
+        let bridge = self.bridge().ok_or("no engine runs")?;
+        let file = sealed(bundle).map_err(|error| error.to_string())?;
+        let (send, receive) = oneshot::channel();
+        self.reloads.lock().push(send);
+        bridge.send(&ToEngine::Reload, &[file.as_fd()]).await.map_err(|error| error.to_string())?;
+        match tokio::time::timeout(READY_TIMEOUT, receive).await {
+            Ok(Ok(None)) => Ok(()),
+            Ok(Ok(Some(why))) => Err(why),
+            _ => Err("the engine did not answer".into()),
+        }
+    }
+
+    /// Asks the engine on behalf of an operator.
+    pub(super) async fn ask(&self, question: Question) -> Result<serde_json::Value, String> {
+        let bridge = self.bridge().ok_or("no engine runs: the gates are closed")?;
+        let request = self.next_question.fetch_add(1, Ordering::Relaxed);
+        let (send, receive) = oneshot::channel();
+        self.answers.lock().insert(request, send);
+        let asked = bridge.send(&ToEngine::Ask { request, question }, &[]).await;
+        let answer = tokio::time::timeout(ANSWER_TIMEOUT, receive).await;
+        self.answers.lock().remove(&request);
+        match (asked, answer) {
+            (Ok(()), Ok(Ok(answer))) => Ok(answer),
+            _ => Err("the engine did not answer".into()),
+        }
+    }
+
+    /// Whether an engine runs.
+    pub(super) fn runs(&self) -> bool {
+        self.current.lock().is_some()
+    }
+
+    /// Refuses every connect to a protected destination from here on.
+    #[expect(clippy::unused_self, reason = "it closes this engine's gates")]
+    pub(super) fn close_gates(&self, attachments: &[Arc<Attachment>]) {
+        attachments.iter().for_each(|attachment| attachment.beat(0));
+    }
+
+    /// Lets sessions end, then the process.
+    pub(super) async fn stop(&self) {
+        self.stopping.store(true, Ordering::SeqCst);
+        if let Some(bridge) = self.bridge()
+            && bridge.send(&ToEngine::Drain, &[]).await.is_ok()
+        {
+            let _ = tokio::time::timeout(DRAIN_TIMEOUT, self.ended.notified()).await;
+        }
+    }
+}
+
+/// The engine was heard of: the gates are open for two seconds.
+pub(super) fn beat(warden: &Warden) {
+    let now = rustix::time::clock_gettime(ClockId::Monotonic);
+    let nanos = u64::try_from(now.tv_sec).unwrap_or(0) * 1_000_000_000 + u64::try_from(now.tv_nsec).unwrap_or(0);
+    for attachment in warden.all() {
+        attachment.beat(nanos);
+    }
+}
+
+fn dial_socket(warden: &Warden, netns: u64, ipv6: bool) -> Result<OwnedFd, String> {
+    let family = if ipv6 { AddressFamily::INET6 } else { AddressFamily::INET };
+    let made = warden.all().iter().find_map(|attachment| {
+        attachment.with_namespace(netns, |handle| warden.namespaces.stream_socket(handle, family))
+    });
+    match made {
+        Some(Ok(socket)) => Ok(socket),
+        Some(Err(error)) => Err(error.to_string()),
+        None => Err("the connection's network namespace is gone".into()),
+    }
+}
+
+fn sealed(bundle: &Bundle) -> std::io::Result<OwnedFd> {
+    bridge::sealed_file(&serde_json::to_vec(bundle)?)
+}
+
+/// Lets a journal file be added to, by whoever holds a descriptor, and not be changed.
+///
+/// # Errors
+/// On file systems without the append-only flag, such as old tmpfs: then O_APPEND and the seals remain.
+pub(super) fn forbid_changes(file: &File) -> std::io::Result<()> {
+    let flags = rustix::fs::ioctl_getflags(file)?;
+    Ok(rustix::fs::ioctl_setflags(file, flags | IFlags::APPEND)?)
+}

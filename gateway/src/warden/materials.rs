@@ -1,0 +1,104 @@
+//! What targets need from files that the engine cannot open: authorities, client certificates, secrets, and the leaf
+//! that clients are shown.
+//!
+//! In: the targets of the configuration. Out: their materials, read anew at each reload; every file that cannot be
+//! read is named, and none is left out quietly.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use crate::bridge::Material;
+use crate::config::{Config, SecretSource, Target, TargetAddress};
+use crate::trust::ca::Authority;
+
+/// Where systems keep the authorities that they trust.
+const SYSTEM_CAS: [&str; 3] =
+    ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem"];
+/// The largest file.
+const MAX_BYTES: u64 = 4 * 1024 * 1024;
+
+/// The materials of all targets by name; the empty name stands for undeclared destinations.
+///
+/// # Errors
+/// With all faults, a line each.
+pub fn read(config: &Config) -> Result<BTreeMap<String, Material>, String> {
+    let authority = Authority::open(&config.state_dir).map_err(|error| crate::cli::chain(&error))?;
+    let mut faults = Vec::new();
+    let mut materials = BTreeMap::new();
+    match authority.leaf(&[], &[]) {
+        Ok(leaf) => {
+            materials.insert(String::new(), Material { leaf: Some(leaf), ..Material::default() });
+        }
+        Err(error) => faults.push(crate::cli::chain(&error)),
+    }
+    for target in &config.targets {
+        match of_target(target, &authority) {
+            Ok(material) => {
+                materials.insert(target.name.clone(), material);
+            }
+            Err(fault) => faults.push(format!("target `{}`: {fault}", target.name)),
+        }
+    }
+    if faults.is_empty() { Ok(materials) } else { Err(faults.join("\n")) }
+}
+
+fn of_target(target: &Target, authority: &Authority) -> Result<Material, String> {
+    let names: Vec<String> = target
+        .addresses
+        .iter()
+        .filter_map(|address| match address {
+            TargetAddress::Name(name) => Some(name.clone()),
+            TargetAddress::Network(_) => None,
+        })
+        .chain(target.tls.name.clone().filter(|name| name.parse::<std::net::IpAddr>().is_err()))
+        .collect();
+    let addresses: Vec<_> = target.networks().filter_map(|network| network.host_address()).collect();
+    let ca = match &target.tls.ca {
+        Some(path) => Some(read_file(path)?),
+        None => SYSTEM_CAS.iter().find_map(|path| fs::read(path).ok()),
+    };
+    let client = match &target.tls.client {
+        Some((certificate, key)) => Some((read_file(certificate)?, read_file(key)?)),
+        None => None,
+    };
+    let password = match target.credential.as_ref().and_then(|credential| credential.password.as_ref()) {
+        Some(source) => Some(secret(source)?),
+        None => None,
+    };
+    let leaf = authority.leaf(&names, &addresses).map_err(|error| crate::cli::chain(&error))?;
+    Ok(Material { ca, client, password, leaf: Some(leaf) })
+}
+
+fn secret(source: &SecretSource) -> Result<Vec<u8>, String> {
+    match source {
+        SecretSource::File(path) => read_file(path).map(without_newline),
+        SecretSource::Env(name) => std::env::var(name)
+            .map(String::into_bytes)
+            .map_err(|_| format!("the variable `{name}` is not in the gateway's environment")),
+        SecretSource::Credential(name) => {
+            let directory = std::env::var("CREDENTIALS_DIRECTORY")
+                .map_err(|_| format!("the credential `{name}` needs LoadCredential= in the gateway's unit"))?;
+            if name.contains('/') || name.starts_with('.') {
+                return Err(format!("`{name}` is no name of a systemd credential"));
+            }
+            read_file(&Path::new(&directory).join(name)).map(without_newline)
+        }
+    }
+}
+
+/// Editors end files with a newline, which is no part of a password.
+fn without_newline(mut bytes: Vec<u8>) -> Vec<u8> {
+    if bytes.last() == Some(&b'\n') {
+        bytes.pop();
+    }
+    bytes
+}
+
+fn read_file(path: &Path) -> Result<Vec<u8>, String> {
+    let cannot = |error: std::io::Error| format!("cannot read {}: {error}", path.display());
+    if fs::metadata(path).map_err(cannot)?.len() > MAX_BYTES {
+        return Err(format!("{} is larger than {MAX_BYTES} bytes", path.display()));
+    }
+    fs::read(path).map_err(cannot)
+}

@@ -1,0 +1,299 @@
+//! The warden: the process that runs as root.
+//!
+//! In: a configuration, operators' requests, connections from the kernel. Out: hooks in force, accepted connections
+//! with their records handed to the engine, a sealed journal. It parses nothing that a client or server sends.
+
+mod attachment;
+mod engine_process;
+mod kernel_events;
+mod lock;
+mod materials;
+pub mod names;
+mod operator;
+mod policies;
+mod start;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+pub use lock::{Lock, LockError, RUN_DIR};
+pub use start::{Options, StartError, Started, start};
+
+use crate::audit::event::{Event, JournalBroken, Reason};
+use crate::audit::{Journal, JournalError, Sealer, Seq};
+use crate::bridge::Bundle;
+use crate::capture::gaps::Gap;
+use crate::capture::{CaptureError, health};
+use crate::config::Config;
+use crate::host::cgroup::{CgroupError, Hierarchy};
+use crate::host::netns::{NetnsError, NetnsThread};
+use attachment::Attachment;
+use engine_process::EngineProcess;
+
+/// How often the journal is sealed: what a later compromise of the host can rewrite unseen is younger than this.
+const SEAL_EVERY: Duration = Duration::from_secs(10);
+/// How often the hooks are looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
+/// How often a canary is sent: it costs a process.
+const CANARY_EVERY: Duration = Duration::from_secs(60);
+/// How often counters are read and coalesced events written.
+const FLUSH_EVERY: Duration = Duration::from_secs(1);
+
+/// Why something that an operator asked for was not done.
+#[derive(Debug, thiserror::Error)]
+pub enum WardenError {
+    /// A cgroup could not be used.
+    #[error(transparent)]
+    Cgroup(#[from] CgroupError),
+    /// The kernel side could not be put in place.
+    #[error(transparent)]
+    Capture(#[from] CaptureError),
+    /// A network namespace could not be used.
+    #[error(transparent)]
+    Netns(#[from] NetnsError),
+    /// What was done could not be recorded, so it was undone.
+    #[error("it could not be recorded, so it was not done")]
+    Journal(#[from] JournalError),
+    /// The name is taken.
+    #[error("`{name}` is attached already, to `{cgroup}`: choose another --name, or `gateway detach {name}` first")]
+    NameTaken {
+        /// The name.
+        name: String,
+        /// What has it.
+        cgroup: String,
+    },
+    /// Nothing has the name.
+    #[error("nothing is attached as `{name}`: `gateway status` lists what is")]
+    NoSuchAttachment {
+        /// The name.
+        name: String,
+    },
+    /// The name is none.
+    #[error("`{name}` is no name: letters, digits, `-`, `_` and `.`, at most 64 of them")]
+    InvalidName {
+        /// What was given.
+        name: String,
+    },
+    /// Two attachments would catch the same connections.
+    #[error("`{path}` overlaps `{other}`, attached as `{name}`: a connection has one attachment")]
+    Overlap {
+        /// What was asked for.
+        path: String,
+        /// The other attachment's name.
+        name: String,
+        /// Its cgroup.
+        other: String,
+    },
+    /// We would intercept ourselves.
+    #[error(
+        "cannot attach to `{path}`: the gateway itself runs in `{own}`, below it; run the gateway elsewhere, or attach to a cgroup of the runtime alone"
+    )]
+    AroundOurselves {
+        /// What was asked for.
+        path: String,
+        /// Where we are.
+        own: String,
+    },
+    /// Somebody else than root can leave the subtree.
+    #[error(
+        "uid {uid} can leave `{path}`: it may write to `{writable}`, so that its processes can move to another cgroup and around us; start the runtime with `gateway exec -- COMMAND`, which makes a cgroup of its own"
+    )]
+    Delegated {
+        /// What was asked for.
+        path: String,
+        /// Who.
+        uid: u32,
+        /// What they may write to.
+        writable: PathBuf,
+    },
+    /// There are ways around that nobody accepted.
+    #[error("there are ways around the gateway from `{path}`:{}\nclose them, or list their names under accept_gaps in the configuration", list(.gaps))]
+    Gaps {
+        /// What was asked for.
+        path: String,
+        /// Each with its detail.
+        gaps: Vec<Gap>,
+    },
+    /// The listener's port is taken.
+    #[error("no port for the listener is free in 127.0.0.1:{first}-{last}: see `ss -ltn`")]
+    NoPort {
+        /// The first that was tried.
+        first: u16,
+        /// The last.
+        last: u16,
+    },
+    /// A thread could not be started.
+    #[error("cannot start a thread")]
+    Thread(#[source] std::io::Error),
+}
+
+fn list(gaps: &[Gap]) -> String {
+    gaps.iter().map(|gap| format!("\n  {}: {}", gap.name, gap.detail)).collect()
+}
+
+/// The running warden. Shared by all its tasks.
+pub struct Warden {
+    config: Mutex<Config>,
+    /// Where the configuration was read from.
+    config_file: Option<PathBuf>,
+    policies: Mutex<policies::Folder>,
+    hierarchy: Hierarchy,
+    namespaces: NetnsThread,
+    journal: Arc<Journal>,
+    engine: EngineProcess,
+    attachments: Mutex<BTreeMap<String, Arc<Attachment>>>,
+    seal_now: Notify,
+    stop: Notify,
+}
+
+impl Warden {
+    /// Serves until it is stopped. The hooks stay in force: a signal never detaches.
+    pub async fn run(self: Arc<Self>, mut sealer: Sealer) {
+        let mut flush = tokio::time::interval(FLUSH_EVERY);
+        let mut seal = tokio::time::interval(SEAL_EVERY);
+        let mut look = tokio::time::interval(LOOK_EVERY);
+        let mut canary = tokio::time::interval(CANARY_EVERY);
+        loop {
+            tokio::select! {
+                () = self.stop.notified() => break,
+                () = self.seal_now.notified() => self.seal(&mut sealer),
+                _ = flush.tick() => {
+                    self.flush();
+                    self.look_after_policies().await;
+                }
+                _ = seal.tick() => self.seal(&mut sealer),
+                _ = look.tick() => self.look_after_hooks(),
+                _ = canary.tick() => self.send_canaries(),
+            }
+        }
+        self.flush();
+        self.engine.stop().await;
+        self.record(&Event::GatewayStopped(Reason { reason: "asked to".into() }));
+        self.seal(&mut sealer);
+    }
+
+    /// Ends `run`.
+    pub fn stop(&self) {
+        self.stop.notify_one();
+    }
+
+    /// Whether the journal takes lines; where not, everything ends (G2, G3).
+    fn record(&self, event: &Event) {
+        if let Err(error) = self.journal.append(None, event) {
+            tracing::error!(%error, kind = event.kind(), "the warden's journal takes no more: closing the gates");
+            self.engine.close_gates(&self.all());
+            self.stop();
+        }
+    }
+
+    /// Writes an event that something rests on.
+    fn record_first(&self, event: &Event) -> Result<Seq, WardenError> {
+        Ok(self.journal.append(None, event)?)
+    }
+
+    fn all(&self) -> Vec<Arc<Attachment>> {
+        self.attachments.lock().values().cloned().collect()
+    }
+
+    fn flush(&self) {
+        for attachment in self.all() {
+            for event in attachment.take_events(&self.hierarchy) {
+                self.record(&event);
+            }
+        }
+    }
+
+    fn seal(&self, sealer: &mut Sealer) {
+        let sealed = sealer.follow().and_then(|breaches| {
+            for breach in breaches {
+                tracing::error!(%breach, "the journal was changed");
+                self.record(&Event::JournalBroken(JournalBroken {
+                    journal: breach.journal,
+                    last_good: breach.last_good,
+                    problem: breach.to_string(),
+                }));
+            }
+            sealer.seal()
+        });
+        if let Err(error) = sealed {
+            tracing::error!(error = &error as &dyn std::error::Error, "cannot seal the journal");
+        }
+    }
+
+    /// Looks at the hooks, repairs what is missing, listens where the runtime now is.
+    fn look_after_hooks(self: &Arc<Self>) {
+        for attachment in self.all() {
+            attachment.tend_namespaces(self);
+            if let Err(unhealthy) = attachment.look(&self.hierarchy) {
+                self.repair(&attachment, &unhealthy);
+            }
+        }
+    }
+
+    fn repair(self: &Arc<Self>, attachment: &Arc<Attachment>, unhealthy: &health::Unhealthy) {
+        // A cgroup that is gone has nobody in it: said once, looked at again when it is back.
+        if !attachment.note_degraded(unhealthy) {
+            return;
+        }
+        tracing::error!(attachment = attachment.name(), %unhealthy, "hooks are not in force");
+        self.record(&Event::AttachmentDegraded(attachment.describe(&self.hierarchy, unhealthy.to_string())));
+        if matches!(unhealthy, health::Unhealthy::CgroupGone { .. }) {
+            return;
+        }
+        match attachment.reattach(self) {
+            Ok(()) => {
+                attachment.note_repaired();
+                self.record(&Event::AttachmentRepaired(attachment.describe(&self.hierarchy, unhealthy.to_string())));
+            }
+            Err(error) => {
+                tracing::error!(
+                    attachment = attachment.name(),
+                    error = &error as &dyn std::error::Error,
+                    "cannot repair"
+                );
+            }
+        }
+    }
+
+    /// Hands changed policies to the engine, which journals what it makes of them.
+    async fn look_after_policies(self: &Arc<Self>) {
+        if self.policies.lock().has_changed()
+            && let Err(reason) = self.reload().await
+        {
+            tracing::error!(%reason, "the old policies stay in force");
+        }
+    }
+
+    fn send_canaries(self: &Arc<Self>) {
+        for attachment in self.all() {
+            let warden = Arc::clone(self);
+            tokio::task::spawn_blocking(move || {
+                if let Err(unhealthy) = attachment.send_canary(&warden.hierarchy) {
+                    warden.repair(&attachment, &unhealthy);
+                }
+            });
+        }
+    }
+
+    /// What the engine works with, read anew.
+    fn bundle(&self) -> Result<Bundle, String> {
+        let text = match &self.config_file {
+            Some(path) => {
+                std::fs::read_to_string(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?
+            }
+            None => String::new(),
+        };
+        let config = match &self.config_file {
+            Some(path) => Config::parse(&path.display().to_string(), &text).map_err(|error| error.to_string())?,
+            None => Config::default(),
+        };
+        let materials = materials::read(&config)?;
+        let attachments = self.all().iter().map(|attachment| attachment.info()).collect();
+        Ok(Bundle { config: text, policies: self.policies.lock().read()?, attachments, materials })
+    }
+}

@@ -1,0 +1,261 @@
+//! What an operator may have done: attach, detach, reload, look.
+//!
+//! In: requests of the control socket, whose peer was looked at. Out: the same for everybody who asks: things done and
+//! journaled, or an error that names the fix.
+
+use std::collections::HashSet;
+use std::net::{Ipv4Addr, TcpListener};
+use std::sync::Arc;
+
+use super::attachment::{Attachment, Parts, tables};
+use super::{Warden, WardenError, names};
+use crate::audit::event::{self, Event};
+use crate::bridge::{AttachmentInfo, Question};
+use crate::capture::existing::{self, OpenConnection};
+use crate::capture::gaps;
+use crate::config::is_name;
+use crate::control::service::{
+    AttachRequest, Attached, AttachmentStatus, Detached, ExistingConnections, Operator, OperatorError, Status,
+};
+use crate::host::cgroup::{Cgroup, contains};
+use crate::host::netns::Netns;
+
+/// Ports that listeners are looked for on. Below the ephemeral range, so that no client is given one by chance.
+const FIRST_PORT: u16 = 15_001;
+const LAST_PORT: u16 = 15_099;
+
+impl Warden {
+    /// Puts an attachment in force.
+    ///
+    /// # Errors
+    /// Where the subtree cannot be enforced, and says why; nothing is in force then.
+    pub async fn attach(self: &Arc<Self>, request: AttachRequest) -> Result<Attached, WardenError> {
+        let warden = Arc::clone(self);
+        let work = tokio::task::spawn_blocking(move || warden.attach_now(request));
+        let (attached, attachment) =
+            work.await.map_err(|error| WardenError::Thread(std::io::Error::other(error)))??;
+        match self.reload().await {
+            // The engine has just answered: the gate need not wait for its next heartbeat.
+            Ok(()) => {
+                attachment.open();
+                super::engine_process::beat(self);
+            }
+            Err(reason) => {
+                tracing::error!(%reason, "the engine does not know the new attachment: its connections are refused");
+            }
+        }
+        Ok(attached)
+    }
+
+    fn attach_now(self: &Arc<Self>, request: AttachRequest) -> Result<(Attached, Arc<Attachment>), WardenError> {
+        let cgroup = self.hierarchy.at(&request.cgroup)?;
+        self.refuse_unfit(&request.name, &cgroup)?;
+        let pids = self.hierarchy.processes(&cgroup)?;
+        let found = gaps::find(&pids);
+        let mut accepted = self.config.lock().accept_gaps.clone();
+        accepted.extend(request.accept_gaps.iter().cloned());
+        let open: Vec<_> = gaps::not_accepted(&found, &accepted).into_iter().cloned().collect();
+        if !open.is_empty() {
+            return Err(WardenError::Gaps { path: cgroup.path, gaps: open });
+        }
+        let tables = tables(&self.config.lock(), &request.name);
+        let info = AttachmentInfo { name: request.name.clone(), groups: request.groups, observe: request.observe };
+        let parts = Parts { info, cgroup: cgroup.clone(), port: free_port()?, tables, gaps: found.clone() };
+        let attachment = Attachment::put_in_force(self, parts)?;
+        let cut = self.cut_existing(&attachment, request.keep_existing);
+        let described = attachment.describe(&self.hierarchy, "attached".into());
+        if let Err(error) = self.record_first(&Event::AttachmentAttached(described)) {
+            attachment.detach()?;
+            return Err(error);
+        }
+        for gap in &found {
+            let (name, detail) = (gap.name.clone(), gap.detail.clone());
+            self.record(&Event::Gap(event::Gap { name, detail, attachment: Some(request.name.clone()) }));
+        }
+        let kept = names::Kept { name: request.name.clone(), cgroup: cgroup.path, cgroup_id: cgroup.id };
+        if let Err(error) = names::keep(&kept) {
+            tracing::warn!(%error, "the attachment's name is not kept: without a gateway it can only be purged");
+        }
+        self.attachments.lock().insert(request.name.clone(), Arc::clone(&attachment));
+        Ok((Attached { name: request.name, gaps: found, existing: cut }, attachment))
+    }
+
+    fn refuse_unfit(&self, name: &str, cgroup: &Cgroup) -> Result<(), WardenError> {
+        if !is_name(name) {
+            return Err(WardenError::InvalidName { name: name.to_owned() });
+        }
+        for other in self.all() {
+            let Some(theirs) = other.cgroup() else { continue };
+            if other.name() == name {
+                return Err(WardenError::NameTaken { name: name.to_owned(), cgroup: theirs.path });
+            }
+            if contains(&theirs.path, &cgroup.path) || contains(&cgroup.path, &theirs.path) {
+                let (path, other_name) = (cgroup.path.clone(), other.name().to_owned());
+                return Err(WardenError::Overlap { path, name: other_name, other: theirs.path });
+            }
+        }
+        let own =
+            i32::try_from(std::process::id()).ok().and_then(|pid| self.hierarchy.of_process(pid)).unwrap_or_default();
+        if contains(&cgroup.path, &own) {
+            return Err(WardenError::AroundOurselves { path: cgroup.path.clone(), own });
+        }
+        match self.hierarchy.delegated(cgroup)? {
+            Some((writable, uid)) => Err(WardenError::Delegated { path: cgroup.path.clone(), uid, writable }),
+            None => Ok(()),
+        }
+    }
+
+    /// Ends connections that were open before the hooks, or tells of them.
+    fn cut_existing(&self, attachment: &Attachment, keep: bool) -> ExistingConnections {
+        let mut found = ExistingConnections::default();
+        let Some(cgroup) = attachment.cgroup() else { return found };
+        let pids = self.hierarchy.processes(&cgroup).unwrap_or_default();
+        let inodes = existing::socket_inodes(&pids);
+        let cgroups = self.hierarchy.ids(&cgroup);
+        let tables = tables(&self.config.lock(), attachment.name());
+        let mut seen = HashSet::new();
+        for pid in pids {
+            let Ok(netns) = Netns::of_process(pid) else { continue };
+            if !netns.inode().is_ok_and(|inode| seen.insert(inode)) {
+                continue;
+            }
+            match existing::protected(&self.namespaces, &netns, &tables, &cgroups, &inodes) {
+                Ok(open) => {
+                    found.destinations.extend(open.iter().map(|connection: &OpenConnection| connection.remote));
+                    if !keep {
+                        found.cut += existing::destroy(&self.namespaces, &netns, open).unwrap_or(0);
+                    }
+                }
+                Err(error) => {
+                    tracing::error!(
+                        error = &error as &dyn std::error::Error,
+                        "cannot list open connections: the backstop drops their packets"
+                    );
+                }
+            }
+        }
+        if found.cut < found.destinations.len() {
+            let left = found.destinations.len() - found.cut;
+            let detail = format!(
+                "{left} connections to protected destinations were open before; the backstop drops their packets"
+            );
+            let gap =
+                event::Gap { name: "existing_connections".into(), detail, attachment: Some(attachment.name().into()) };
+            self.record(&Event::Gap(gap));
+        }
+        found
+    }
+
+    /// Opens an attachment's gate for good.
+    ///
+    /// # Errors
+    /// Where nothing has the name, or a hook cannot be removed.
+    pub async fn detach(&self, name: &str, reason: &str) -> Result<Detached, WardenError> {
+        let attachment = self.attachments.lock().get(name).cloned();
+        let Some(attachment) = attachment else {
+            return Err(WardenError::NoSuchAttachment { name: name.to_owned() });
+        };
+        // Before the hooks go: what is not recorded does not happen.
+        self.record_first(&Event::AttachmentDetached(attachment.describe(&self.hierarchy, reason.to_owned())))?;
+        self.attachments.lock().remove(name);
+        let cgroup = attachment.cgroup();
+        for event in attachment.take_events(&self.hierarchy) {
+            self.record(&event);
+        }
+        attachment.detach()?;
+        if let Some(cgroup) = &cgroup {
+            names::forget(cgroup.id);
+        }
+        if let Err(reason) = self.reload().await {
+            tracing::warn!(%reason, "the engine still knows the attachment");
+        }
+        Ok(Detached { name: name.to_owned(), cgroup: cgroup.map(|cgroup| cgroup.path).unwrap_or_default() })
+    }
+
+    /// Has the engine read policies and attachments anew.
+    ///
+    /// # Errors
+    /// With the reason why the old ones stay in force.
+    pub async fn reload(&self) -> Result<(), String> {
+        let bundle = self.bundle()?;
+        self.engine.reload(&bundle).await
+    }
+
+    /// The attachments of the configuration.
+    #[must_use]
+    pub fn configured(&self) -> Vec<AttachRequest> {
+        let request = |attach: &crate::config::Attach| AttachRequest {
+            name: attach.name.clone(),
+            cgroup: attach.cgroup.clone(),
+            groups: attach.groups.clone(),
+            observe: attach.observe,
+            ..AttachRequest::default()
+        };
+        self.config.lock().attachments.iter().map(request).collect()
+    }
+
+    /// How everything stands.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        let attachments = self.all().iter().map(|attachment| self.status_of(attachment)).collect();
+        Status { engine_runs: self.engine.runs(), attachments, accepted_gaps: self.config.lock().accept_gaps.clone() }
+    }
+
+    fn status_of(&self, attachment: &Attachment) -> AttachmentStatus {
+        let described = attachment.describe(&self.hierarchy, String::new());
+        let (looked_secs, degraded) = attachment.health();
+        AttachmentStatus {
+            name: described.attachment,
+            cgroup: described.cgroup,
+            observe: attachment.info().observe,
+            processes: described.processes,
+            gaps: attachment.gaps(),
+            counts: attachment.counts().into_iter().map(|(reason, count)| (reason.name().to_owned(), count)).collect(),
+            looked_secs,
+            degraded,
+        }
+    }
+}
+
+impl Operator for Arc<Warden> {
+    async fn attach(&self, request: AttachRequest) -> Result<Attached, OperatorError> {
+        Ok(Warden::attach(self, request).await?)
+    }
+
+    async fn detach(&self, name: &str) -> Result<Detached, OperatorError> {
+        Ok(Warden::detach(self, name, "asked to").await?)
+    }
+
+    async fn reload(&self) -> Result<(), OperatorError> {
+        Warden::reload(self).await.map_err(OperatorError::Refused)
+    }
+
+    async fn sessions(&self) -> Result<serde_json::Value, OperatorError> {
+        self.engine.ask(Question::Sessions).await.map_err(OperatorError::Refused)
+    }
+
+    fn status(&self) -> Status {
+        Warden::status(self)
+    }
+
+    fn attached_as(&self, cgroup: &str) -> Option<String> {
+        let inside = |attachment: &Arc<Attachment>| {
+            attachment
+                .cgroup()
+                .is_some_and(|theirs| contains(&theirs.path, cgroup))
+                .then(|| attachment.name().to_owned())
+        };
+        self.all().iter().find_map(inside)
+    }
+
+    fn cgroup_of(&self, pid: i32) -> Option<String> {
+        self.hierarchy.of_process(pid)
+    }
+}
+
+/// A port that nobody listens on here.
+fn free_port() -> Result<u16, WardenError> {
+    (FIRST_PORT..=LAST_PORT)
+        .find(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok())
+        .ok_or(WardenError::NoPort { first: FIRST_PORT, last: LAST_PORT })
+}

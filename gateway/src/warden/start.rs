@@ -1,0 +1,205 @@
+//! Starting the warden: lock, host id, journal, engine, then the attachments of the configuration.
+//!
+//! In: where configuration and policies are. Out: a running warden, or the reason why nothing was put in force.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use super::engine_process::{EngineError, EngineProcess, forbid_changes};
+use super::lock::{Lock, LockError};
+use super::{Warden, WardenError, materials, policies};
+use crate::audit::event::{Event, GatewayStarted, Role};
+use crate::audit::journal::{LayoutError, SealError};
+use crate::audit::{Durability, Journal, JournalError, Layout, Opening, Reader, Sealer};
+use crate::bridge::Bundle;
+use crate::config::{self, Config, ConfigError};
+use crate::host::cgroup::{CgroupError, Hierarchy};
+use crate::host::netns::NetnsThread;
+use crate::id::{HostId, InvalidId, JournalId};
+
+/// Why the gateway did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Not root.
+    #[error("the gateway needs root for its hooks: run it with sudo")]
+    NotRoot,
+    /// Another one runs.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// The configuration has faults.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// A file could not be used.
+    #[error("cannot {what} `{path}`")]
+    File {
+        /// What was tried.
+        what: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// The host's id is damaged.
+    #[error("`{path}` holds no host id: restore it, or move the state directory away and keep it as evidence")]
+    HostId {
+        /// Where.
+        path: PathBuf,
+        /// What is wrong.
+        source: InvalidId,
+    },
+    /// The journal's files could not be made.
+    #[error(transparent)]
+    Layout(#[from] LayoutError),
+    /// The journal could not be opened.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// The seals could not be opened.
+    #[error(transparent)]
+    Seal(#[from] SealError),
+    /// The cgroup hierarchy could not be found.
+    #[error(transparent)]
+    Cgroup(#[from] CgroupError),
+    /// The engine did not start.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// An attachment of the configuration could not be put in force.
+    #[error("cannot attach `{name}`")]
+    Attach {
+        /// Its name.
+        name: String,
+        /// Why.
+        source: Box<WardenError>,
+    },
+}
+
+/// What a start is made from.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// The configuration file; `None`: the default one where it exists.
+    pub config: Option<PathBuf>,
+    /// The policy directory, before the configuration's.
+    pub policies: Option<PathBuf>,
+}
+
+/// A warden that serves, and what it runs on.
+pub struct Started {
+    /// The warden.
+    pub warden: Arc<Warden>,
+    /// For `Warden::run`.
+    pub sealer: Sealer,
+    /// One gateway per host; held as long as it runs.
+    pub lock: Lock,
+}
+
+/// Starts everything but the control socket.
+///
+/// # Errors
+/// Where anything is not as it should be: nothing is in force then that was not before.
+pub async fn start(options: Options) -> Result<Started, StartError> {
+    if !rustix::process::geteuid().is_root() {
+        return Err(StartError::NotRoot);
+    }
+    let config_file = options.config.or_else(|| Some(PathBuf::from(config::DEFAULT_FILE)).filter(|file| file.exists()));
+    let (config, text) = read_config(config_file.as_deref())?;
+    let lock = Lock::take()?;
+    let state = config.state_dir.clone();
+    make_private(&state)?;
+    let host = host_id(&state)?;
+    let layout = Layout::new(&state);
+    let sealer = Sealer::open(layout.clone(), host)?;
+    let journal = open_journal(&layout, host, &config)?;
+    let mut folder = policies::Folder::new(options.policies.or_else(|| config.policy.dir.clone()));
+    let materials = materials::read(&config).map_err(EngineError::Bundle)?;
+    let bundle = Bundle {
+        config: text,
+        policies: folder.read().map_err(EngineError::Bundle)?,
+        attachments: Vec::new(),
+        materials,
+    };
+    let engine = EngineProcess::new(host, layout);
+    let ready = engine.start(&bundle).await?;
+    let warden = Arc::new(Warden {
+        hierarchy: Hierarchy::find()?,
+        namespaces: NetnsThread::start().map_err(|source| EngineError::Start { what: "start a thread", source })?,
+        journal: Arc::new(journal),
+        engine,
+        attachments: Mutex::default(),
+        config_file,
+        policies: Mutex::new(folder),
+        seal_now: Notify::new(),
+        stop: Notify::new(),
+        config: Mutex::new(config),
+    });
+    warden.record_started();
+    tokio::spawn(EngineProcess::supervise(Arc::clone(&warden), ready));
+    Ok(Started { warden, sealer, lock })
+}
+
+impl Warden {
+    fn record_started(&self) {
+        let config = self.config.lock();
+        self.record(&Event::GatewayStarted(GatewayStarted {
+            kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
+            durability: match config.durability {
+                config::Durability::Process => "process".into(),
+                config::Durability::Disk => "disk".into(),
+            },
+            accepted_gaps: config.accept_gaps.iter().cloned().collect(),
+        }));
+    }
+}
+
+fn read_config(file: Option<&Path>) -> Result<(Config, String), StartError> {
+    let Some(path) = file else { return Ok((Config::default(), String::new())) };
+    let text =
+        fs::read_to_string(path).map_err(|source| StartError::File { what: "read", path: path.to_owned(), source })?;
+    Ok((Config::parse(&path.display().to_string(), &text)?, text))
+}
+
+/// Makes the state directory: root writes, nobody else looks in.
+fn make_private(state: &Path) -> Result<(), StartError> {
+    use std::os::unix::fs::PermissionsExt;
+    let failed = |source| StartError::File { what: "make", path: state.to_owned(), source };
+    fs::create_dir_all(state).map_err(failed)?;
+    fs::set_permissions(state, PermissionsExt::from_mode(0o750)).map_err(failed)
+}
+
+fn host_id(state: &Path) -> Result<HostId, StartError> {
+    let path = state.join("host_id");
+    match fs::read_to_string(&path) {
+        Ok(text) => text.trim().parse().map_err(|source| StartError::HostId { path, source }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let host = HostId::generate();
+            fs::write(&path, format!("{host}\n")).map_err(|source| StartError::File { what: "write", path, source })?;
+            Ok(host)
+        }
+        Err(source) => Err(StartError::File { what: "read", path, source }),
+    }
+}
+
+fn open_journal(layout: &Layout, host: HostId, config: &Config) -> Result<Journal, StartError> {
+    let previous = Reader::new(layout.clone()).latest(Role::Warden).ok().flatten();
+    let journal = JournalId::generate();
+    let file = layout.create_journal(journal)?;
+    if let Err(error) = forbid_changes(&file) {
+        tracing::warn!(%error, "the file system has no append-only flag: the journal rests on its seals alone");
+    }
+    let opening = Opening {
+        journal,
+        host,
+        host_name: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+        role: Role::Warden,
+        product: env!("CARGO_PKG_VERSION").to_owned(),
+        previous,
+    };
+    let durability = match config.durability {
+        config::Durability::Process => Durability::Process,
+        config::Durability::Disk => Durability::Disk,
+    };
+    Ok(Journal::open(file, opening, durability)?)
+}

@@ -1,0 +1,210 @@
+//! The checks, in order, with the seconds of each. In: the checkout. Out: success, or the first stage that failed.
+//! It must never pass a run in which no test ran or one was skipped.
+
+use std::io::{BufRead, BufReader};
+use std::net::{TcpStream, ToSocketAddrs};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::ValueEnum;
+
+use crate::run::{checkout, line, on_path, run, timed};
+use crate::{ebpf, setup, tidy};
+
+/// One check; the order here is the order in which they run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Stage {
+    /// Install what is missing.
+    Setup,
+    /// Formatting.
+    Fmt,
+    /// The rules of the tree that no other tool knows.
+    Tidy,
+    /// Licences, bans and sources of dependencies; advisories where their database is in reach.
+    Deny,
+    /// Lints, warnings being errors; builds the eBPF object.
+    Clippy,
+    /// Documentation builds without a warning.
+    Doc,
+    /// Every test, as root.
+    Test,
+}
+
+/// Runs one stage, or all of them up to the first that fails.
+pub(crate) fn test(only: Option<Stage>) -> Result<()> {
+    let stages = only.map_or_else(|| Stage::value_variants().to_vec(), |stage| vec![stage]);
+    if stages.contains(&Stage::Test) {
+        announce_sudo()?;
+    }
+    let (mut seconds, mut totals) = (Vec::new(), None);
+    for stage in stages {
+        let name = format!("{stage:?}").to_lowercase();
+        println!("== {name}");
+        let (result, took) = timed(|| perform(stage));
+        println!("== {name}: {}, {} s", if result.is_ok() { "ok" } else { "FAILED" }, took.as_secs());
+        seconds.push(format!("{name} {}", took.as_secs()));
+        let counted =
+            result.with_context(|| format!("stage {name} failed (alone: `cargo xtask test --only {name}`)"))?;
+        totals = totals.or(counted);
+    }
+    println!("seconds: {}", seconds.join(", "));
+    if let Some(totals) = totals {
+        println!("{totals}");
+    }
+    Ok(())
+}
+
+/// Does the work of a stage; the tests come with their totals.
+fn perform(stage: Stage) -> Result<Option<Totals>> {
+    let root = checkout()?;
+    match stage {
+        Stage::Setup => setup::install()?,
+        Stage::Fmt => fmt(root)?,
+        Stage::Tidy => tidy::check(root)?,
+        Stage::Deny => deny(root)?,
+        Stage::Clippy => {
+            run(cargo(root).args(["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"]))?
+        }
+        Stage::Doc => {
+            let mut doc = cargo(root);
+            run(doc.args(["doc", "--workspace", "--no-deps", "--locked"]).env("RUSTDOCFLAGS", "-D warnings"))?;
+        }
+        Stage::Test => return tests(root).map(Some),
+    }
+    Ok(None)
+}
+
+fn cargo(root: &Path) -> Command {
+    let mut command = Command::new("cargo");
+    command.current_dir(root);
+    command
+}
+
+fn fmt(root: &Path) -> Result<()> {
+    run(cargo(root).args(["fmt", "--all", "--check"]))?;
+    run(cargo(root).args(["fmt", "--manifest-path", "gateway-ebpf/Cargo.toml", "--check"]))
+}
+
+fn deny(root: &Path) -> Result<()> {
+    let program = setup::cargo_deny(&ebpf::cache_dir()?);
+    let mut checks = vec!["bans", "licenses", "sources"];
+    if advisories_in_reach() {
+        checks.push("advisories");
+    } else {
+        println!("deny: the advisory database (github.com) is out of reach: advisories are not checked");
+    }
+    for manifest in ["Cargo.toml", "gateway-ebpf/Cargo.toml"] {
+        let mut command = Command::new(&program);
+        command.current_dir(root).args([
+            "--manifest-path",
+            manifest,
+            "--config",
+            "deny.toml",
+            "--log-level",
+            "error",
+            "--locked",
+        ]);
+        // The workspace's list of licences is longer than what the kernel side needs.
+        command.args(["check", "--hide-inclusion-graph", "--allow", "license-not-encountered"]).args(&checks);
+        run(&mut command)?;
+    }
+    Ok(())
+}
+
+fn advisories_in_reach() -> bool {
+    let addresses = ("github.com", 443).to_socket_addrs();
+    addresses.is_ok_and(|mut found| {
+        found.any(|address| TcpStream::connect_timeout(&address, Duration::from_secs(3)).is_ok())
+    })
+}
+
+fn announce_sudo() -> Result<()> {
+    if ebpf::is_root() {
+        return Ok(());
+    }
+    ensure!(on_path("sudo"), "the tests load eBPF programs: run as root, or install sudo");
+    println!(
+        "uses sudo for: installing missing packages, and each test program (it loads eBPF programs and makes namespaces)"
+    );
+    Ok(())
+}
+
+/// Runs every test, passing on what they print.
+fn tests(root: &Path) -> Result<Totals> {
+    let mut command = cargo(root);
+    command.args(["test", "--workspace", "--locked", "--no-fail-fast"]).stdout(Stdio::piped());
+    command.env("GATEWAY_CACHE", ebpf::cache_dir()?);
+    if !ebpf::is_root() {
+        let arch = std::env::consts::ARCH.to_uppercase();
+        command.env(format!("CARGO_TARGET_{arch}_UNKNOWN_LINUX_GNU_RUNNER"), "sudo -E");
+    }
+    let mut child = command.spawn().with_context(|| format!("cannot start `{}`", line(&command)))?;
+    let output = child.stdout.take().context("cargo test has no output")?;
+    let mut total = Totals::default();
+    for text in BufReader::new(output).lines() {
+        let text = text.context("cannot read what cargo test prints")?;
+        total.add(&text);
+        println!("{text}");
+    }
+    let status = child.wait().context("cargo test cannot be waited for")?;
+    if !status.success() {
+        bail!("{total}");
+    }
+    ensure!(total.passed > 0, "no test ran");
+    ensure!(total.ignored == 0, "{total}: a skip is a failure");
+    Ok(total)
+}
+
+/// The sums over all test programs.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Totals {
+    passed: u32,
+    failed: u32,
+    ignored: u32,
+}
+
+impl Totals {
+    /// Adds a line like `test result: ok. 3 passed; 0 failed; 0 ignored; …`; other lines add nothing.
+    fn add(&mut self, text: &str) {
+        let Some(result) = text.strip_prefix("test result: ") else { return };
+        for part in result.split([';', '.']) {
+            let Some((count, what)) = part.trim().split_once(' ') else { continue };
+            let sum = match what {
+                "passed" => &mut self.passed,
+                "failed" => &mut self.failed,
+                "ignored" => &mut self.ignored,
+                _ => continue,
+            };
+            *sum += count.parse::<u32>().unwrap_or_default();
+        }
+    }
+}
+
+impl std::fmt::Display for Totals {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} passed, {} failed, {} ignored", self.passed, self.failed, self.ignored)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sums_the_results_of_all_test_programs() {
+        let mut total = Totals::default();
+        total.add("running 3 tests");
+        total.add("test result: ok. 3 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.00s");
+        total.add("test result: FAILED. 1 passed; 2 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.00s");
+        assert_eq!(total, Totals { passed: 4, failed: 2, ignored: 1 });
+        assert_eq!(total.to_string(), "4 passed, 2 failed, 1 ignored");
+    }
+
+    #[test]
+    fn runs_setup_before_what_needs_it_and_tests_last() {
+        assert_eq!(Stage::value_variants().first(), Some(&Stage::Setup));
+        assert_eq!(Stage::value_variants().last(), Some(&Stage::Test));
+    }
+}

@@ -1,0 +1,64 @@
+//! The project's own tooling: subcommands only. In: arguments. Out: an exit status, and one line that says what failed.
+//! It must never need more than Rust's standard tools to be built.
+#![forbid(unsafe_code)]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a tool talks to the terminal")]
+
+mod ci;
+mod ebpf;
+mod lab;
+mod run;
+mod setup;
+mod tidy;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Parser;
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Set-up, checks and tests of gateway")]
+enum Arguments {
+    /// Install what build and tests need, from package registries
+    Setup {
+        /// Print what is missing, with the command that gets it, and install nothing
+        #[arg(long)]
+        check: bool,
+    },
+    /// Set up, then run every check and test
+    Test {
+        /// Run this stage alone
+        #[arg(long)]
+        only: Option<ci::Stage>,
+    },
+    /// Check the rules of the tree that no other tool knows
+    Tidy,
+    /// Build the eBPF object and print its path
+    Ebpf,
+    /// Real parts to try things on
+    #[command(subcommand)]
+    Lab(lab::Part),
+}
+
+fn main() -> ExitCode {
+    match perform(Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn perform(arguments: Arguments) -> Result<()> {
+    match arguments {
+        Arguments::Setup { check: true } => setup::check(),
+        Arguments::Setup { check: false } => setup::install(),
+        Arguments::Test { only } => ci::test(only),
+        Arguments::Tidy => tidy::check(run::checkout()?),
+        Arguments::Lab(part) => lab::perform(part),
+        Arguments::Ebpf => {
+            println!("{}", ebpf::build(run::checkout()?, std::env::consts::ARCH)?.display());
+            Ok(())
+        }
+    }
+}

