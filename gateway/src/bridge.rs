@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use tokio::io::Interest;
 use tokio::net::UnixDatagram;
 
-use crate::id::{HostId, JournalId};
+use crate::id::{HostId, JournalId, TicketId};
 use crate::trust::leaf::Leaf;
 
 /// The largest message: what does not fit travels as a descriptor.
@@ -94,6 +94,25 @@ pub enum ToWarden {
 pub enum Question {
     /// The sessions that run.
     Sessions,
+    /// The requests that wait for people.
+    Approvals,
+    /// A person's say on one.
+    Decide(Decide),
+}
+
+/// A person's say on a held request, whom the warden has looked at.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Decide {
+    /// Which request.
+    pub ticket: TicketId,
+    /// Yes or no.
+    pub approve: bool,
+    /// Who.
+    pub person: String,
+    /// The groups that they are in.
+    pub groups: Vec<String>,
+    /// In their words.
+    pub reason: Option<String>,
 }
 
 /// A connection of a workload, as the kernel noted it.

@@ -24,4 +24,5 @@ pub mod identity;
 pub mod protocol;
 pub mod upstream;
 pub mod policy;
+pub mod approval;
 pub mod audit;

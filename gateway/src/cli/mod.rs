@@ -4,6 +4,7 @@
 //! Together with `main.rs` the only place that prints or exits.
 #![expect(clippy::print_stderr, reason = "commands talk to the terminal")]
 
+mod approvals;
 mod attach;
 mod audit;
 mod detach;
@@ -54,6 +55,12 @@ enum Command {
     Purge,
     /// Sessions, from the journal
     Sessions(events::SessionsArguments),
+    /// Requests that wait for a person
+    Approvals,
+    /// Let a held request go on, once
+    Approve(approvals::Arguments),
+    /// Refuse a held request
+    Deny(approvals::Arguments),
     /// Events, from the journal
     Events(events::EventsArguments),
     /// The journal: is it whole?
@@ -126,6 +133,9 @@ pub fn main() -> ExitCode {
         Command::Doctor => doctor::run(output),
         Command::Purge => detach::purge(),
         Command::Sessions(arguments) => events::sessions(&arguments, output),
+        Command::Approvals => approvals::list(output),
+        Command::Approve(arguments) => approvals::decide(arguments, true, output),
+        Command::Deny(arguments) => approvals::decide(arguments, false, output),
         Command::Events(arguments) => events::events(&arguments, output),
         Command::Audit(command) => audit::run(command, output),
         Command::Policy(command) => policy::run(command, output),

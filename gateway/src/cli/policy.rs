@@ -1,16 +1,25 @@
 //! `gateway policy`: are the policies right, and what do they say?
 
 use std::fs;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, anyhow, bail};
 use clap::{Args, Subcommand};
 
 use super::{Files, Output};
 use crate::config::{Config, DEFAULT_FILE};
+use crate::id::SessionId;
+use crate::policy::explain::Explanation;
 use crate::policy::load::{Origin, load};
-use crate::policy::table::NoRawRequests;
-use crate::policy::{Fault, KnownIds, Source, check, run_tables};
+use crate::policy::table::{ReadRequest, Scene};
+use crate::policy::vocabulary::names::ProtocolName;
+use crate::policy::vocabulary::{self, TargetFacts};
+use crate::policy::{
+    Fault, KnownIds, Moment, Principal, Question, Request, Session, Source, WorkloadFacts, check, explain, run_tables,
+};
+use crate::protocol::postgres::questions_of;
 
 /// What to do with policies.
 #[derive(Debug, Subcommand)]
@@ -19,11 +28,35 @@ pub(super) enum Command {
     Check(CheckArguments),
     /// Run tables of requests and expected decisions
     Test(TestArguments),
+    /// Facts, decision and deciding policies of one request
+    Explain(ExplainArguments),
 }
 
 /// Which policies.
 #[derive(Debug, Args)]
 pub(super) struct CheckArguments {
+    #[command(flatten)]
+    files: Files,
+}
+
+/// Which request, and whose.
+#[derive(Debug, Args)]
+pub(super) struct ExplainArguments {
+    /// SQL, as the client would send it
+    #[arg(long)]
+    sql: String,
+    /// The attachment that it comes from
+    #[arg(long, default_value = "none")]
+    attachment: String,
+    /// The target that it goes to
+    #[arg(long, default_value = "undeclared")]
+    target: String,
+    /// The database
+    #[arg(long, default_value = "postgres")]
+    database: String,
+    /// Schemas that unqualified names are looked for in
+    #[arg(long = "schema", default_value = "public")]
+    schemas: Vec<String>,
     #[command(flatten)]
     files: Files,
 }
@@ -51,11 +84,12 @@ pub(super) fn run(command: Command, output: Output) -> anyhow::Result<()> {
                 )
             })
         }
+        Command::Explain(arguments) => output.print(&explain_one(&arguments)?, ToString::to_string),
         Command::Test(arguments) => {
             let source = source(&arguments.files)?;
             let tables = tables(&arguments, &source)?;
             let set = load(&source, 1).map_err(all)?;
-            let report = run_tables(&set, &tables, &NoRawRequests).map_err(all)?;
+            let report = run_tables(&set, &tables, &Sql).map_err(all)?;
             output.print(&report, ToString::to_string)?;
             if report.failed() > 0 {
                 bail!("{} cases are not decided as the tables want", report.failed());
@@ -65,12 +99,59 @@ pub(super) fn run(command: Command, output: Output) -> anyhow::Result<()> {
     }
 }
 
+/// Raw requests of tables are SQL; what other protocols send comes with their engines.
+struct Sql;
+
+impl ReadRequest for Sql {
+    fn read(&self, request: &str, scene: &Scene<'_>) -> Result<Vec<Arc<Question>>, String> {
+        let database = scene.facts.get("database").and_then(|name| name.as_str()).unwrap_or("postgres");
+        questions_of(request, scene.target, database, vec!["public".to_owned()])
+    }
+}
+
+fn explain_one(arguments: &ExplainArguments) -> anyhow::Result<Explanation> {
+    let (config, source) = read(&arguments.files)?;
+    let set = load(&source, 1).map_err(all)?;
+    let declared = config.targets.iter().find(|target| target.name == arguments.target);
+    if declared.is_none() && arguments.target != vocabulary::UNDECLARED {
+        bail!("the configuration has no target `{}`", arguments.target);
+    }
+    let attachment = config.attachments.iter().find(|attach| attach.name == arguments.attachment);
+    let mut groups = attachment.map(|attach| attach.groups.clone()).unwrap_or_default();
+    if source.origin == Origin::Shipped {
+        groups.push(vocabulary::OPEN_GROUP.to_owned());
+    }
+    let principal = Principal::new(WorkloadFacts {
+        name: arguments.attachment.as_str().into(),
+        attachment: arguments.attachment.as_str().into(),
+        groups: groups.iter().map(|group| group.as_str().into()).collect(),
+        ..WorkloadFacts::default()
+    });
+    let address = declared.and_then(|target| target.networks().find_map(|network| network.host_address()));
+    let target = vocabulary::target(TargetFacts {
+        name: &arguments.target,
+        protocol: ProtocolName::Postgres,
+        address: address.unwrap_or(Ipv4Addr::UNSPECIFIED.into()),
+        port: declared.and_then(|target| target.ports.first().copied()).unwrap_or(5432),
+        environment: declared.and_then(|target| target.environment.as_deref()),
+    });
+    let questions = questions_of(&arguments.sql, &target, &arguments.database, arguments.schemas.clone())
+        .map_err(|reason| anyhow!("it would be refused before any policy is asked: {reason}"))?;
+    let session = Session { id: SessionId::generate(), login: "".into(), application: None, grants: Arc::default() };
+    let request = Request { principal: &principal, session: &session, at: Moment::now(), questions: &questions };
+    Ok(explain(&set, &request))
+}
+
 fn all(faults: Vec<Fault>) -> anyhow::Error {
     let lines: Vec<_> = faults.iter().map(ToString::to_string).collect();
     anyhow!("the policies have {} faults:\n  {}", lines.len(), lines.join("\n  "))
 }
 
 fn source(files: &Files) -> anyhow::Result<Source> {
+    Ok(read(files)?.1)
+}
+
+fn read(files: &Files) -> anyhow::Result<(Config, Source)> {
     let path = files.config.clone().or_else(|| Some(PathBuf::from(DEFAULT_FILE)).filter(|path| path.exists()));
     let config = match path {
         Some(path) => {
@@ -87,11 +168,12 @@ fn source(files: &Files) -> anyhow::Result<Source> {
         groups: config.attachments.iter().flat_map(|attach| attach.groups.clone()).collect(),
         ..KnownIds::default()
     };
-    Ok(Source {
+    let source = Source {
         origin: folder.map_or(Origin::Shipped, |folder| Origin::Folders(vec![folder])),
         disable: config.policy.disable.iter().cloned().collect(),
         known: known.with_built_in(),
-    })
+    };
+    Ok((config, source))
 }
 
 fn tables(arguments: &TestArguments, source: &Source) -> anyhow::Result<Vec<(String, String)>> {

@@ -10,6 +10,7 @@ mod target;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::time::Duration;
 
 pub use attach::{Attach, is_name};
 pub use error::{ConfigError, Fault};
@@ -33,6 +34,8 @@ pub struct Config {
     pub policy: PolicySection,
     /// How sure a journal line is before its request goes on.
     pub durability: Durability,
+    /// How requests wait for people.
+    pub approval: ApprovalSection,
     /// What leaves besides protected connections.
     pub egress: Egress,
     /// Connections to destinations that no target names.
@@ -50,6 +53,31 @@ pub struct PolicySection {
     pub dir: Option<PathBuf>,
     /// Ids of shipped forbids that are off; shown by `status`.
     pub disable: Vec<String>,
+}
+
+/// `[approval]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApprovalSection {
+    /// After which a held request is denied.
+    pub timeout: Duration,
+    /// `None`: an interactive psql waits, everybody else is told to come back.
+    pub on_hold: Option<OnHold>,
+}
+
+/// `on_hold`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnHold {
+    /// The client waits.
+    Wait,
+    /// The client is denied at once, with the ticket: the same request sent again after approval goes through once.
+    Return,
+}
+
+impl Default for ApprovalSection {
+    fn default() -> Self {
+        // Long enough for a person who is asked by a message, short enough that a forgotten request does not surprise.
+        Self { timeout: Duration::from_secs(15 * 60), on_hold: None }
+    }
 }
 
 /// `[audit.journal] durability`
@@ -105,6 +133,7 @@ impl Default for Config {
             accept_gaps: BTreeSet::new(),
             policy: PolicySection::default(),
             durability: Durability::default(),
+            approval: ApprovalSection::default(),
             egress: Egress { allow_by_default: true, allow: Vec::new() },
             undeclared: Undeclared { postgres: Login::Relay },
             attachments: Vec::new(),
@@ -144,6 +173,7 @@ fn read(root: &Section<'_, '_>) -> Config {
     let policy = root.section("policy");
     let audit = root.section("audit");
     let journal = audit.section("journal");
+    let approval = root.section("approval");
     let egress = root.section("egress");
     let undeclared = root.section("undeclared");
     let postgres = undeclared.section("postgres");
@@ -154,6 +184,10 @@ fn read(root: &Section<'_, '_>) -> Config {
         durability: journal
             .one_of("durability", &[("process", Durability::Process), ("disk", Durability::Disk)])
             .unwrap_or_default(),
+        approval: ApprovalSection {
+            timeout: approval.duration("timeout").unwrap_or(defaults.approval.timeout),
+            on_hold: approval.one_of("on_hold", &[("wait", OnHold::Wait), ("return", OnHold::Return)]),
+        },
         egress: Egress {
             allow_by_default: egress.one_of("default", &[("allow", true), ("deny", false)]).unwrap_or(true),
             allow: egress.all_parsed("allow"),
@@ -166,7 +200,7 @@ fn read(root: &Section<'_, '_>) -> Config {
         attachments: attach::read(root),
         targets: target::read(root),
     };
-    for section in [policy, journal, audit, egress, postgres, undeclared] {
+    for section in [policy, journal, audit, approval, egress, postgres, undeclared] {
         section.finish();
     }
     config

@@ -7,6 +7,7 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::ops::Range;
 use std::str::FromStr;
+use std::time::Duration;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -144,6 +145,21 @@ impl<'t, 's> Section<'t, 's> {
             self.fault(key, format!("`{text}` is not one of {}", words.join(", ")));
         }
         found
+    }
+
+    /// A time such as `30s`, `15m`, `2h`.
+    #[must_use]
+    pub fn duration(&self, key: &'static str) -> Option<Duration> {
+        let text = self.string(key)?;
+        let unit = |suffix: &str, seconds: u64| {
+            let number: u64 = text.strip_suffix(suffix)?.parse().ok()?;
+            number.checked_mul(seconds).filter(|seconds| (1..=86_400).contains(seconds)).map(Duration::from_secs)
+        };
+        let time = unit("s", 1).or_else(|| unit("m", 60)).or_else(|| unit("h", 3_600));
+        if time.is_none() {
+            self.fault(key, format!("`{text}` is no time between `1s` and `24h`: write `30s`, `15m` or `2h`"));
+        }
+        time
     }
 
     /// true or false.

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::capture::gaps::Gap;
+use crate::id::TicketId;
 
 /// Attach a subtree.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -56,6 +57,18 @@ pub struct Detached {
     pub name: String,
     /// The path of its cgroup.
     pub cgroup: String,
+}
+
+/// A person's say on a held request.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Decision {
+    /// Which request.
+    pub ticket: TicketId,
+    /// Yes or no.
+    pub approve: bool,
+    /// In their words.
+    pub reason: Option<String>,
 }
 
 /// How everything stands.
@@ -129,6 +142,22 @@ pub trait Operator: Clone + Send + Sync + 'static {
     /// # Errors
     /// Where no engine runs.
     fn sessions(&self) -> impl Future<Output = Result<serde_json::Value, OperatorError>> + Send;
+
+    /// The requests that wait for people.
+    ///
+    /// # Errors
+    /// Where no engine runs.
+    fn approvals(&self) -> impl Future<Output = Result<serde_json::Value, OperatorError>> + Send;
+
+    /// Takes the say of an OS user, whom the socket has looked at.
+    ///
+    /// # Errors
+    /// Where no engine runs.
+    fn decide(
+        &self,
+        uid: u32,
+        decision: Decision,
+    ) -> impl Future<Output = Result<serde_json::Value, OperatorError>> + Send;
 
     /// How everything stands.
     fn status(&self) -> Status;

@@ -20,7 +20,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use serde::Serialize;
 use tokio::net::UnixStream;
 
-use super::service::{AttachRequest, Operator, OperatorError};
+use super::service::{AttachRequest, Decision, Operator, OperatorError};
 
 /// The largest request: names and paths.
 const MAX_REQUEST: usize = 64 * 1024;
@@ -74,7 +74,7 @@ pub async fn serve(listener: UnixListener, operator: impl Operator) -> io::Resul
 }
 
 /// Who may ask: root, outside of every attached cgroup.
-fn admit(stream: &UnixStream, operator: &impl Operator) -> Result<(), String> {
+fn admit(stream: &UnixStream, operator: &impl Operator) -> Result<u32, String> {
     let peer = rustix::net::sockopt::socket_peercred(stream).map_err(|error| error.to_string())?;
     let pid = peer.pid.as_raw_nonzero().get();
     // Before Linux 6.5 there is no pidfd of the peer: one by number, which the look at the cgroup below must outlive.
@@ -92,7 +92,7 @@ fn admit(stream: &UnixStream, operator: &impl Operator) -> Result<(), String> {
     if !peer.uid.is_root() {
         return Err("only root may ask: use sudo".into());
     }
-    Ok(())
+    Ok(peer.uid.as_raw())
 }
 
 /// A pidfd is readable once its process has ended.
@@ -105,11 +105,12 @@ fn is_alive(pidfd: &std::os::fd::OwnedFd) -> bool {
 async fn answer(
     request: Request<Incoming>,
     operator: &impl Operator,
-    admitted: Result<(), String>,
+    admitted: Result<u32, String>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
-    if let Err(reason) = admitted {
-        return Ok(refusal(StatusCode::FORBIDDEN, &reason));
-    }
+    let uid = match admitted {
+        Ok(uid) => uid,
+        Err(reason) => return Ok(refusal(StatusCode::FORBIDDEN, &reason)),
+    };
     let (head, body) = request.into_parts();
     let path = head.uri.path().to_owned();
     let body = match Limited::new(body, MAX_REQUEST).collect().await {
@@ -119,6 +120,11 @@ async fn answer(
     Ok(match (&head.method, path.as_str()) {
         (&Method::GET, "/v1/status") => json(&operator.status()),
         (&Method::GET, "/v1/sessions") => result(operator.sessions().await),
+        (&Method::GET, "/v1/approvals") => result(operator.approvals().await),
+        (&Method::POST, "/v1/decide") => match serde_json::from_slice::<Decision>(&body) {
+            Ok(decision) => result(operator.decide(uid, decision).await),
+            Err(error) => refusal(StatusCode::BAD_REQUEST, &error.to_string()),
+        },
         (&Method::POST, "/v1/reload") => result(operator.reload().await),
         (&Method::POST, "/v1/attach") => match serde_json::from_slice::<AttachRequest>(&body) {
             Ok(request) => result(operator.attach(request).await),

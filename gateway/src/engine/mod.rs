@@ -3,6 +3,7 @@
 //! In: connections with the kernel's record, from the warden. Out: sessions, each judged, journaled and served. It has
 //! no capabilities, opens no files and starts no programs; what it needs comes as descriptors.
 
+mod approvals;
 mod dialler;
 mod sandbox;
 mod settings;
@@ -25,13 +26,14 @@ use tokio::sync::{mpsc, watch};
 pub use dialler::{DialError, Dialler};
 pub use settings::Settings;
 
+use crate::approval::Desk;
 use crate::audit::event::Role;
 use crate::audit::{Durability, Journal, Opening};
 use crate::bridge::{Bridge, Bundle, Connection, Question, ToEngine, ToWarden};
 use crate::config;
 use crate::id::{HostId, JournalId, SessionId};
 use crate::policy::PolicySnapshot;
-use crate::protocol::postgres::{Analyses, CancelKeys, sql};
+use crate::protocol::postgres::{Analyses, CancelKeys, Shared, sql};
 use crate::session::{self, Facts};
 
 /// How often the warden hears of us; the hooks close after two seconds of silence.
@@ -58,6 +60,7 @@ pub struct Engine {
     dialler: Dialler,
     policies: watch::Sender<Arc<PolicySnapshot>>,
     analyses: Arc<Analyses>,
+    desk: Arc<Desk>,
     cancel_keys: Arc<CancelKeys>,
     outbox: mpsc::Sender<ToWarden>,
     running: Mutex<BTreeMap<SessionId, Connection>>,
@@ -102,6 +105,7 @@ async fn serve(socket: OwnedFd) -> anyhow::Result<()> {
             }
         }
     });
+    tokio::spawn(Arc::clone(&engine).expire_approvals());
     while let Some((message, descriptors)) = bridge.receive::<ToEngine>().await? {
         if !engine.take(message, descriptors).await {
             break;
@@ -150,6 +154,7 @@ impl Engine {
             policies: watch::Sender::new(Arc::clone(settings.policies())),
             settings: watch::Sender::new(Arc::new(settings)),
             analyses: Arc::new(Analyses::start(reader)),
+            desk: Arc::new(Desk::new().map_err(|_| anyhow!("no randomness for the key of approvals"))?),
             cancel_keys: Arc::default(),
             dialler: Dialler::new(outbox.clone()),
             outbox,
@@ -171,16 +176,14 @@ impl Engine {
         self.settings.subscribe()
     }
 
-    /// The policies in force, for judges.
+    /// What all sessions judge by.
     #[must_use]
-    pub fn watch_policies(&self) -> watch::Receiver<Arc<PolicySnapshot>> {
-        self.policies.subscribe()
-    }
-
-    /// What statements mean, for all sessions.
-    #[must_use]
-    pub fn analyses(&self) -> &Arc<Analyses> {
-        &self.analyses
+    pub fn shared(&self) -> Shared {
+        Shared {
+            policies: self.policies.subscribe(),
+            analyses: Arc::clone(&self.analyses),
+            desk: Arc::clone(&self.desk),
+        }
     }
 
     /// The keys by which clients cancel.
@@ -236,8 +239,13 @@ impl Engine {
                 let result = self.reload(descriptors).err();
                 let _ = self.outbox.send(ToWarden::Reloaded(result)).await;
             }
-            ToEngine::Ask { request, question: Question::Sessions } => {
-                let _ = self.outbox.send(ToWarden::Answer { request, answer: self.sessions() }).await;
+            ToEngine::Ask { request, question } => {
+                let answer = match question {
+                    Question::Sessions => self.sessions(),
+                    Question::Approvals => self.approvals(),
+                    Question::Decide(decide) => self.decide(decide),
+                };
+                let _ = self.outbox.send(ToWarden::Answer { request, answer }).await;
             }
             ToEngine::Drain => {
                 self.end_sessions().await;

@@ -70,14 +70,9 @@ fn judge(engine: &Arc<Engine>, facts: &Arc<Facts>, guard: &Arc<SessionGuard>, op
         session: facts.session("", None),
         login: options.login.clone(),
         server: format!("{:?}", options.tls.mode()),
+        approval: facts.settings.config().approval.clone(),
     };
-    PolicyJudge::new(
-        about,
-        engine.watch_policies(),
-        Arc::clone(engine.analyses()),
-        Arc::clone(guard),
-        engine.ending(facts),
-    )
+    PolicyJudge::new(about, engine.shared(), Arc::clone(guard), engine.ending(facts))
 }
 
 fn watched(socket: TcpStream) -> Option<tokio::net::TcpStream> {

@@ -10,15 +10,16 @@ use std::sync::Arc;
 use super::attachment::{Attachment, Parts, tables};
 use super::{Warden, WardenError, names};
 use crate::audit::event::{self, Event};
-use crate::bridge::{AttachmentInfo, Question};
+use crate::bridge::{AttachmentInfo, Decide, Question};
 use crate::capture::existing::{self, OpenConnection};
 use crate::capture::gaps;
 use crate::config::is_name;
 use crate::control::service::{
-    AttachRequest, Attached, AttachmentStatus, Detached, ExistingConnections, Operator, OperatorError, Status,
+    AttachRequest, Attached, AttachmentStatus, Decision, Detached, ExistingConnections, Operator, OperatorError, Status,
 };
 use crate::host::cgroup::{Cgroup, contains};
 use crate::host::netns::Netns;
+use crate::policy::vocabulary::{APPROVERS_GROUP, DBA_GROUP};
 
 /// Ports that listeners are looked for on. Below the ephemeral range, so that no client is given one by chance.
 const FIRST_PORT: u16 = 15_001;
@@ -234,6 +235,17 @@ impl Operator for Arc<Warden> {
         self.engine.ask(Question::Sessions).await.map_err(OperatorError::Refused)
     }
 
+    async fn approvals(&self) -> Result<serde_json::Value, OperatorError> {
+        self.engine.ask(Question::Approvals).await.map_err(OperatorError::Refused)
+    }
+
+    async fn decide(&self, uid: u32, decision: Decision) -> Result<serde_json::Value, OperatorError> {
+        let (person, groups) = person(uid);
+        let Decision { ticket, approve, reason } = decision;
+        let decide = Decide { ticket, approve, person, groups, reason };
+        self.engine.ask(Question::Decide(decide)).await.map_err(OperatorError::Refused)
+    }
+
     fn status(&self) -> Status {
         Warden::status(self)
     }
@@ -251,6 +263,14 @@ impl Operator for Arc<Warden> {
     fn cgroup_of(&self, pid: i32) -> Option<String> {
         self.hierarchy.of_process(pid)
     }
+}
+
+/// An OS user as approvers are known: root of this host is of the groups that the shipped policies ask.
+fn person(uid: u32) -> (String, Vec<String>) {
+    if uid == 0 {
+        return ("root".to_owned(), vec![APPROVERS_GROUP.to_owned(), DBA_GROUP.to_owned()]);
+    }
+    (format!("uid {uid}"), Vec::new())
 }
 
 /// A port that nobody listens on here.

@@ -306,6 +306,7 @@ impl<J: Judge> Asked<'_, J> {
     /// Puts the question; a message that may go on has gone on when this returns nothing.
     async fn put(mut self, ask: Ask<'_, J>, message: &[u8]) -> Result<Option<Box<Denial>>, Cause> {
         let (judge, say) = (self.judge, self.say);
+        say.set_in_transaction(self.link.state.transaction());
         match ask {
             Ask::Query(text) => match self.wait(judge.query(text, say)).await? {
                 Ruling::Forward(forward) => self.send(message, |state, _| state.send_query(forward, judge)),

@@ -5,6 +5,7 @@
 //! journal has it. The engine reads no SQL: what a statement means for the protocol comes with its permit.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 
@@ -12,6 +13,7 @@ use crate::conn::BoxConn;
 use crate::protocol::postgres::message::Backend;
 use crate::protocol::postgres::reply::{Denial, SqlState};
 use crate::protocol::postgres::settings::Startup;
+use crate::protocol::postgres::state::Transaction;
 
 /// The answer to one question.
 #[derive(Debug)]
@@ -181,6 +183,7 @@ pub enum OutcomeEnd<'a> {
 #[derive(Default)]
 pub struct Say {
     notices: Mutex<Vec<Denial>>,
+    in_transaction: AtomicBool,
 }
 
 impl Say {
@@ -190,6 +193,16 @@ impl Say {
         if notices.len() < 16 {
             notices.push(notice);
         }
+    }
+
+    /// Whether a transaction block was open when the server was last ready.
+    #[must_use]
+    pub fn in_transaction(&self) -> bool {
+        self.in_transaction.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_in_transaction(&self, transaction: Transaction) {
+        self.in_transaction.store(transaction != Transaction::Idle, Ordering::Relaxed);
     }
 
     /// Moves what was said into `out`.

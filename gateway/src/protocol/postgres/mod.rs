@@ -39,7 +39,7 @@ use accept::{Arrival, accept};
 pub use accept::AcceptError;
 pub use auth::AuthError;
 pub use cancel::{CancelKeys, Found};
-pub use decide::{About, Analyses, PolicyJudge};
+pub use decide::{About, Analyses, PolicyJudge, Shared, questions_of};
 pub use judge::{
     BindRequest, CopyIn, Dial, Dialer, Forgets, Forward, Judge, Outcome, OutcomeEnd, ParseRequest, Rewrite,
     RewriteError, Ruling, Say,

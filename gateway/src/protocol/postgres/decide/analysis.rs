@@ -35,6 +35,8 @@ pub struct Analysis {
     pub questions: Vec<Arc<Question>>,
     /// For the journal: the text, redacted.
     pub kept: Kept,
+    /// For approvers: the text without its constants.
+    pub shape: Kept,
     /// For the journal: the whole decision input.
     pub input: KeptInput,
     /// For the journal: the same for statements that differ in constants alone.
@@ -74,7 +76,7 @@ impl Scope {
     /// The scope of a session; `path` is part of its scene.
     #[must_use]
     pub fn new(scene: Scene, principal: serde_json::Value, login: &str) -> Self {
-        let key = json!([principal, scene.database.id(), login, scene.path]).to_string().into();
+        let key = json!([principal, scene.database.id(), login, scene.path, scene.in_transaction]).to_string().into();
         Self { key, scene: Arc::new(scene), principal: Arc::new(principal) }
     }
 
@@ -172,7 +174,8 @@ fn analyse(scope: &Scope, text: &str, facts: Arc<Facts>) -> Result<Analysis, Unr
     let asked: Vec<_> = questions.iter().map(|question| question.facts()).collect();
     let input = KeptInput::after_redaction(json!({ "principal": *scope.principal, "questions": asked }));
     let command = command(&facts);
-    Ok(Analysis { text, facts, questions, kept, input, fingerprint, command })
+    let shape = Kept::after_redaction(plain);
+    Ok(Analysis { text, facts, questions, kept, shape, input, fingerprint, command })
 }
 
 impl Analysis {

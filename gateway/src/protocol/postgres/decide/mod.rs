@@ -5,8 +5,11 @@
 //! what they run.
 
 mod analysis;
+mod hold;
 mod names;
 mod questions;
+mod raw;
+mod record;
 
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
@@ -15,27 +18,25 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 pub use analysis::Analyses;
-use analysis::{Analysis, Scope, Unreadable, reads};
+use analysis::{Analysis, Scope};
+use hold::Answer;
 use names::Names;
 use questions::Scene;
+pub use raw::questions_of;
 
 use super::LoginMode;
-use super::judge::{BindRequest, CopyIn, Forgets, Forward, Judge, Outcome, OutcomeEnd, ParseRequest, Ruling, Say};
-use super::reply::{Denial, SqlState};
+use super::judge::{BindRequest, CopyIn, Forgets, Forward, Judge, Outcome, ParseRequest, Ruling, Say};
+use super::reply::{Denial, Severity, SqlState};
 use super::settings::Startup;
 use super::sql::facts::{Discard, Verb};
-use super::sql::{SqlError, unreadable};
-use crate::audit::event::{
-    CredentialUsed, Decision as Recorded, Event, PostgresOutcome, PostgresStatement, Status, Verdict,
-};
+use crate::approval::Desk;
 use crate::audit::{Kept, KeptInput, Seq, SessionGuard};
+use crate::config::ApprovalSection;
 use crate::policy::permit::Epoch;
 use crate::policy::request::Entity;
 use crate::policy::vocabulary::names::Action;
 use crate::policy::vocabulary::postgres as vocabulary;
-use crate::policy::{
-    self, Decision, Mode, Moment, PolicySnapshot, Principal, Question, Request, RequestPermit, WouldBe,
-};
+use crate::policy::{self, Decision, Mode, Moment, PolicySnapshot, Principal, Question, Request, RequestPermit};
 
 /// What is known of a session before its login.
 #[derive(Debug, Clone)]
@@ -54,19 +55,38 @@ pub struct About {
     pub login: LoginMode,
     /// How the server is known.
     pub server: String,
+    /// How requests wait for people.
+    pub approval: ApprovalSection,
+}
+
+/// What all sessions of a process share.
+#[derive(Clone)]
+pub struct Shared {
+    /// The policies in force.
+    pub policies: watch::Receiver<Arc<PolicySnapshot>>,
+    /// What statements mean.
+    pub analyses: Arc<Analyses>,
+    /// Where held requests wait.
+    pub desk: Arc<Desk>,
 }
 
 /// Judges one session.
 pub struct PolicyJudge {
     about: About,
-    policies: watch::Receiver<Arc<PolicySnapshot>>,
-    analyses: Arc<Analyses>,
+    shared: Shared,
     guard: Arc<SessionGuard>,
     /// Why the session has to end, once it has to.
     ending: watch::Receiver<Option<String>>,
     login: OnceLock<Login>,
-    scope: Mutex<Option<Scope>>,
+    scopes: Mutex<Option<Scopes>>,
     names: Mutex<Names>,
+}
+
+/// The scope of a session outside and inside a transaction block.
+#[derive(Clone)]
+struct Scopes {
+    outside: Scope,
+    inside: Scope,
 }
 
 struct Login {
@@ -91,11 +111,27 @@ pub struct Permit {
     since: Instant,
 }
 
+/// A prepared statement with parameters.
+#[derive(Debug)]
+pub struct Bound {
+    understood: Arc<Understood>,
+    /// Given by people for one run.
+    approved: Mutex<Option<Permit>>,
+}
+
+/// What came of asking policy.
+enum Decided {
+    Permitted(Permit),
+    Held(policy::Hold, Seq),
+    Refused(Box<Denial>),
+}
+
 /// When a text is judged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Query,
     Parse,
+    Bind,
     Execute,
 }
 
@@ -104,40 +140,26 @@ impl PolicyJudge {
     #[must_use]
     pub fn new(
         about: About,
-        policies: watch::Receiver<Arc<PolicySnapshot>>,
-        analyses: Arc<Analyses>,
+        shared: Shared,
         guard: Arc<SessionGuard>,
         ending: watch::Receiver<Option<String>>,
     ) -> Self {
-        Self {
-            about,
-            policies,
-            analyses,
-            guard,
-            ending,
-            login: OnceLock::new(),
-            scope: Mutex::default(),
-            names: Mutex::default(),
-        }
+        Self { about, shared, guard, ending, login: OnceLock::new(), scopes: Mutex::default(), names: Mutex::default() }
     }
 
     /// Reads a text, following what it does to the search path.
-    async fn understand(&self, text: &str) -> Result<Arc<Understood>, Denial> {
-        let scope = self
-            .scope
-            .lock()
-            .clone()
-            .ok_or_else(|| self.refusal(SqlState::PROTOCOL_VIOLATION, "no login came first"))?;
-        let mut own = self.analyses.of(&scope, text).await.map_err(|error| self.unreadable(text, &error))?;
+    async fn understand(&self, text: &str, in_transaction: bool) -> Result<Arc<Understood>, Denial> {
+        let scope = self.scope(in_transaction)?;
+        let mut own = self.shared.analyses.of(&scope, text).await.map_err(|error| self.unreadable(text, &error))?;
         let added =
             names::schemas_added(&own.facts, &self.user()).map_err(|reason| self.refusal(SqlState::DENIED, &reason))?;
         if !added.is_empty() {
             // Every schema that was ever on the path stays a candidate: which one it is now depends on transactions.
-            let mut scene = scope.scene().clone();
-            scene.path.extend(added.into_iter().filter(|schema| !scope.scene().path.contains(schema)));
-            let wider = self.scope_of(scene);
-            own = self.analyses.of(&wider, text).await.map_err(|error| self.unreadable(text, &error))?;
-            *self.scope.lock() = Some(wider);
+            let mut path = scope.scene().path.clone();
+            path.extend(added.into_iter().filter(|schema| !scope.scene().path.contains(schema)));
+            self.set_path(path);
+            let wider = self.scope(in_transaction)?;
+            own = self.shared.analyses.of(&wider, text).await.map_err(|error| self.unreadable(text, &error))?;
         }
         let named = self.names.lock().run_by(own.verbs()).map_err(|name| {
             let reason = format!("`{name}` was not made in this session, so that nobody knows what it runs");
@@ -146,20 +168,52 @@ impl PolicyJudge {
         Ok(Arc::new(Understood { own, named }))
     }
 
+    /// The same with what its names stand for now, which may have changed since it was prepared.
+    fn named_now(&self, understood: &Arc<Understood>) -> Result<Arc<Understood>, Denial> {
+        let named = self.names.lock().run_by(understood.own.verbs()).map_err(|name| {
+            self.refusal(
+                SqlState::NO_STATEMENT,
+                &format!("`{name}` is not known any more, so that nobody knows what it runs"),
+            )
+        })?;
+        Ok(if named.is_empty() && understood.named.is_empty() {
+            Arc::clone(understood)
+        } else {
+            Arc::new(Understood { own: Arc::clone(&understood.own), named })
+        })
+    }
+
+    fn scope(&self, in_transaction: bool) -> Result<Scope, Denial> {
+        match self.scopes.lock().as_ref() {
+            Some(scopes) if in_transaction => Ok(scopes.inside.clone()),
+            Some(scopes) => Ok(scopes.outside.clone()),
+            None => Err(self.refusal(SqlState::PROTOCOL_VIOLATION, "no login came first")),
+        }
+    }
+
+    fn set_path(&self, path: Vec<String>) {
+        let mut scopes = self.scopes.lock();
+        if let Some(known) = scopes.as_ref() {
+            let scene = Scene { path, ..known.outside.scene().clone() };
+            *scopes = Some(self.scopes_of(scene));
+        }
+    }
+
     fn user(&self) -> String {
         self.login.get().map(|login| login.startup.user.clone()).unwrap_or_default()
     }
 
-    fn scope_of(&self, scene: Scene) -> Scope {
-        Scope::new(scene, self.about.principal.facts(), &self.user())
+    fn scopes_of(&self, scene: Scene) -> Scopes {
+        let scope = |in_transaction| {
+            let scene = Scene { in_transaction, ..scene.clone() };
+            Scope::new(scene, self.about.principal.facts(), &self.user())
+        };
+        Scopes { outside: scope(false), inside: scope(true) }
     }
 
-    /// Asks policy and journals the answer.
-    async fn decide(&self, understood: &Understood, phase: Phase) -> Ruling<Permit> {
-        let Some(login) = self.login.get() else {
-            return Ruling::Refuse(Box::new(self.refusal(SqlState::PROTOCOL_VIOLATION, "no login came first")));
-        };
-        let policies = Arc::clone(&self.policies.borrow());
+    /// Asks policy.
+    fn judge(&self, understood: &Understood, login: &Login) -> (Decision, Epoch) {
+        let policies = Arc::clone(&self.shared.policies.borrow());
         let all: Vec<Arc<Question>>;
         let questions = if understood.named.is_empty() {
             &understood.own.questions
@@ -170,116 +224,52 @@ impl PolicyJudge {
         };
         let request =
             Request { principal: &self.about.principal, session: &login.session, at: Moment::now(), questions };
-        let decision = policies.judge(&request, self.about.mode);
-        let recorded = recorded(&decision, policies.epoch(), understood.own.input.clone());
-        let event = self.statement(&understood.own, phase, recorded, &login.startup);
-        let request = match self.guard.record(&Event::PostgresStatement(Box::new(event))).await {
-            Ok(seq) => seq,
-            Err(error) => {
-                tracing::error!(session = %self.guard.session(), %error, "a statement could not be recorded: refused");
-                let reason = "it could not be recorded, and what is not recorded is not done";
-                return Ruling::Refuse(Box::new(
-                    self.refusal(SqlState::DENIED, reason)
-                        .with_hint("Ask the operator to look at the gateway's journal."),
-                ));
-            }
+        (policies.judge(&request, self.about.mode), policies.epoch())
+    }
+
+    /// Asks policy and journals the answer.
+    async fn decide(&self, understood: &Understood, phase: Phase) -> Decided {
+        let Some(login) = self.login.get() else {
+            return Decided::Refused(Box::new(self.refusal(SqlState::PROTOCOL_VIOLATION, "no login came first")));
+        };
+        let (decision, epoch) = self.judge(understood, login);
+        let recorded = record::decision(&decision, epoch, understood.own.input.clone());
+        let request = match self.record_statement(&understood.own, phase, recorded).await {
+            Ok(request) => request,
+            Err(denial) => return Decided::Refused(Box::new(denial)),
         };
         match decision {
-            Decision::Allow(permit) => Ruling::Forward(Permit { _permit: permit, request, since: Instant::now() }),
-            Decision::Hold(hold) => Ruling::Refuse(Box::new(self.held(&hold, request))),
+            Decision::Allow(permit) => Decided::Permitted(Permit { _permit: permit, request, since: Instant::now() }),
+            Decision::Hold(hold) => Decided::Held(hold, request),
             Decision::Deny(denial) => {
                 for error in denial.errors() {
                     tracing::error!(session = %self.guard.session(), error, "a policy could not be evaluated");
                 }
-                Ruling::Refuse(Box::new(self.denied(&denial, request)))
+                Decided::Refused(Box::new(self.denied(&denial, request)))
             }
         }
     }
 
-    /// A credential of ours is recorded before it is used.
-    async fn record_credential(&self, user: &str) -> Ruling<()> {
-        let LoginMode::Credentials(credentials) = &self.about.login else { return Ruling::Forward(()) };
-        let Some(credential) = credentials.iter().find(|credential| credential.serves(user)) else {
-            return Ruling::Forward(());
-        };
-        let event = Event::CredentialUsed(CredentialUsed {
-            credential: format!("{}/{}", self.about.target_name, credential.user),
-            target: self.about.target_name.clone(),
-            login: credential.user.clone(),
-            server_identity: self.about.server.clone(),
-        });
-        match self.guard.record(&event).await {
-            Ok(_) => Ruling::Forward(()),
-            Err(error) => {
-                tracing::error!(session = %self.guard.session(), %error, "a credential's use could not be recorded: refused");
-                let denial =
-                    self.refusal(SqlState::DENIED, "it could not be recorded, and what is not recorded is not done");
-                Ruling::Refuse(Box::new(Denial { severity: super::reply::Severity::Fatal, ..denial }))
+    /// Asks policy, and people where policy wants them, until there is an answer.
+    async fn settle(
+        &self,
+        understood: &Understood,
+        parameters: &[u8],
+        phase: Phase,
+        say: &Say,
+    ) -> Result<Permit, Box<Denial>> {
+        loop {
+            let (hold, request) = match self.decide(understood, phase).await {
+                Decided::Permitted(permit) => return Ok(permit),
+                Decided::Refused(denial) => return Err(denial),
+                Decided::Held(hold, request) => (hold, request),
+            };
+            match self.ask_people(understood, parameters, (hold, request), say).await? {
+                Answer::Approved(permit) => return Ok(Permit { _permit: permit, request, since: Instant::now() }),
+                // Other policies came into force meanwhile: what they say counts.
+                Answer::JudgeAgain => {}
             }
         }
-    }
-
-    fn statement(&self, analysis: &Analysis, phase: Phase, decision: Recorded, startup: &Startup) -> PostgresStatement {
-        PostgresStatement {
-            database: startup.database.clone(),
-            login: startup.user.clone(),
-            phase: match phase {
-                Phase::Query => "query",
-                Phase::Parse => "parse",
-                Phase::Execute => "execute",
-            }
-            .to_owned(),
-            command: analysis.command.clone(),
-            actions: distinct(analysis.questions.iter().map(|question| question.action().name())),
-            relations_read: analysis.relations(reads),
-            relations_written: analysis.relations(|effect| !reads(effect)),
-            data_classes: Vec::new(),
-            text: analysis.kept.clone(),
-            parameters: Vec::new(),
-            fingerprint: analysis.fingerprint.clone(),
-            decision,
-        }
-    }
-
-    /// What cannot be read is refused, and recorded by its length alone.
-    fn unreadable(&self, text: &str, error: &Unreadable) -> Denial {
-        let code = match error {
-            Unreadable::Sql(SqlError::Syntax { .. }) => SqlState(*b"42601"),
-            Unreadable::Sql(SqlError::NotUtf8 { .. } | SqlError::Nul { .. }) => SqlState::NOT_UTF8,
-            Unreadable::Sql(_) => SqlState::TOO_LARGE,
-            Unreadable::NoWord(_) | Unreadable::Pinned { .. } => SqlState::DENIED,
-        };
-        let epoch = self.policies.borrow().epoch();
-        let empty =
-            Startup { user: String::new(), database: String::new(), application_name: None, settings: Vec::new() };
-        let startup = self.login.get().map_or(&empty, |login| &login.startup);
-        let event = PostgresStatement {
-            database: startup.database.clone(),
-            login: startup.user.clone(),
-            phase: "query".to_owned(),
-            command: String::new(),
-            actions: Vec::new(),
-            relations_read: Vec::new(),
-            relations_written: Vec::new(),
-            data_classes: Vec::new(),
-            text: Kept::after_redaction(unreadable(text.len())),
-            parameters: Vec::new(),
-            fingerprint: String::new(),
-            decision: Recorded {
-                verdict: Verdict::Deny,
-                policies: Vec::new(),
-                policy_set: epoch.to_string(),
-                epoch: epoch.counter(),
-                message: Some(error.to_string()),
-                ticket: None,
-                grants: Vec::new(),
-                input: KeptInput::after_redaction(serde_json::Value::Null),
-            },
-        };
-        if let Err(error) = self.guard.note(&Event::PostgresStatement(Box::new(event))) {
-            tracing::error!(session = %self.guard.session(), %error, "a refusal could not be recorded");
-        }
-        self.refusal(code, &error.to_string())
     }
 
     fn denied(&self, denial: &policy::Denial, request: Seq) -> Denial {
@@ -292,19 +282,6 @@ impl PolicyJudge {
                 self.guard.session()
             ))
             .with_hint("Change the statement so that the policy permits it, or ask a person to run it.")
-    }
-
-    fn held(&self, hold: &policy::Hold, request: Seq) -> Denial {
-        let held = hold.held();
-        let votes: Vec<_> = held.votes().iter().map(ToString::to_string).collect();
-        let why: Vec<_> = held.messages().iter().map(AsRef::as_ref).collect();
-        Denial::error(SqlState::DENIED, format!("held by policy {}: {}", joined(held.policies()), why.join("; ")))
-            .with_detail(format!(
-                "It needs the approval of {}; nothing was sent. Session {}, event {request}.",
-                votes.join(" and "),
-                self.guard.session()
-            ))
-            .with_hint("This gateway cannot ask for approvals yet: ask a person to run it.")
     }
 
     fn refusal(&self, code: SqlState, reason: &str) -> Denial {
@@ -321,16 +298,14 @@ impl PolicyJudge {
             }
         }
         let mut names = self.names.lock();
-        for verb in understood.own.verbs() {
-            names.follow(verb, &understood.own);
-        }
+        names.follow(&understood.own);
         forward
     }
 }
 
 impl Judge for PolicyJudge {
     type Prepared = Arc<Understood>;
-    type Bound = Arc<Understood>;
+    type Bound = Arc<Bound>;
     type Permit = Permit;
 
     async fn startup(&self, startup: &Startup) -> Ruling<()> {
@@ -345,14 +320,14 @@ impl Judge for PolicyJudge {
         let scene = Scene {
             target: Arc::clone(&self.about.target),
             database,
-            database_name: startup.database.clone(),
             path: vec!["public".to_owned()],
+            in_transaction: false,
         };
         if self.login.set(Login { session, startup: startup.clone() }).is_err() {
             return Ruling::Refuse(Box::new(self.refusal(SqlState::PROTOCOL_VIOLATION, "a second login")));
         }
-        let scope = self.scope_of(scene);
-        *self.scope.lock() = Some(scope);
+        let scopes = self.scopes_of(scene);
+        *self.scopes.lock() = Some(scopes);
         let input = KeptInput::after_redaction(serde_json::json!({
             "principal": self.about.principal.facts(), "questions": [question.facts()],
         }));
@@ -361,93 +336,91 @@ impl Judge for PolicyJudge {
             facts: Arc::default(),
             questions: vec![question],
             kept: Kept::default(),
+            shape: Kept::default(),
             input,
             fingerprint: String::new(),
             command: "CONNECT".into(),
         };
-        match self.decide(&Understood { own: Arc::new(analysis), named: Vec::new() }, Phase::Query).await {
-            Ruling::Forward(_) => self.record_credential(&startup.user).await,
-            Ruling::Refuse(denial) => {
-                Ruling::Refuse(Box::new(Denial { severity: super::reply::Severity::Fatal, ..*denial }))
-            }
-        }
+        let denial = match self.decide(&Understood { own: Arc::new(analysis), named: Vec::new() }, Phase::Query).await {
+            Decided::Permitted(_) => match self.record_credential(&startup.user).await {
+                Ok(()) => return Ruling::Forward(()),
+                Err(denial) => denial,
+            },
+            Decided::Held(..) => self.refusal(SqlState::DENIED, "a login cannot wait for approval"),
+            Decided::Refused(denial) => *denial,
+        };
+        Ruling::Refuse(Box::new(Denial { severity: Severity::Fatal, ..denial }))
     }
 
     fn logged_in(&self, schemas: Vec<String>) {
-        let mut scope = self.scope.lock();
-        if let Some(known) = scope.as_ref() {
-            let scene = Scene { path: schemas, ..known.scene().clone() };
-            *scope = Some(self.scope_of(scene));
-        }
+        self.set_path(schemas);
     }
 
-    async fn query(&self, text: &str, _: &Say) -> Ruling<Forward<Permit>> {
-        let understood = match self.understand(text).await {
+    async fn query(&self, text: &str, say: &Say) -> Ruling<Forward<Permit>> {
+        let understood = match self.understand(text, say.in_transaction()).await {
             Ok(understood) => understood,
             Err(denial) => return Ruling::Refuse(Box::new(denial)),
         };
-        match self.decide(&understood, Phase::Query).await {
-            Ruling::Forward(permit) => Ruling::Forward(self.forward(&understood, permit)),
-            Ruling::Refuse(denial) => Ruling::Refuse(denial),
+        match self.settle(&understood, &[], Phase::Query, say).await {
+            Ok(permit) => Ruling::Forward(self.forward(&understood, permit)),
+            Err(denial) => Ruling::Refuse(denial),
         }
     }
 
-    async fn parse(&self, statement: ParseRequest<'_>, _: &Say) -> Ruling<Arc<Understood>> {
-        let understood = match self.understand(statement.text).await {
+    async fn parse(&self, statement: ParseRequest<'_>, say: &Say) -> Ruling<Arc<Understood>> {
+        let understood = match self.understand(statement.text, say.in_transaction()).await {
             Ok(understood) => understood,
             Err(denial) => return Ruling::Refuse(Box::new(denial)),
         };
         match self.decide(&understood, Phase::Parse).await {
-            Ruling::Forward(_) => {
+            // What has to wait for a person waits with its parameters, at Bind.
+            Decided::Permitted(_) | Decided::Held(..) => {
                 self.names.lock().prepare(statement.name, &understood.own);
                 Ruling::Forward(understood)
             }
-            Ruling::Refuse(denial) => Ruling::Refuse(denial),
+            Decided::Refused(denial) => Ruling::Refuse(denial),
         }
     }
 
-    async fn bind(&self, prepared: &Arc<Understood>, bind: BindRequest<'_>, _: &Say) -> Ruling<Arc<Understood>> {
-        self.names.lock().open(bind.portal, &prepared.own);
-        Ruling::Forward(Arc::clone(prepared))
+    async fn bind(&self, prepared: &Arc<Understood>, bind: BindRequest<'_>, say: &Say) -> Ruling<Arc<Bound>> {
+        let understood = match self.named_now(prepared) {
+            Ok(understood) => understood,
+            Err(denial) => return Ruling::Refuse(Box::new(denial)),
+        };
+        let asks = self.login.get().is_none_or(|login| !matches!(self.judge(&understood, login).0, Decision::Allow(_)));
+        let approved = if asks {
+            match self.settle(&understood, bind.parameters, Phase::Bind, say).await {
+                Ok(permit) => Some(permit),
+                Err(denial) => return Ruling::Refuse(denial),
+            }
+        } else {
+            None
+        };
+        self.names.lock().open(bind.portal, &understood.own);
+        Ruling::Forward(Arc::new(Bound { understood, approved: Mutex::new(approved) }))
     }
 
-    async fn execute(&self, bound: &Arc<Understood>, _: u32, _: &Say) -> Ruling<Forward<Permit>> {
-        // What a name in it stands for may have changed since it was prepared.
-        let named = self.names.lock().run_by(bound.own.verbs());
-        let Ok(named) = named else {
-            return Ruling::Refuse(Box::new(
-                self.refusal(SqlState::NO_STATEMENT, "it runs a name that is not known any more"),
-            ));
+    async fn execute(&self, bound: &Arc<Bound>, _: u32, _: &Say) -> Ruling<Forward<Permit>> {
+        let approved = bound.approved.lock().take();
+        if let Some(permit) = approved {
+            return Ruling::Forward(self.forward(&bound.understood, permit));
+        }
+        let now = match self.named_now(&bound.understood) {
+            Ok(now) => now,
+            Err(denial) => return Ruling::Refuse(Box::new(denial)),
         };
-        let now = Understood { own: Arc::clone(&bound.own), named };
         match self.decide(&now, Phase::Execute).await {
-            Ruling::Forward(permit) => Ruling::Forward(self.forward(&now, permit)),
-            Ruling::Refuse(denial) => Ruling::Refuse(denial),
+            Decided::Permitted(permit) => Ruling::Forward(self.forward(&now, permit)),
+            Decided::Refused(denial) => Ruling::Refuse(denial),
+            Decided::Held(..) => {
+                let reason = "it needs an approval for each run: bind the statement anew";
+                Ruling::Refuse(Box::new(self.refusal(SqlState::DENIED, reason)))
+            }
         }
     }
 
     fn outcome(&self, permit: Permit, outcome: &Outcome<'_>) {
-        let (status, sqlstate, rows_affected) = match outcome.end {
-            OutcomeEnd::Completed { tag, .. } => (Status::Ok, None, affected(tag)),
-            OutcomeEnd::Suspended => (Status::Ok, None, 0),
-            OutcomeEnd::Failed(code) => (Status::Error, Some(code.as_str().to_owned()), 0),
-            OutcomeEnd::Skipped => (Status::Cancelled, None, 0),
-            OutcomeEnd::Unknown => (Status::Lost, None, 0),
-        };
-        let event = PostgresOutcome {
-            request: permit.request,
-            status,
-            sqlstate,
-            rows_returned: outcome.rows,
-            rows_affected,
-            duration_us: u64::try_from(permit.since.elapsed().as_micros()).unwrap_or(u64::MAX),
-            held_us: 0,
-            masked: Default::default(),
-            shown: Default::default(),
-        };
-        if let Err(error) = self.guard.note(&Event::PostgresOutcome(event)) {
-            tracing::error!(session = %self.guard.session(), %error, "an outcome could not be recorded");
-        }
+        self.record_outcome(&permit, outcome);
     }
 
     async fn ended(&self) -> Box<Denial> {
@@ -461,50 +434,8 @@ impl Judge for PolicyJudge {
     }
 }
 
-/// A decision as the journal has it.
-fn recorded(decision: &Decision, epoch: Epoch, input: KeptInput) -> Recorded {
-    let (verdict, policies, message) = match decision {
-        Decision::Allow(permit) => match permit.would_be() {
-            None => (Verdict::Allow, permit.policies(), None),
-            Some(WouldBe::Denied(denial)) => (Verdict::WouldDeny, denial.policies().to_vec(), Some(denial.to_string())),
-            Some(WouldBe::Held(held)) => (Verdict::WouldHold, held.policies().to_vec(), None),
-        },
-        Decision::Hold(hold) => (Verdict::Hold, hold.held().policies().to_vec(), None),
-        Decision::Deny(denial) => (Verdict::Deny, denial.policies().to_vec(), Some(denial.to_string())),
-    };
-    Recorded {
-        verdict,
-        policies: policies.iter().map(ToString::to_string).collect(),
-        policy_set: epoch.to_string(),
-        epoch: epoch.counter(),
-        message,
-        ticket: None,
-        grants: Vec::new(),
-        input,
-    }
-}
-
 fn joined(names: &[Arc<str>]) -> String {
     names.join(", ")
-}
-
-fn distinct<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
-    let mut found: Vec<String> = Vec::new();
-    for name in names {
-        if !found.iter().any(|known| known == name) {
-            found.push(name.to_owned());
-        }
-    }
-    found
-}
-
-/// Rows that a statement changed, from its tag (CommandComplete): `UPDATE 3`, `INSERT 0 3`.
-fn affected(tag: &str) -> u64 {
-    let changes = ["INSERT", "UPDATE", "DELETE", "MERGE", "COPY"].iter().any(|command| tag.starts_with(command));
-    if !changes {
-        return 0;
-    }
-    tag.rsplit(' ').next().and_then(|rows| rows.parse().ok()).unwrap_or(0)
 }
 
 /// Which of the names at the server a statement takes away.

@@ -3,11 +3,11 @@
 //! In: what statements do to names. Out: what EXECUTE and FETCH would run. A name keeps every meaning that it had, since
 //! which one is in force depends on transactions and errors at the server: all of them are judged.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::analysis::Analysis;
-use crate::protocol::postgres::sql::facts::{Facts, SettingClass, SettingValue, Verb};
+use crate::protocol::postgres::sql::facts::{Effect, Facts, Object, SettingClass, SettingValue, Verb};
 
 /// Names of one kind that a session may have at once.
 const MAX_NAMES: usize = 10_000;
@@ -19,6 +19,7 @@ const MAX_MEANINGS: usize = 16;
 pub struct Names {
     statements: Meanings,
     cursors: Meanings,
+    temporaries: BTreeSet<String>,
 }
 
 /// Names of one kind with all that each has meant.
@@ -67,14 +68,30 @@ impl Names {
         Ok(run)
     }
 
-    /// Follows what a statement does to names.
-    pub fn follow(&mut self, verb: &Verb, analysis: &Arc<Analysis>) {
-        match verb {
-            // The questions of what is prepared or declared are among those of the statement itself.
-            Verb::Prepare(name) => self.statements.add(name, analysis),
-            Verb::Declare { name, .. } => self.cursors.add(name, analysis),
-            _ => {}
+    /// Follows what a message does to names.
+    pub fn follow(&mut self, analysis: &Arc<Analysis>) {
+        for verb in analysis.verbs() {
+            match verb {
+                // The questions of what is prepared or declared are among those of the statement itself.
+                Verb::Prepare(name) => self.statements.add(name, analysis),
+                Verb::Declare { name, .. } => self.cursors.add(name, analysis),
+                _ => {}
+            }
         }
+        let asked = analysis.facts.statements.iter().flat_map(|statement| &statement.questions);
+        for question in asked.filter(|question| question.effect == Effect::Create) {
+            if let Object::Relation(relation) = &question.object
+                && relation.temporary
+                && self.temporaries.len() < MAX_NAMES
+            {
+                self.temporaries.insert(relation.name.clone());
+            }
+        }
+    }
+
+    /// Temporary relations that this session has made: each may stand before another of its name.
+    pub fn temporaries(&self) -> impl Iterator<Item = &str> {
+        self.temporaries.iter().map(String::as_str)
     }
 
     /// A Parse made a statement. The unnamed one cannot be named in SQL.

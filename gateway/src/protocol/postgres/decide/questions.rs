@@ -26,10 +26,10 @@ pub struct Scene {
     pub target: Arc<Entity>,
     /// The session's database.
     pub database: Arc<Entity>,
-    /// Its name.
-    pub database_name: String,
     /// Schemas in which a name without one is looked for.
     pub path: Vec<String>,
+    /// A transaction block was open when the message came.
+    pub in_transaction: bool,
 }
 
 /// A part of a statement that policies have no word for.
@@ -115,6 +115,7 @@ impl About<'_> {
             }
             about.limit = fact.limit.and_then(|rows| i64::try_from(rows).ok());
         }
+        about.in_transaction = self.scene.in_transaction;
         about.batch = self.batch;
         about.opaque = self.statement.opaque.iter().map(|reason| reason.to_string().into()).collect();
         about.setting = setting;

@@ -128,6 +128,11 @@ pub(super) struct State<J: Judge> {
 }
 
 impl<J: Judge> State<J> {
+    /// The status of the last ReadyForQuery.
+    pub(super) fn transaction(&self) -> Transaction {
+        self.transaction
+    }
+
     /// The state after the server's first ReadyForQuery.
     pub(super) fn new(transaction: Transaction) -> Self {
         Self {

@@ -1,0 +1,335 @@
+//! Where held requests wait, are looked up, voted on, and used up.
+//!
+//! In: holds, votes, time. Out: each approval at most once, to the request that it was given for. The binding is a keyed
+//! hash over the exact bytes and what they mean: any change is a new request.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use aws_lc_rs::hmac;
+use aws_lc_rs::rand::SystemRandom;
+use parking_lot::Mutex;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::ticket::{Cast, State, Ticket, state};
+use crate::id::TicketId;
+use crate::policy::{Hold, RequestPermit};
+
+/// Tickets of one workload at once: beyond, its holds are denied.
+const MAX_PER_WORKLOAD: usize = 64;
+/// Tickets of all together.
+const MAX_TICKETS: usize = 4_096;
+
+/// What a ticket is bound to.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Binding(Vec<u8>);
+
+impl Binding {
+    /// For the journal.
+    #[must_use]
+    pub fn to_hex(&self) -> String {
+        self.0.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+/// Why something is not done at the desk.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DeskError {
+    /// There is no such ticket, or no longer.
+    #[error("no request waits under `{ticket}`: `gateway approvals` lists what waits")]
+    NoSuchTicket {
+        /// The id.
+        ticket: TicketId,
+    },
+    /// The person is in none of the groups.
+    #[error("{person} is in none of the groups that it needs: {}", .needed.join(", "))]
+    NotAsked {
+        /// Who.
+        person: String,
+        /// The groups.
+        needed: Vec<String>,
+    },
+    /// The person has voted.
+    #[error("{person} has voted on it already: it needs somebody else")]
+    Voted {
+        /// Who.
+        person: String,
+    },
+    /// Too many wait.
+    #[error("as many requests wait for approval as may: decide some first")]
+    Full,
+}
+
+/// A request that was made before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Found {
+    /// It waits.
+    Waiting(TicketId),
+    /// It may go on, once.
+    Approved(TicketId),
+    /// Somebody said no, which stands until its time is over.
+    Denied {
+        /// The request.
+        ticket: TicketId,
+        /// Who.
+        person: String,
+        /// Why.
+        reason: Option<String>,
+    },
+}
+
+/// What a wait came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// It may go on, once.
+    Approved,
+    /// Somebody said no.
+    Denied {
+        /// Who.
+        person: String,
+        /// Why.
+        reason: Option<String>,
+    },
+    /// Nobody decided in time.
+    Expired,
+}
+
+struct Entry {
+    ticket: Ticket,
+    binding: Binding,
+    votes: Vec<Cast>,
+    ends: Instant,
+    state: watch::Sender<State>,
+}
+
+/// The desk of an engine.
+pub struct Desk {
+    key: hmac::Key,
+    entries: Mutex<BTreeMap<TicketId, Entry>>,
+}
+
+impl Desk {
+    /// An empty desk with a key of its own: approvals do not outlive the process.
+    ///
+    /// # Errors
+    /// Where the system has no randomness.
+    pub fn new() -> Result<Self, aws_lc_rs::error::Unspecified> {
+        let key = hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new())?;
+        Ok(Self { key, entries: Mutex::default() })
+    }
+
+    /// Binds a request: all parts count, each with its length, so that none can pass for another.
+    #[must_use]
+    pub fn bind<'p>(&self, parts: impl IntoIterator<Item = &'p [u8]>) -> Binding {
+        let mut context = hmac::Context::with_key(&self.key);
+        for part in parts {
+            context.update(&(part.len() as u64).to_be_bytes());
+            context.update(part);
+        }
+        Binding(context.sign().as_ref().to_vec())
+    }
+
+    /// Whether the same request was made before and still stands.
+    #[must_use]
+    pub fn find(&self, binding: &Binding) -> Option<Found> {
+        let entries = self.entries.lock();
+        let now = Instant::now();
+        let entry = entries.values().find(|entry| entry.binding == *binding && entry.ends > now)?;
+        let ticket = entry.ticket.id;
+        Some(match &*entry.state.borrow() {
+            State::Waiting => Found::Waiting(ticket),
+            State::Approved => Found::Approved(ticket),
+            State::Denied { person, reason } => {
+                Found::Denied { ticket, person: person.clone(), reason: reason.clone() }
+            }
+        })
+    }
+
+    /// Puts a request on the desk.
+    ///
+    /// # Errors
+    /// Where too many wait.
+    pub fn open(&self, ticket: Ticket, binding: Binding, time: Duration) -> Result<(), DeskError> {
+        let mut entries = self.entries.lock();
+        let of_workload = entries.values().filter(|entry| entry.ticket.workload == ticket.workload).count();
+        if of_workload >= MAX_PER_WORKLOAD || entries.len() >= MAX_TICKETS {
+            return Err(DeskError::Full);
+        }
+        let entry = Entry {
+            binding,
+            votes: Vec::new(),
+            ends: Instant::now() + time,
+            state: watch::Sender::new(State::Waiting),
+            ticket,
+        };
+        entries.insert(entry.ticket.id, entry);
+        Ok(())
+    }
+
+    /// Waits until a ticket is decided, or for at most `limit`.
+    pub async fn wait(&self, id: TicketId, limit: Option<Duration>) -> Outcome {
+        let (mut state, ends) = {
+            let entries = self.entries.lock();
+            let Some(entry) = entries.get(&id) else { return Outcome::Expired };
+            (entry.state.subscribe(), entry.ends)
+        };
+        let deadline = limit.map_or(ends, |limit| ends.min(Instant::now() + limit));
+        let decided = tokio::time::timeout_at(deadline, state.wait_for(|state| *state != State::Waiting)).await;
+        match decided {
+            Ok(Ok(state)) => match &*state {
+                State::Approved => Outcome::Approved,
+                State::Denied { person, reason } => Outcome::Denied { person: person.clone(), reason: reason.clone() },
+                State::Waiting => Outcome::Expired,
+            },
+            _ => Outcome::Expired,
+        }
+    }
+
+    /// Uses an approval up: the permit is given once, to whoever comes first with the bound request.
+    #[must_use]
+    pub fn consume(&self, id: TicketId, binding: &Binding, hold: Hold) -> Option<RequestPermit> {
+        let mut entries = self.entries.lock();
+        let entry = entries.get(&id)?;
+        let fits = entry.binding == *binding && entry.ends > Instant::now() && *entry.state.borrow() == State::Approved;
+        if !fits {
+            return None;
+        }
+        entries.remove(&id);
+        Some(hold.approve())
+    }
+
+    /// Takes a vote. Returns the ticket and where it stands then.
+    ///
+    /// # Errors
+    /// Where there is no such ticket, or the person may not vote on it.
+    pub fn vote(&self, id: TicketId, cast: Cast) -> Result<(Ticket, State), DeskError> {
+        let mut entries = self.entries.lock();
+        let now = Instant::now();
+        let entry = entries.get_mut(&id).filter(|entry| entry.ends > now);
+        let entry = entry.ok_or(DeskError::NoSuchTicket { ticket: id })?;
+        let needed = &entry.ticket.needed;
+        if !needed.iter().any(|(group, _)| cast.groups.contains(group)) {
+            let needed = needed.iter().map(|(group, _)| group.clone()).collect();
+            return Err(DeskError::NotAsked { person: cast.person, needed });
+        }
+        if entry.votes.iter().any(|vote| vote.person == cast.person) {
+            return Err(DeskError::Voted { person: cast.person });
+        }
+        entry.votes.push(cast);
+        let now = state(&entry.ticket.needed, &entry.votes);
+        entry.state.send_replace(now.clone());
+        Ok((entry.ticket.clone(), now))
+    }
+
+    /// Takes a ticket off the desk that nobody has denied; false where there is none.
+    pub fn withdraw(&self, id: TicketId) -> bool {
+        let mut entries = self.entries.lock();
+        let stands = entries.get(&id).is_some_and(|entry| !matches!(*entry.state.borrow(), State::Denied { .. }));
+        stands && entries.remove(&id).is_some()
+    }
+
+    /// Takes those off whose time is over.
+    #[must_use]
+    pub fn expire(&self) -> Vec<Ticket> {
+        let now = Instant::now();
+        let mut entries = self.entries.lock();
+        let over: Vec<_> = entries.values().filter(|entry| entry.ends <= now).map(|entry| entry.ticket.id).collect();
+        over.iter().filter_map(|id| entries.remove(id)).map(|entry| entry.ticket).collect()
+    }
+
+    /// What waits, what was approved and not used yet, and what was denied and may be asked again.
+    #[must_use]
+    pub fn list(&self) -> Vec<(Ticket, State)> {
+        let now = Instant::now();
+        let entries = self.entries.lock();
+        let open = entries.values().filter(|entry| entry.ends > now);
+        open.map(|entry| (entry.ticket.clone(), entry.state.borrow().clone())).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::ticket::Approves;
+    use super::*;
+    use crate::audit::{Kept, Timestamp};
+    use crate::id::SessionId;
+
+    fn ticket() -> Ticket {
+        Ticket {
+            id: TicketId::generate(),
+            session: SessionId::generate(),
+            workload: "agent".into(),
+            destination: "shop/shop".into(),
+            summary: Kept::default(),
+            opaque: Vec::new(),
+            policies: Vec::new(),
+            needed: vec![("local:approvers".into(), 1)],
+            asked: Timestamp::now(),
+            expires: Timestamp::now(),
+        }
+    }
+
+    fn yes(person: &str, group: &str) -> Cast {
+        Cast { person: person.into(), groups: vec![group.into()], approves: Approves::Yes, reason: None }
+    }
+
+    #[test]
+    fn any_change_of_a_part_is_another_request() {
+        let desk = Desk::new().unwrap();
+        let bound = desk.bind([b"UPDATE t".as_slice(), b"shop"]);
+        assert!(bound == desk.bind([b"UPDATE t".as_slice(), b"shop"]));
+        assert!(bound != desk.bind([b"UPDATE tshop".as_slice(), b""]));
+        assert!(bound != desk.bind([b"UPDATE t".as_slice(), b"shop", b""]));
+        assert!(bound != Desk::new().unwrap().bind([b"UPDATE t".as_slice(), b"shop"]), "the key is the process's own");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_nobody_decides_expires() {
+        let desk = Desk::new().unwrap();
+        let (ticket, binding) = (ticket(), desk.bind([b"x".as_slice()]));
+        let id = ticket.id;
+        desk.open(ticket, binding.clone(), Duration::from_secs(60)).unwrap();
+        assert_eq!(desk.find(&binding), Some(Found::Waiting(id)));
+        assert_eq!(desk.wait(id, None).await, Outcome::Expired);
+        assert_eq!(desk.find(&binding), None);
+        assert!(matches!(desk.vote(id, yes("root", "local:approvers")), Err(DeskError::NoSuchTicket { .. })));
+        assert_eq!(desk.expire().len(), 1);
+        assert!(desk.list().is_empty());
+    }
+
+    #[tokio::test]
+    async fn only_members_vote_and_each_once() {
+        let desk = Desk::new().unwrap();
+        let ticket = Ticket { needed: vec![("local:approvers".into(), 2)], ..ticket() };
+        let id = ticket.id;
+        desk.open(ticket, desk.bind([b"x".as_slice()]), Duration::from_secs(60)).unwrap();
+        assert!(matches!(desk.vote(id, yes("eve", "local:other")), Err(DeskError::NotAsked { .. })));
+        assert_eq!(desk.vote(id, yes("alice", "local:approvers")).unwrap().1, State::Waiting);
+        assert!(matches!(desk.vote(id, yes("alice", "local:approvers")), Err(DeskError::Voted { .. })));
+        assert_eq!(desk.vote(id, yes("bob", "local:approvers")).unwrap().1, State::Approved);
+        assert_eq!(desk.wait(id, None).await, Outcome::Approved);
+    }
+
+    #[test]
+    fn a_request_that_was_denied_is_not_asked_again() {
+        let desk = Desk::new().unwrap();
+        let (ticket, binding) = (ticket(), desk.bind([b"x".as_slice()]));
+        let id = ticket.id;
+        desk.open(ticket, binding.clone(), Duration::from_secs(60)).unwrap();
+        let no = Cast { approves: Approves::No, ..yes("alice", "local:approvers") };
+        desk.vote(id, no).unwrap();
+        assert!(matches!(desk.find(&binding), Some(Found::Denied { ticket, .. }) if ticket == id));
+    }
+
+    #[test]
+    fn a_workload_that_floods_the_desk_is_refused_alone() {
+        let desk = Desk::new().unwrap();
+        for n in 0..MAX_PER_WORKLOAD {
+            desk.open(ticket(), desk.bind([n.to_string().as_bytes()]), Duration::from_secs(60)).unwrap();
+        }
+        assert_eq!(desk.open(ticket(), desk.bind([b"x".as_slice()]), Duration::from_secs(60)), Err(DeskError::Full));
+        let other = Ticket { workload: "other".into(), ..ticket() };
+        assert!(desk.open(other, desk.bind([b"x".as_slice()]), Duration::from_secs(60)).is_ok());
+    }
+}

@@ -1,0 +1,11 @@
+//! Step 6: requests that wait for a person.
+//!
+//! In: a hold of policy, and what the request is bound to. Out: a permit, once, for exactly that request; or the reason
+//! why there is none. Nobody but this step turns a hold into a permit. It knows no protocol and shows approvers no
+//! constant of a request.
+
+mod desk;
+mod ticket;
+
+pub use desk::{Binding, Desk, DeskError, Found, Outcome};
+pub use ticket::{Approves, Cast, State, Ticket, needed};

@@ -1,0 +1,114 @@
+//! One held request: who may say yes, who has, and where it stands.
+
+use serde::{Deserialize, Serialize};
+
+use crate::audit::{Kept, Timestamp};
+use crate::id::{SessionId, TicketId};
+use crate::policy::Vote;
+
+/// A held request, as approvers see it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Ticket {
+    /// Its id.
+    pub id: TicketId,
+    /// The session that it came in.
+    pub session: SessionId,
+    /// Who asks.
+    pub workload: String,
+    /// Where to: target and database.
+    pub destination: String,
+    /// What is asked, its constants left out.
+    pub summary: Kept,
+    /// Why its effects cannot all be read, where they cannot.
+    pub opaque: Vec<String>,
+    /// Policies that hold it, and their words.
+    pub policies: Vec<String>,
+    /// Groups that have to approve, with how many members each.
+    pub needed: Vec<(String, u8)>,
+    /// When it was asked.
+    pub asked: Timestamp,
+    /// When it ends by itself.
+    pub expires: Timestamp,
+}
+
+/// A person's say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cast {
+    /// Who: one vote each.
+    pub person: String,
+    /// The groups that they are in.
+    pub groups: Vec<String>,
+    /// Yes or no.
+    pub approves: Approves,
+    /// In their words.
+    pub reason: Option<String>,
+}
+
+/// What a person says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Approves {
+    /// It may go on.
+    Yes,
+    /// It may not; one no is enough.
+    No,
+}
+
+/// Where a ticket stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum State {
+    /// Not enough have said yes.
+    Waiting,
+    /// Enough have: it may be used once.
+    Approved,
+    /// Somebody said no.
+    Denied {
+        /// Who.
+        person: String,
+        /// Why.
+        reason: Option<String>,
+    },
+}
+
+/// Where a ticket stands after these votes.
+#[must_use]
+pub fn state(needed: &[(String, u8)], votes: &[Cast]) -> State {
+    if let Some(no) = votes.iter().find(|cast| cast.approves == Approves::No) {
+        return State::Denied { person: no.person.clone(), reason: no.reason.clone() };
+    }
+    let has_all = needed
+        .iter()
+        .all(|(group, count)| votes.iter().filter(|cast| cast.groups.contains(group)).count() >= usize::from(*count));
+    if has_all { State::Approved } else { State::Waiting }
+}
+
+/// Votes of policy as they are kept.
+#[must_use]
+pub fn needed(votes: &[Vote]) -> Vec<(String, u8)> {
+    votes.iter().map(|vote| (vote.group.to_string(), vote.count)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cast(person: &str, groups: &[&str], approves: Approves) -> Cast {
+        Cast { person: person.into(), groups: groups.iter().map(ToString::to_string).collect(), approves, reason: None }
+    }
+
+    #[test]
+    fn every_group_has_to_approve_with_as_many_as_it_says() {
+        let needed = [("local:dba".to_owned(), 2), ("local:sec".to_owned(), 1)];
+        let alice = cast("alice", &["local:dba", "local:sec"], Approves::Yes);
+        let bob = cast("bob", &["local:dba"], Approves::Yes);
+        assert_eq!(state(&needed, &[alice.clone()]), State::Waiting);
+        assert_eq!(state(&needed, &[alice, bob.clone()]), State::Approved);
+        assert_eq!(state(&needed, &[bob]), State::Waiting);
+    }
+
+    #[test]
+    fn one_no_is_enough() {
+        let needed = [("local:dba".to_owned(), 1)];
+        let votes = [cast("alice", &["local:dba"], Approves::Yes), cast("bob", &[], Approves::No)];
+        assert!(matches!(state(&needed, &votes), State::Denied { person, .. } if person == "bob"));
+    }
+}

@@ -1,0 +1,182 @@
+//! What the journal gets of a session: statements with their decisions, outcomes, credentials used.
+//!
+//! In: analyses and decisions. Out: events, written before what they tell of goes on. Texts are redacted already.
+
+use super::analysis::{Analysis, Unreadable, reads};
+use super::{Permit, Phase, PolicyJudge};
+use crate::audit::event::{
+    CredentialUsed, Decision as Recorded, Event, PostgresOutcome, PostgresStatement, Status, Verdict,
+};
+use crate::audit::{JournalError, Kept, KeptInput, Seq};
+use crate::policy::permit::Epoch;
+use crate::policy::{Decision, WouldBe};
+use crate::protocol::postgres::LoginMode;
+use crate::protocol::postgres::judge::{Outcome, OutcomeEnd};
+use crate::protocol::postgres::reply::{Denial, SqlState};
+use crate::protocol::postgres::sql::{SqlError, unreadable};
+
+impl PolicyJudge {
+    /// Writes a statement with its decision; only then may it go on.
+    pub(super) async fn record_statement(
+        &self,
+        analysis: &Analysis,
+        phase: Phase,
+        decision: Recorded,
+    ) -> Result<Seq, Denial> {
+        let (database, login) = self.names_of_login();
+        let event = PostgresStatement {
+            database,
+            login,
+            phase: match phase {
+                Phase::Query => "query",
+                Phase::Parse => "parse",
+                Phase::Bind => "bind",
+                Phase::Execute => "execute",
+            }
+            .to_owned(),
+            command: analysis.command.clone(),
+            actions: distinct(analysis.questions.iter().map(|question| question.action().name())),
+            relations_read: analysis.relations(reads),
+            relations_written: analysis.relations(|effect| !reads(effect)),
+            data_classes: Vec::new(),
+            text: analysis.kept.clone(),
+            parameters: Vec::new(),
+            fingerprint: analysis.fingerprint.clone(),
+            decision,
+        };
+        self.guard.record(&Event::PostgresStatement(Box::new(event))).await.map_err(|error| self.unrecorded(&error))
+    }
+
+    /// What cannot be recorded is not done.
+    pub(super) fn unrecorded(&self, error: &JournalError) -> Denial {
+        tracing::error!(session = %self.guard.session(), %error, "something could not be recorded: refused");
+        self.refusal(SqlState::DENIED, "it could not be recorded, and what is not recorded is not done")
+            .with_hint("Ask the operator to look at the gateway's journal.")
+    }
+
+    fn names_of_login(&self) -> (String, String) {
+        let login = self.login.get();
+        login.map(|login| (login.startup.database.clone(), login.startup.user.clone())).unwrap_or_default()
+    }
+
+    /// What cannot be read is refused, and recorded by its length alone.
+    pub(super) fn unreadable(&self, text: &str, error: &Unreadable) -> Denial {
+        let code = match error {
+            Unreadable::Sql(SqlError::Syntax { .. }) => SqlState(*b"42601"),
+            Unreadable::Sql(SqlError::NotUtf8 { .. } | SqlError::Nul { .. }) => SqlState::NOT_UTF8,
+            Unreadable::Sql(_) => SqlState::TOO_LARGE,
+            Unreadable::NoWord(_) | Unreadable::Pinned { .. } => SqlState::DENIED,
+        };
+        let epoch = self.shared.policies.borrow().epoch();
+        let (database, login) = self.names_of_login();
+        let event = PostgresStatement {
+            database,
+            login,
+            phase: "query".to_owned(),
+            command: String::new(),
+            actions: Vec::new(),
+            relations_read: Vec::new(),
+            relations_written: Vec::new(),
+            data_classes: Vec::new(),
+            text: Kept::after_redaction(unreadable(text.len())),
+            parameters: Vec::new(),
+            fingerprint: String::new(),
+            decision: Recorded {
+                verdict: Verdict::Deny,
+                policies: Vec::new(),
+                policy_set: epoch.to_string(),
+                epoch: epoch.counter(),
+                message: Some(error.to_string()),
+                ticket: None,
+                grants: Vec::new(),
+                input: KeptInput::after_redaction(serde_json::Value::Null),
+            },
+        };
+        if let Err(error) = self.guard.note(&Event::PostgresStatement(Box::new(event))) {
+            tracing::error!(session = %self.guard.session(), %error, "a refusal could not be recorded");
+        }
+        self.refusal(code, &error.to_string())
+    }
+
+    /// What came of a run.
+    pub(super) fn record_outcome(&self, permit: &Permit, outcome: &Outcome<'_>) {
+        let (status, sqlstate, rows_affected) = match outcome.end {
+            OutcomeEnd::Completed { tag, .. } => (Status::Ok, None, affected(tag)),
+            OutcomeEnd::Suspended => (Status::Ok, None, 0),
+            OutcomeEnd::Failed(code) => (Status::Error, Some(code.as_str().to_owned()), 0),
+            OutcomeEnd::Skipped => (Status::Cancelled, None, 0),
+            OutcomeEnd::Unknown => (Status::Lost, None, 0),
+        };
+        let event = PostgresOutcome {
+            request: permit.request,
+            status,
+            sqlstate,
+            rows_returned: outcome.rows,
+            rows_affected,
+            duration_us: u64::try_from(permit.since.elapsed().as_micros()).unwrap_or(u64::MAX),
+            held_us: 0,
+            masked: Default::default(),
+            shown: Default::default(),
+        };
+        if let Err(error) = self.guard.note(&Event::PostgresOutcome(event)) {
+            tracing::error!(session = %self.guard.session(), %error, "an outcome could not be recorded");
+        }
+    }
+
+    /// A credential of ours is recorded before it is used.
+    pub(super) async fn record_credential(&self, user: &str) -> Result<(), Denial> {
+        let LoginMode::Credentials(credentials) = &self.about.login else { return Ok(()) };
+        let Some(credential) = credentials.iter().find(|credential| credential.serves(user)) else {
+            return Ok(());
+        };
+        let event = Event::CredentialUsed(CredentialUsed {
+            credential: format!("{}/{}", self.about.target_name, credential.user),
+            target: self.about.target_name.clone(),
+            login: credential.user.clone(),
+            server_identity: self.about.server.clone(),
+        });
+        self.guard.record(&event).await.map(drop).map_err(|error| self.unrecorded(&error))
+    }
+}
+
+/// A decision as the journal has it.
+pub(super) fn decision(decision: &Decision, epoch: Epoch, input: KeptInput) -> Recorded {
+    let (verdict, policies, message) = match decision {
+        Decision::Allow(permit) => match permit.would_be() {
+            None => (Verdict::Allow, permit.policies(), None),
+            Some(WouldBe::Denied(denial)) => (Verdict::WouldDeny, denial.policies().to_vec(), Some(denial.to_string())),
+            Some(WouldBe::Held(held)) => (Verdict::WouldHold, held.policies().to_vec(), None),
+        },
+        Decision::Hold(hold) => (Verdict::Hold, hold.held().policies().to_vec(), None),
+        Decision::Deny(denial) => (Verdict::Deny, denial.policies().to_vec(), Some(denial.to_string())),
+    };
+    Recorded {
+        verdict,
+        policies: policies.iter().map(ToString::to_string).collect(),
+        policy_set: epoch.to_string(),
+        epoch: epoch.counter(),
+        message,
+        ticket: None,
+        grants: Vec::new(),
+        input,
+    }
+}
+
+fn distinct<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
+    let mut found: Vec<String> = Vec::new();
+    for name in names {
+        if !found.iter().any(|known| known == name) {
+            found.push(name.to_owned());
+        }
+    }
+    found
+}
+
+/// Rows that a statement changed, from its tag (CommandComplete): `UPDATE 3`, `INSERT 0 3`.
+fn affected(tag: &str) -> u64 {
+    let changes = ["INSERT", "UPDATE", "DELETE", "MERGE", "COPY"].iter().any(|command| tag.starts_with(command));
+    if !changes {
+        return 0;
+    }
+    tag.rsplit(' ').next().and_then(|rows| rows.parse().ok()).unwrap_or(0)
+}

@@ -1,0 +1,141 @@
+//! What a server says beside its rows: errors, notices, notifications, reported settings.
+//!
+//! In: one such message, and whether it may quote what is hidden. Out: the same message with its texts replaced, or
+//! searched. A scrubbed error keeps what programs act on (severity, code, place in the source), and no word of the rest.
+
+use crate::masking::detect::Detectors;
+use crate::masking::masked::mask_found;
+use crate::masking::plan::Texts;
+use crate::protocol::postgres::frame::{HEADER, body, split_string};
+use crate::protocol::postgres::judge::RewriteError;
+use crate::protocol::postgres::message::Backend;
+
+/// Stands for the text of a scrubbed error.
+const HIDDEN: &[u8] = b"the text is hidden: this statement reads masked columns, and the text may quote them";
+/// Stands for what was notified.
+const HIDDEN_PAYLOAD: &[u8] = "[hidden\u{2022}\u{2022}\u{2022}]".as_bytes();
+
+pub(super) fn malformed(what: &str) -> RewriteError {
+    RewriteError { reason: format!("the server sent a malformed {what}") }
+}
+
+/// Ends a message that begins at `start`: its length is known now.
+pub(super) fn close(start: usize, out: &mut [u8]) -> Result<(), RewriteError> {
+    let too_long = || RewriteError { reason: "the masked message is longer than a message can be".to_owned() };
+    let length = i32::try_from(out.len().saturating_sub(start + 1)).map_err(|_| too_long())?;
+    let field = out.get_mut(start + 1..start + HEADER).ok_or_else(too_long)?;
+    field.copy_from_slice(&length.to_be_bytes());
+    Ok(())
+}
+
+/// A message that is no result: an error, a notice, a notification, a reported setting. Others go out as they are.
+pub(super) fn rewrite(
+    kind: Backend,
+    message: &[u8],
+    texts: Texts,
+    detectors: &Detectors,
+    out: &mut Vec<u8>,
+) -> Result<(), RewriteError> {
+    match kind {
+        Backend::ErrorResponse | Backend::NoticeResponse => report(message, texts, detectors, out),
+        Backend::NotificationResponse => notification(message, texts, detectors, out),
+        Backend::ParameterStatus => setting(message, detectors, out),
+        _ => {
+            out.extend_from_slice(message);
+            Ok(())
+        }
+    }
+}
+
+/// An ErrorResponse or NoticeResponse ("Error and Notice Message Fields").
+fn report(
+    message: &[u8],
+    texts: Texts,
+    detectors: &Detectors,
+    out: &mut Vec<u8>,
+) -> Result<(), RewriteError> {
+    let start = out.len();
+    out.extend_from_slice(message.get(..HEADER).unwrap_or_default());
+    let mut rest = body(message);
+    loop {
+        match rest.split_first() {
+            Some((0, [])) => break,
+            Some((0, _)) | None => return Err(malformed("error or notice")),
+            Some((field, text)) => {
+                let (text, after) = split_string(text).ok_or_else(|| malformed("error or notice"))?;
+                put_field(*field, text, texts, detectors, out);
+                rest = after;
+            }
+        }
+    }
+    out.push(0);
+    close(start, out)
+}
+
+fn put_field(field: u8, text: &[u8], texts: Texts, detectors: &Detectors, out: &mut Vec<u8>) {
+    // Severity, severity as it is never translated, code; file, line and routine of the server's source.
+    let is_kept = matches!(field, b'S' | b'V' | b'C' | b'F' | b'L' | b'R');
+    let text = match texts {
+        _ if is_kept => text,
+        Texts::Scrub if field == b'M' => HIDDEN,
+        Texts::Scrub => return,
+        Texts::Detect => {
+            out.push(field);
+            put_searched(text, detectors, out);
+            return;
+        }
+    };
+    out.push(field);
+    out.extend_from_slice(text);
+    out.push(0);
+}
+
+/// A string with what is found in it masked. No mask holds a NUL: classes and fixed texts have none.
+fn put_searched(text: &[u8], detectors: &Detectors, out: &mut Vec<u8>) {
+    if !mask_found(text, detectors, out) {
+        out.extend_from_slice(text);
+    }
+    out.push(0);
+}
+
+/// A NotificationResponse: process, channel, payload.
+fn notification(
+    message: &[u8],
+    texts: Texts,
+    detectors: &Detectors,
+    out: &mut Vec<u8>,
+) -> Result<(), RewriteError> {
+    let parts = body(message).split_first_chunk::<4>().and_then(|(process, rest)| {
+        let (channel, rest) = split_string(rest)?;
+        let (payload, rest) = split_string(rest)?;
+        rest.is_empty().then_some((process, channel, payload))
+    });
+    let (process, channel, payload) = parts.ok_or_else(|| malformed("notification"))?;
+    let start = out.len();
+    out.extend_from_slice(message.get(..HEADER).unwrap_or_default());
+    out.extend_from_slice(process);
+    put_searched(channel, detectors, out);
+    match texts {
+        Texts::Scrub if !payload.is_empty() => {
+            out.extend_from_slice(HIDDEN_PAYLOAD);
+            out.push(0);
+        }
+        Texts::Scrub | Texts::Detect => put_searched(payload, detectors, out),
+    }
+    close(start, out)
+}
+
+/// A ParameterStatus: name and value.
+fn setting(message: &[u8], detectors: &Detectors, out: &mut Vec<u8>) -> Result<(), RewriteError> {
+    let parts = split_string(body(message)).and_then(|(name, rest)| {
+        let (value, rest) = split_string(rest)?;
+        rest.is_empty().then_some((name, value))
+    });
+    let (name, value) = parts.ok_or_else(|| malformed("reported setting"))?;
+    let start = out.len();
+    out.extend_from_slice(message.get(..HEADER).unwrap_or_default());
+    out.extend_from_slice(name);
+    out.push(0);
+    put_searched(value, detectors, out);
+    close(start, out)
+}
