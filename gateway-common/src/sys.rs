@@ -18,6 +18,7 @@ const SO_PEERPIDFD: c_int = 77;
 const BPF_OBJ_GET: c_int = 7;
 const BPF_PROG_QUERY: c_int = 16;
 const BPF_LINK_UPDATE: c_int = 29;
+const BPF_LINK_DETACH: c_int = 34;
 
 /// enum bpf_attach_type of linux/bpf.h, those that we attach.
 #[repr(u32)]
@@ -145,6 +146,21 @@ pub fn link_update(link: impl AsFd, program: impl AsFd) -> io::Result<()> {
     };
     // SAFETY: the attributes are those of the command.
     unsafe { bpf(BPF_LINK_UPDATE, &mut attributes) }.map(drop)
+}
+
+/// Takes a link's program off at once (`BPF_LINK_DETACH`, Linux 5.9): the last reference to a link goes later, from a
+/// work queue.
+///
+/// # Errors
+/// `EOPNOTSUPP` for a kind of link that cannot.
+pub fn link_detach(link: impl AsFd) -> io::Result<()> {
+    #[repr(C)]
+    struct Attributes {
+        link: u32,
+    }
+    let mut attributes = Attributes { link: number(link.as_fd().as_raw_fd())? };
+    // SAFETY: the attributes are those of the command.
+    unsafe { bpf(BPF_LINK_DETACH, &mut attributes) }.map(drop)
 }
 
 /// The ids of the programs that are attached to a cgroup itself, without its ancestors' (`BPF_PROG_QUERY`).

@@ -10,6 +10,7 @@ pub mod session;
 
 // The base: usable by all, imports no step.
 pub mod id;
+pub mod chain;
 pub mod conn;
 pub mod secret;
 pub mod config;
@@ -25,4 +26,5 @@ pub mod protocol;
 pub mod upstream;
 pub mod policy;
 pub mod approval;
+pub mod masking;
 pub mod audit;

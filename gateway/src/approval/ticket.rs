@@ -100,7 +100,7 @@ mod tests {
         let needed = [("local:dba".to_owned(), 2), ("local:sec".to_owned(), 1)];
         let alice = cast("alice", &["local:dba", "local:sec"], Approves::Yes);
         let bob = cast("bob", &["local:dba"], Approves::Yes);
-        assert_eq!(state(&needed, &[alice.clone()]), State::Waiting);
+        assert_eq!(state(&needed, std::slice::from_ref(&alice)), State::Waiting);
         assert_eq!(state(&needed, &[alice, bob.clone()]), State::Approved);
         assert_eq!(state(&needed, &[bob]), State::Waiting);
     }

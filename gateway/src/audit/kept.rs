@@ -6,10 +6,12 @@
 //! of "masked before kept", so each call site names the redaction that its value went through.
 
 use std::fmt;
+use std::sync::Arc;
 
 use aws_lc_rs::digest::{SHA256, digest};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::hex;
 
@@ -22,16 +24,16 @@ pub const INPUT_LIMIT: usize = 256 * 1024;
 /// Nesting of a decision input: `serde_json` reads back 128 levels, of which the event takes some.
 pub const INPUT_DEPTH: usize = 64;
 
-/// A text that has been through redaction.
+/// A text that has been through redaction. Cheap to clone: one statement has many events.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Kept(String);
+pub struct Kept(Arc<str>);
 
 impl Kept {
     /// Takes a redacted text; beyond `TEXT_LIMIT` its beginning is kept, with the length and SHA-256 of the whole.
     #[must_use]
     pub fn after_redaction(text: String) -> Self {
-        Self(cut(text, TEXT_LIMIT))
+        Self(cut(text, TEXT_LIMIT).into())
     }
 
     /// Takes redacted texts in order; beyond `LIST_LIMIT` the rest is replaced by one text that counts them.
@@ -43,7 +45,7 @@ impl Kept {
         for text in texts {
             // Quotes and comma of an empty text count too, or a million of them would be free.
             let Some(rest) = room.checked_sub(text.len().min(TEXT_LIMIT) + 3) else {
-                kept.push(Self(format!("… [{} more of {total}]", total - kept.len())));
+                kept.push(Self(format!("… [{} more of {total}]", total - kept.len()).into()));
                 break;
             };
             room = rest;
@@ -66,9 +68,34 @@ impl fmt::Display for Kept {
 }
 
 /// The whole input of a decision (principal, action, resource, context), so that it can be decided again.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct KeptInput(Value);
+///
+/// Kept as the JSON text that a line takes, since the same input is written for every run of a statement.
+#[derive(Clone, Debug)]
+pub struct KeptInput(Arc<RawValue>);
+
+impl Default for KeptInput {
+    fn default() -> Self {
+        Self(RawValue::NULL.to_owned().into())
+    }
+}
+
+impl PartialEq for KeptInput {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.get() == other.0.get()
+    }
+}
+
+impl Serialize for KeptInput {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for KeptInput {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Self::rendered(&Value::deserialize(deserializer)?))
+    }
+}
 
 impl KeptInput {
     /// Takes an input whose texts are redacted. Long texts are cut; an input that is too large or too deep as a whole
@@ -76,19 +103,22 @@ impl KeptInput {
     #[must_use]
     pub fn after_redaction(mut input: Value) -> Self {
         match cut_strings(&mut input) {
-            Ok(()) => Self(input),
-            Err(reason) => {
-                // Dropping and serializing a deep `Value` recurses; what nests too deep was refused at INPUT_DEPTH,
-                // and its makers (facts of a request) bound their own depth.
-                Self(serde_json::json!({ "omitted": reason }))
-            }
+            Ok(()) => Self::rendered(&input),
+            // Dropping and serializing a deep `Value` recurses; what nests too deep was refused at INPUT_DEPTH, and its
+            // makers (facts of a request) bound their own depth.
+            Err(reason) => Self::rendered(&serde_json::json!({ "omitted": reason })),
         }
     }
 
-    /// The value as kept.
+    /// The JSON text as kept.
     #[must_use]
-    pub fn as_value(&self) -> &Value {
-        &self.0
+    pub fn as_json(&self) -> &str {
+        self.0.get()
+    }
+
+    fn rendered(value: &Value) -> Self {
+        // A `Value` always has a text, and that text is JSON.
+        RawValue::from_string(value.to_string()).map_or_else(|_| Self::default(), |text| Self(text.into()))
     }
 }
 
@@ -136,6 +166,10 @@ fn cut(text: String, limit: usize) -> String {
 mod tests {
     use super::*;
 
+    fn value(input: &KeptInput) -> Value {
+        serde_json::from_str(input.as_json()).unwrap()
+    }
+
     #[test]
     fn cuts_long_text_at_a_character_and_says_its_length() {
         let text = "é".repeat(TEXT_LIMIT);
@@ -155,10 +189,10 @@ mod tests {
     #[test]
     fn replaces_an_input_that_is_too_large_or_too_deep() {
         let deep = (0..100).fold(Value::Null, |inner, _| serde_json::json!([inner]));
-        assert_eq!(KeptInput::after_redaction(deep).as_value()["omitted"], "nested too deep to be read back");
+        assert_eq!(value(&KeptInput::after_redaction(deep))["omitted"], "nested too deep to be read back");
         let wide = Value::from(vec![0; INPUT_LIMIT]);
-        assert_eq!(KeptInput::after_redaction(wide).as_value()["omitted"], "larger than an event may be");
+        assert_eq!(value(&KeptInput::after_redaction(wide))["omitted"], "larger than an event may be");
         let fine = serde_json::json!({ "text": "x".repeat(TEXT_LIMIT + 1) });
-        assert!(KeptInput::after_redaction(fine).as_value()["text"].as_str().unwrap().contains("[cut: 65537 bytes"));
+        assert!(value(&KeptInput::after_redaction(fine))["text"].as_str().unwrap().contains("[cut: 65537 bytes"));
     }
 }

@@ -244,11 +244,12 @@ pub fn detach_pinned(cgroup: u64) -> Result<(), CaptureError> {
 }
 
 fn remove(pins: &Pins, cgroup: u64) -> Result<(), CaptureError> {
-    pins.remove(HOOKS.iter().rev().map(|(name, _)| *name)).map_err(|source| CaptureError::Pins {
-        what: "remove",
-        cgroup,
-        source,
-    })
+    let programs = || HOOKS.iter().rev().map(|(name, _)| *name);
+    for pin in programs().map(|name| pins.link(name)) {
+        // Where it cannot be taken off at once, it goes with its pin below.
+        let _ = sys::pinned_object(&pin).and_then(sys::link_detach);
+    }
+    pins.remove(programs()).map_err(|source| CaptureError::Pins { what: "remove", cgroup, source })
 }
 
 /// Loads the object with its maps pinned, and every program.

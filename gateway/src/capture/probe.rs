@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use super::gate::Gate;
 use super::tables::Tables;
+use crate::chain::chain;
 use crate::host::cgroup::Hierarchy;
 use crate::host::netns::{Netns, NetnsThread};
 
@@ -111,17 +112,6 @@ fn loopback6() -> Finding {
         (false, _) => "127.0.0.1 is not there: connects to protected ports are refused".into(),
     };
     Finding { feature: "loopback", works: v4 && works, needed: false, detail }
-}
-
-/// An error with all its causes.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ use super::serve::{Serving, running, runtime};
 use super::user::{self, User};
 use super::{Files, fail};
 use crate::control::client::Client;
-use crate::control::service::{AttachRequest, Attached, Detached};
+use crate::control::service::{AttachRequest, Attached, Detached, Status};
 use crate::host::cgroup::Hierarchy;
 use crate::policy::vocabulary::OPEN_GROUP;
 
@@ -74,6 +74,7 @@ fn try_run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let user = user::choose(arguments.user.as_deref(), arguments.as_root)?;
     let hierarchy = Hierarchy::find()?;
     let program = arguments.command.first().map(Path::new).and_then(Path::file_name).unwrap_or_default();
+    let name_is_given = arguments.name.is_some();
     let name = arguments.name.unwrap_or_else(|| plain(&program.to_string_lossy()));
     let cgroup = hierarchy.mount().join(SLICE).join(format!("exec-{name}-{}", std::process::id()));
     fs::create_dir_all(&cgroup).with_context(|| format!("cannot make {}: run it with sudo", cgroup.display()))?;
@@ -85,7 +86,14 @@ fn try_run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     };
     let result = runtime()?.block_on(async {
         match running().await? {
-            Some(mut client) => with_daemon(&mut client, request, &arguments.command, &user, &cgroup).await,
+            Some(mut client) => {
+                let status: Status = client.get("/v1/status").await?;
+                let is_taken = status.attachments.iter().any(|attachment| attachment.name == name);
+                // The same command twice is no mistake, as long as nobody asked for the name.
+                let name = if is_taken && !name_is_given { format!("{name}-{}", std::process::id()) } else { name };
+                let request = AttachRequest { name, ..request };
+                with_daemon(&mut client, request, &arguments.command, &user, &cgroup).await
+            }
             None => alone(arguments.files, request, &arguments.command, &user, &cgroup).await,
         }
     });
@@ -123,6 +131,13 @@ async fn alone(
         Err(error) => Err(error.into()),
     };
     let detached = serving.warden.detach(&name, "the command ended").await;
+    if !serving.warden.status().attachments.is_empty() {
+        eprintln!("gateway: {name} has ended; others here still use this gateway, which goes on until they end");
+        // Their gates would close with us.
+        while !serving.warden.status().attachments.is_empty() {
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+    }
     serving.stop().await;
     let status = status?;
     detached?;
@@ -134,7 +149,9 @@ async fn in_cgroup(command: &[String], user: &User, cgroup: &Path, attached: &At
     for gap in crate::capture::gaps::of_user(user.uid, &user.groups).iter().chain(&attached.gaps) {
         eprintln!("gateway: gap {}: {}", gap.name, gap.detail);
     }
-    eprintln!("gateway: {} runs as {} in {}", command.join(" "), user.name, cgroup.display());
+    // Without its arguments, in which people put secrets.
+    let program = command.first().map(String::as_str).unwrap_or_default();
+    eprintln!("gateway: {program} runs as {} in {}", user.name, cgroup.display());
     // The terminal sends these to all of us; they are the command's.
     let (mut interrupt, mut quit) = (signal(SignalKind::interrupt())?, signal(SignalKind::quit())?);
     let mut child = tokio::process::Command::new(std::env::current_exe()?)

@@ -26,6 +26,8 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use serde::Serialize;
 
+use crate::chain::chain;
+
 /// Sits between the runtimes of this host and production: judges, masks and records what they do.
 #[derive(Debug, Parser)]
 #[command(name = "gateway", version, about)]
@@ -153,19 +155,6 @@ pub fn main() -> ExitCode {
 fn fail(error: &(dyn Error + 'static)) -> ExitCode {
     eprintln!("gateway: {}", chain(error));
     ExitCode::FAILURE
-}
-
-/// An error with all its causes, in one line.
-#[must_use]
-pub fn chain(error: &(dyn Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }
 
 fn start_log() {

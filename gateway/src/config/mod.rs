@@ -5,7 +5,7 @@
 
 mod attach;
 mod error;
-mod table;
+pub(crate) mod table;
 mod target;
 
 use std::collections::BTreeSet;

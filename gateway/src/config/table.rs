@@ -106,6 +106,30 @@ impl<'t, 's> Section<'t, 's> {
         sections
     }
 
+    /// Every table below a key whose names are the owner's.
+    #[must_use]
+    pub fn named(&self, key: &'static str) -> Vec<(String, Section<'t, 's>)> {
+        let below = self.section(key);
+        let mut sections = Vec::new();
+        for (name, value) in below.table.into_iter().flat_map(|table| table.iter()) {
+            match value.get_ref() {
+                DeValue::Table(table) => {
+                    let span = name.span().start..value.span().end;
+                    let section = Section::new(self.source, Some(table), span, below.path_of(name.get_ref()));
+                    sections.push((name.get_ref().to_string(), section));
+                }
+                other => below.wrong(name.get_ref(), value.span(), "a table", other),
+            }
+        }
+        sections
+    }
+
+    /// Whether the value of a key is a table, where it may also be a word.
+    #[must_use]
+    pub fn has_table(&self, key: &'static str) -> bool {
+        self.value(key).is_some_and(|value| matches!(value.get_ref(), DeValue::Table(_)))
+    }
+
     /// A string.
     #[must_use]
     pub fn string(&self, key: &'static str) -> Option<String> {

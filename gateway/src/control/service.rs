@@ -113,7 +113,7 @@ pub enum OperatorError {
 
 impl From<crate::warden::WardenError> for OperatorError {
     fn from(error: crate::warden::WardenError) -> Self {
-        Self::Refused(crate::cli::chain(&error))
+        Self::Refused(crate::chain::chain(&error))
     }
 }
 

@@ -46,8 +46,6 @@ const MAX_WORKERS: usize = 16;
 const MAX_SESSIONS: usize = 4_096;
 /// How long sessions have to end when the gateway stops.
 const DRAIN: Duration = Duration::from_secs(3);
-/// Memory for facts of statements, beside the analyses that are made of them.
-const FACTS_BYTES: u64 = 16 << 20;
 /// Threads that read long statements.
 const READER_THREADS: NonZeroUsize = NonZeroUsize::new(2).unwrap();
 /// The largest bundle.
@@ -139,7 +137,7 @@ impl Engine {
         };
         let journal = Arc::new(Journal::open(File::from(segment), opening, durability)?);
         settings.record(&journal)?;
-        let reader = sql::Reader::start(sql::Caps::default(), FACTS_BYTES, READER_THREADS)?;
+        let reader = sql::Reader::start(sql::Caps::default(), READER_THREADS)?;
         let (outbox, mut waiting) = mpsc::channel(OUTBOX);
         let sender = Arc::clone(bridge);
         tokio::spawn(async move {
@@ -153,7 +151,7 @@ impl Engine {
             journal,
             policies: watch::Sender::new(Arc::clone(settings.policies())),
             settings: watch::Sender::new(Arc::new(settings)),
-            analyses: Arc::new(Analyses::start(reader)),
+            analyses: Arc::new(Analyses::new(reader)),
             desk: Arc::new(Desk::new().map_err(|_| anyhow!("no randomness for the key of approvals"))?),
             cancel_keys: Arc::default(),
             dialler: Dialler::new(outbox.clone()),

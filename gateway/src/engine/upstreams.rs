@@ -10,6 +10,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use crate::bridge::Material;
+use crate::chain::chain;
 use crate::config::{Config, Login, Target, TlsMode as Mode};
 use crate::protocol::postgres::{ClientTls, Denial, LoginMode, SqlState};
 use crate::secret::Secret;
@@ -117,14 +118,4 @@ fn declared(target: &Target, material: &Material, verified: &str) -> Result<Upst
 fn client_tls(material: &Material) -> Result<Option<ClientTls>, String> {
     // ALPN `postgresql` is what direct TLS demands (PostgreSQL 17, sslnegotiation=direct).
     material.leaf.as_ref().map(|leaf| leaf.server_config("postgresql").map_err(|error| chain(&error))).transpose()
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }

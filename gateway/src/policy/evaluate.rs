@@ -5,7 +5,7 @@
 //! fail open: any error denies. It must never answer for what the schema does not know.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use cedar_policy::{Authorizer, Decision as CedarDecision, Effect, PolicyId};
 
@@ -23,6 +23,7 @@ use super::vocabulary::names::{Action, Handling};
 pub struct PolicySnapshot {
     pub(super) schema: &'static Schema,
     pub(super) epoch: Epoch,
+    pub(super) name: OnceLock<Arc<str>>,
     pub(super) entries: Vec<Arc<PolicyEntry>>,
     pub(super) slices: Slices,
     pub(super) cache: Cache,
@@ -33,6 +34,18 @@ impl PolicySnapshot {
     #[must_use]
     pub fn epoch(&self) -> Epoch {
         self.epoch
+    }
+
+    /// The epoch as events name it.
+    #[must_use]
+    pub fn name(&self) -> Arc<str> {
+        Arc::clone(self.name.get_or_init(|| self.epoch.to_string().into()))
+    }
+
+    /// Whether a policy of it reads the text of requests, so that two texts with the same facts may differ.
+    #[must_use]
+    pub fn reads_text(&self) -> bool {
+        self.slices.read_text()
     }
 
     /// Ids of its policies, sorted.

@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use aws_lc_rs::digest::{Context as Digest, SHA256};
 
@@ -217,7 +218,7 @@ pub(super) fn build(files: &[PolicyFile], source: &Source, counter: u64) -> Resu
     let Checked { entries } = check_files(schema, files, source)?;
     let slices = Slices::new(schema, &entries).map_err(|error| broken(error.to_string()))?;
     let epoch = Epoch { counter, digest: digest(files, source) };
-    Ok(PolicySnapshot { schema, epoch, entries, slices, cache: Cache::new() })
+    Ok(PolicySnapshot { schema, epoch, name: OnceLock::new(), entries, slices, cache: Cache::new() })
 }
 
 /// Each part with its length before it, so that no two sets have the same bytes.

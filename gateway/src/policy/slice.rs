@@ -11,7 +11,7 @@ use cedar_policy::{
 };
 
 use super::decision::Vote;
-use super::reads::Reads;
+use super::reads::{Reads, Volatile};
 use super::schema::Schema;
 use super::vocabulary::names::{Action, EntityType};
 
@@ -75,6 +75,11 @@ impl Slices {
             }
         }
         Ok(Self(slices))
+    }
+
+    /// Whether any policy reads the text of requests.
+    pub(super) fn read_text(&self) -> bool {
+        self.0.values().any(|slice| slice.reads.has(Volatile::Text))
     }
 
     pub(super) fn find(&self, action: Action, kind: EntityType) -> Option<&Slice> {

@@ -143,8 +143,8 @@ impl Facts {
             destination: self.destination(),
             decision: Decision {
                 verdict,
-                policies: policies.iter().map(ToString::to_string).collect(),
-                policy_set: epoch.to_string(),
+                policies,
+                policy_set: self.settings.policies().name(),
                 epoch: epoch.counter(),
                 message,
                 ticket: None,

@@ -44,7 +44,7 @@ pub(super) async fn serve(
     let way = Arc::new(Way { engine: Arc::clone(engine_process), facts: Arc::clone(&facts), _permit: permit });
     let end = engine(client, judge, way, options).await;
     count(&guard, &end);
-    tracing::info!(session = %facts.id, cause = %crate::cli::chain(&end.cause), "a session ended");
+    tracing::info!(session = %facts.id, cause = %crate::chain::chain(&end.cause), "a session ended");
     cause(&end.cause)
 }
 

@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
 use super::kernel_events::{Collected, executable};
+use super::names::{self, Kept};
 use super::{Warden, WardenError};
 use crate::audit::event::{self, Event, Mode};
 use crate::bridge::{AttachmentInfo, Connection};
@@ -219,6 +220,11 @@ impl Attachment {
         *self.reader.lock() = read_events(ring, &self.collected, &self.new_namespaces)?;
         let replaced = self.gate.lock().replace(gate);
         if let Some(replaced) = replaced.filter(|gate| gate.cgroup().id != cgroup.id) {
+            let kept = Kept { name: self.name().to_owned(), cgroup: cgroup.path, cgroup_id: cgroup.id };
+            if let Err(error) = names::keep(&kept) {
+                tracing::warn!(%error, "the attachment's name is not kept: without a gateway it can only be purged");
+            }
+            names::forget(replaced.cgroup().id);
             replaced.detach()?;
         }
         Ok(())
@@ -305,7 +311,9 @@ impl Attachment {
     /// its root is the workload's: connects there are refused.
     fn listen_in(self: &Arc<Self>, warden: &Arc<Warden>, handle: Netns) -> Result<(), WardenError> {
         let cookie = handle.cookie(&warden.namespaces)?;
-        if self.namespaces.lock().contains_key(&cookie) {
+        // Held to the end: of two who come here at once, the second would find the port taken and close the namespace.
+        let mut namespaces = self.namespaces.lock();
+        if namespaces.contains_key(&cookie) {
             return Ok(());
         }
         let mut state = ListenerState::default();
@@ -338,7 +346,7 @@ impl Attachment {
             }
         }
         let namespace = Namespace { inode: handle.inode()?, handle, state, tasks, unused: 0 };
-        self.namespaces.lock().insert(cookie, namespace);
+        namespaces.insert(cookie, namespace);
         match self.gate.lock().as_mut() {
             Some(gate) => Ok(gate.set_listener(cookie, state)?),
             None => Ok(()),

@@ -9,7 +9,7 @@ use std::net::TcpStream;
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::Stdio;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -32,6 +32,8 @@ const RESTART_PAUSE: Duration = Duration::from_millis(200);
 const READY_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long sessions have to end when the gateway stops.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long the engine may say nothing, not even a heartbeat, before it is replaced: clients wait on it.
+const SILENCE: Duration = Duration::from_secs(5);
 /// How long an operator waits for an answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -68,7 +70,9 @@ pub(super) struct EngineProcess {
     answers: Mutex<HashMap<u64, oneshot::Sender<serde_json::Value>>>,
     reloads: Mutex<Vec<oneshot::Sender<Option<String>>>>,
     next_question: AtomicU64,
-    stopping: std::sync::atomic::AtomicBool,
+    stopping: AtomicBool,
+    /// What happens cannot be recorded: no heartbeat opens a gate any more.
+    closed: AtomicBool,
     ended: tokio::sync::Notify,
 }
 
@@ -88,7 +92,8 @@ impl EngineProcess {
             answers: Mutex::default(),
             reloads: Mutex::default(),
             next_question: AtomicU64::new(1),
-            stopping: false.into(),
+            stopping: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
             ended: tokio::sync::Notify::new(),
         }
     }
@@ -165,10 +170,14 @@ impl EngineProcess {
     /// Takes what the engine says until it says no more.
     async fn listen(&self, warden: &Arc<Warden>, bridge: &Arc<Bridge>) {
         loop {
-            match bridge.receive::<ToWarden>().await {
-                Ok(Some((message, _))) => self.take(warden, bridge, message).await,
-                Ok(None) => return,
-                Err(error) => {
+            match tokio::time::timeout(SILENCE, bridge.receive::<ToWarden>()).await {
+                Ok(Ok(Some((message, _)))) => self.take(warden, bridge, message).await,
+                Ok(Ok(None)) => return,
+                Err(_) => {
+                    tracing::error!("the engine says nothing any more: it is replaced");
+                    return;
+                }
+                Ok(Err(error)) => {
                     tracing::error!(%error, "the engine says what nobody understands: it is replaced");
                     return;
                 }
@@ -252,6 +261,12 @@ impl EngineProcess {
         attachments.iter().for_each(|attachment| attachment.beat(0));
     }
 
+    /// The same for good, whatever the engine says.
+    pub(super) fn close_gates_for_good(&self, attachments: &[Arc<Attachment>]) {
+        self.closed.store(true, Ordering::SeqCst);
+        self.close_gates(attachments);
+    }
+
     /// Lets sessions end, then the process.
     pub(super) async fn stop(&self) {
         self.stopping.store(true, Ordering::SeqCst);
@@ -265,6 +280,9 @@ impl EngineProcess {
 
 /// The engine was heard of: the gates are open for two seconds.
 pub(super) fn beat(warden: &Warden) {
+    if warden.engine.closed.load(Ordering::SeqCst) {
+        return;
+    }
     let now = rustix::time::clock_gettime(ClockId::Monotonic);
     let nanos = u64::try_from(now.tv_sec).unwrap_or(0) * 1_000_000_000 + u64::try_from(now.tv_nsec).unwrap_or(0);
     for attachment in warden.all() {

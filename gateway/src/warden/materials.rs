@@ -23,14 +23,14 @@ const MAX_BYTES: u64 = 4 * 1024 * 1024;
 /// # Errors
 /// With all faults, a line each.
 pub fn read(config: &Config) -> Result<BTreeMap<String, Material>, String> {
-    let authority = Authority::open(&config.state_dir).map_err(|error| crate::cli::chain(&error))?;
+    let authority = Authority::open(&config.state_dir).map_err(|error| crate::chain::chain(&error))?;
     let mut faults = Vec::new();
     let mut materials = BTreeMap::new();
     match authority.leaf(&[], &[]) {
         Ok(leaf) => {
             materials.insert(String::new(), Material { leaf: Some(leaf), ..Material::default() });
         }
-        Err(error) => faults.push(crate::cli::chain(&error)),
+        Err(error) => faults.push(crate::chain::chain(&error)),
     }
     for target in &config.targets {
         match of_target(target, &authority) {
@@ -66,7 +66,7 @@ fn of_target(target: &Target, authority: &Authority) -> Result<Material, String>
         Some(source) => Some(secret(source)?),
         None => None,
     };
-    let leaf = authority.leaf(&names, &addresses).map_err(|error| crate::cli::chain(&error))?;
+    let leaf = authority.leaf(&names, &addresses).map_err(|error| crate::chain::chain(&error))?;
     Ok(Material { ca, client, password, leaf: Some(leaf) })
 }
 

@@ -186,7 +186,7 @@ impl Warden {
     fn record(&self, event: &Event) {
         if let Err(error) = self.journal.append(None, event) {
             tracing::error!(%error, kind = event.kind(), "the warden's journal takes no more: closing the gates");
-            self.engine.close_gates(&self.all());
+            self.engine.close_gates_for_good(&self.all());
             self.stop();
         }
     }
@@ -237,11 +237,10 @@ impl Warden {
 
     fn repair(self: &Arc<Self>, attachment: &Arc<Attachment>, unhealthy: &health::Unhealthy) {
         // A cgroup that is gone has nobody in it: said once, looked at again when it is back.
-        if !attachment.note_degraded(unhealthy) {
-            return;
+        if attachment.note_degraded(unhealthy) {
+            tracing::error!(attachment = attachment.name(), %unhealthy, "hooks are not in force");
+            self.record(&Event::AttachmentDegraded(attachment.describe(&self.hierarchy, unhealthy.to_string())));
         }
-        tracing::error!(attachment = attachment.name(), %unhealthy, "hooks are not in force");
-        self.record(&Event::AttachmentDegraded(attachment.describe(&self.hierarchy, unhealthy.to_string())));
         if matches!(unhealthy, health::Unhealthy::CgroupGone { .. }) {
             return;
         }

@@ -30,7 +30,7 @@ pub(crate) const LINKER: [Package; 4] = [
 ];
 
 /// Everything else.
-pub(crate) const OTHERS: [Package; 15] = [
+pub(crate) const OTHERS: [Package; 19] = [
     package("clang", "bindings of the SQL parser: compiler headers"),
     package("libclang-dev", "bindings of the SQL parser: libclang"),
     package("iproute2", "tests: network namespaces, veth"),
@@ -44,6 +44,10 @@ pub(crate) const OTHERS: [Package; 15] = [
     package("openssh-client", "tests: the stock ssh"),
     package("socat", "tests: odd clients and servers"),
     package("python3-venv", "tests: drivers from PyPI, apart from the system's"),
+    package("golang-go", "tests: the driver lib/pq"),
+    package("golang-github-lib-pq-dev", "tests: the driver lib/pq"),
+    package("openjdk-17-jdk-headless", "tests: the driver JDBC"),
+    package("libpostgresql-jdbc-java", "tests: the driver JDBC"),
     package("qemu-system-x86", "tests: other kernels"),
     package("sudo", "tests: the user behind sudo"),
 ];

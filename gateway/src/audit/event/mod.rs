@@ -15,7 +15,8 @@ pub use host::{
     NetworkBypass, PolicyLoaded, PolicyRejected, Reason, Role,
 };
 pub use request::{
-    ApprovalDecided, ApprovalEnded, ApprovalRequested, CredentialUsed, PostgresOutcome, PostgresStatement, Status,
+    ApprovalDecided, ApprovalEnded, ApprovalRequested, CredentialUsed, Phase, PostgresOutcome, PostgresStatement,
+    Status,
 };
 pub use session::{
     Container, Counters, Decision, Destination, EndCause, NetworkConnect, NetworkDecision, SessionEnd, SessionStart,

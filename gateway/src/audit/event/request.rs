@@ -4,6 +4,7 @@
 //! credentials never stand here.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -13,23 +14,39 @@ use crate::audit::kept::Kept;
 use crate::audit::time::Timestamp;
 use crate::id::TicketId;
 
+/// What a statement is judged for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// To log in.
+    Login,
+    /// To run at once.
+    Query,
+    /// To be prepared.
+    Parse,
+    /// To run with parameters that a person has to see first.
+    Bind,
+    /// To run a prepared one.
+    Execute,
+}
+
 /// A statement and its decision.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PostgresStatement {
     /// The database.
-    pub database: String,
+    pub database: Arc<str>,
     /// The role on the server.
-    pub login: String,
-    /// What it was judged for: `query`, `parse` or `execute`.
-    pub phase: String,
+    pub login: Arc<str>,
+    /// What it was judged for.
+    pub phase: Phase,
     /// `SELECT`, `DROP TABLE` and the like, the most dangerous first.
-    pub command: String,
+    pub command: Arc<str>,
     /// Actions that policy was asked about.
-    pub actions: Vec<String>,
+    pub actions: Arc<[String]>,
     /// `schema.name` of relations read.
-    pub relations_read: Vec<String>,
+    pub relations_read: Arc<[String]>,
     /// `schema.name` of relations written.
-    pub relations_written: Vec<String>,
+    pub relations_written: Arc<[String]>,
     /// Classes of data that it touches.
     pub data_classes: Vec<String>,
     /// The redacted text.
@@ -37,7 +54,7 @@ pub struct PostgresStatement {
     /// Redacted parameters.
     pub parameters: Vec<Kept>,
     /// Fingerprint without constants.
-    pub fingerprint: String,
+    pub fingerprint: Arc<str>,
     /// The decision.
     pub decision: Decision,
 }

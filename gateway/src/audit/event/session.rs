@@ -4,6 +4,7 @@
 //! inputs only as `KeptInput`.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -105,9 +106,9 @@ pub struct Decision {
     /// The answer.
     pub verdict: Verdict,
     /// Policies that made it.
-    pub policies: Vec<String>,
+    pub policies: Vec<Arc<str>>,
     /// Hash of the set in force.
-    pub policy_set: String,
+    pub policy_set: Arc<str>,
     /// Counts the sets of this process.
     pub epoch: u64,
     /// What the client reads.

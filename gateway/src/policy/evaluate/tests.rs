@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
+use std::sync::OnceLock;
 
 use proptest::prelude::*;
 use proptest::sample::{Index, subsequence};
@@ -359,7 +360,14 @@ fn chosen(entries: Vec<Arc<PolicyEntry>>, sliced: bool) -> PolicySnapshot {
     let pool = &*WHOLE_POOL;
     let slices =
         if sliced { Slices::new(pool.schema, &entries).unwrap() } else { Slices::unsliced(pool.schema, &entries) };
-    PolicySnapshot { schema: pool.schema, epoch: pool.epoch, entries, slices, cache: Cache::new() }
+    PolicySnapshot {
+        schema: pool.schema,
+        epoch: pool.epoch,
+        name: OnceLock::new(),
+        entries,
+        slices,
+        cache: Cache::new(),
+    }
 }
 
 #[derive(Clone, Debug)]

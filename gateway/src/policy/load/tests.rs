@@ -1,6 +1,7 @@
 //! What a set of policies must be: the text of every fault, with its place.
 
 use std::collections::BTreeSet;
+use std::sync::OnceLock;
 
 use super::*;
 use crate::policy::table::{NoRawRequests, run_tables};
@@ -53,7 +54,14 @@ fn each_shipped_policy_is_missed_when_it_is_gone() {
     for missing in &whole.entries {
         let entries: Vec<_> = whole.entries.iter().filter(|entry| entry.id != missing.id).cloned().collect();
         let slices = Slices::new(whole.schema, &entries).unwrap();
-        let set = PolicySnapshot { schema: whole.schema, epoch: whole.epoch, entries, slices, cache: Cache::new() };
+        let set = PolicySnapshot {
+            schema: whole.schema,
+            epoch: whole.epoch,
+            name: OnceLock::new(),
+            entries,
+            slices,
+            cache: Cache::new(),
+        };
         let report = run_tables(&set, &tables(), &NoRawRequests).unwrap();
         assert_ne!(report.failed(), 0, "no case notices that `{}` is gone", missing.id);
     }

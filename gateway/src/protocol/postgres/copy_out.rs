@@ -4,13 +4,17 @@
 //! the same format. A CopyData that is not exactly one row is refused, though the protocol permits it: servers send
 //! none. Rows in binary are searched as they are, and refused where something would have to be masked.
 
+#[cfg(test)]
+mod tests;
+
 use crate::masking::Masking;
+use crate::masking::detect::DetectorSet;
 use crate::masking::plan::{Columns, Treatment};
 use crate::protocol::postgres::frame::{HEADER, body};
 use crate::protocol::postgres::judge::RewriteError;
 use crate::protocol::postgres::rows::{Cell, Column};
 use crate::protocol::postgres::texts::{close, malformed};
-use crate::protocol::postgres::values::{Format, Kind};
+use crate::protocol::postgres::values::{Format, Kind, holds_any};
 
 /// How rows are written: the statement's options, or their defaults (documentation of COPY).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,7 +79,8 @@ impl CopyRows {
             1 => true,
             _ => return Err(response()),
         };
-        if is_binary != (shape.format == CopyFormat::Binary) || !(shape.types.is_empty() || shape.types.len() == count) {
+        if is_binary != (shape.format == CopyFormat::Binary) || !(shape.types.is_empty() || shape.types.len() == count)
+        {
             return Err(refused("the server's COPY is not the one that was planned"));
         }
         let column = |index| {
@@ -105,7 +110,7 @@ impl CopyRows {
             self.columns.iter().any(searches) && masking.detectors.may_hold(row)
         };
         if self.format == CopyFormat::Binary {
-            if may_hold() && !masking.detectors.find(row, crate::masking::detect::DetectorSet::default()).is_empty() {
+            if may_hold() && holds_any(row, &masking.detectors, DetectorSet::default()) {
                 return Err(refused("COPY in binary holds a value that is masked: use the format `text` or `csv`"));
             }
             out.extend_from_slice(message);
@@ -137,7 +142,7 @@ impl CopyRows {
                 out.push(delimiter);
             }
             let value = if raw == null.as_slice() { None } else { Some(self.decode(raw)) };
-            match column.rewrite(value.as_deref(), masking, true) {
+            match column.rewrite(value.as_deref(), masking) {
                 Cell::Same => out.extend_from_slice(raw),
                 Cell::Null => out.extend_from_slice(null),
                 Cell::New(value) => self.encode(&value, out),
@@ -155,11 +160,10 @@ impl CopyRows {
         while let Some(byte) = row.get(at) {
             match &self.format {
                 CopyFormat::Text { .. } if *byte == b'\\' => at += 1,
+                // Escapes a quote or itself; before anything else it is a character.
                 CopyFormat::Csv { quote, escape, .. } if quoted && byte == escape && escape != quote => {
-                    // Escapes a quote or itself; anything else is a character.
-                    if row.get(at + 1).is_some_and(|next| next == quote || next == escape) {
-                        at += 1;
-                    }
+                    let escapes = row.get(at + 1).is_some_and(|next| next == quote || next == escape);
+                    at += usize::from(escapes);
                 }
                 CopyFormat::Csv { quote, .. } if byte == quote => quoted = !quoted,
                 _ if quoted => {}
@@ -206,8 +210,7 @@ impl CopyRows {
 }
 
 /// Letters that stand for control characters in the format `text` (documentation of COPY, "Text Format").
-const ESCAPES: [(u8, u8); 6] =
-    [(b'b', 0x08), (b'f', 0x0c), (b'n', b'\n'), (b'r', b'\r'), (b't', b'\t'), (b'v', 0x0b)];
+const ESCAPES: [(u8, u8); 6] = [(b'b', 0x08), (b'f', 0x0c), (b'n', b'\n'), (b'r', b'\r'), (b't', b'\t'), (b'v', 0x0b)];
 
 fn decode_text(raw: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(raw.len());

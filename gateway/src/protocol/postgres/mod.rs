@@ -22,6 +22,10 @@ mod engine;
 mod reply;
 mod judge;
 mod decide;
+mod values;
+mod copy_out;
+mod texts;
+mod rows;
 pub mod sql;
 #[cfg(test)]
 mod fake;
@@ -39,6 +43,7 @@ use accept::{Arrival, accept};
 pub use accept::AcceptError;
 pub use auth::AuthError;
 pub use cancel::{CancelKeys, Found};
+pub use copy_out::{CopyFormat, CopyShape};
 pub use decide::{About, Analyses, PolicyJudge, Shared, questions_of};
 pub use judge::{
     BindRequest, CopyIn, Dial, Dialer, Forgets, Forward, Judge, Outcome, OutcomeEnd, ParseRequest, Rewrite,
@@ -47,6 +52,7 @@ pub use judge::{
 pub use message::Backend;
 pub use relay::RelayError;
 pub use reply::{Denial, Severity, SqlState};
+pub use rows::{ResultRewriter, StatementPlan};
 pub use settings::{SettingsError, Startup};
 pub use startup::StartupError;
 pub use state::Fault;

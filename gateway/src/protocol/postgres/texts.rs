@@ -48,12 +48,7 @@ pub(super) fn rewrite(
 }
 
 /// An ErrorResponse or NoticeResponse ("Error and Notice Message Fields").
-fn report(
-    message: &[u8],
-    texts: Texts,
-    detectors: &Detectors,
-    out: &mut Vec<u8>,
-) -> Result<(), RewriteError> {
+fn report(message: &[u8], texts: Texts, detectors: &Detectors, out: &mut Vec<u8>) -> Result<(), RewriteError> {
     let start = out.len();
     out.extend_from_slice(message.get(..HEADER).unwrap_or_default());
     let mut rest = body(message);
@@ -99,12 +94,7 @@ fn put_searched(text: &[u8], detectors: &Detectors, out: &mut Vec<u8>) {
 }
 
 /// A NotificationResponse: process, channel, payload.
-fn notification(
-    message: &[u8],
-    texts: Texts,
-    detectors: &Detectors,
-    out: &mut Vec<u8>,
-) -> Result<(), RewriteError> {
+fn notification(message: &[u8], texts: Texts, detectors: &Detectors, out: &mut Vec<u8>) -> Result<(), RewriteError> {
     let parts = body(message).split_first_chunk::<4>().and_then(|(process, rest)| {
         let (channel, rest) = split_string(rest)?;
         let (payload, rest) = split_string(rest)?;

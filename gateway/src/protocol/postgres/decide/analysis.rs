@@ -1,7 +1,8 @@
-//! A text as this session understands it: facts, questions, and what the journal keeps of it. Made once per text.
+//! A text as this session understands it: facts, questions, and what the journal keeps of it.
 //!
-//! In: the text of a Query or Parse. Out: an analysis, shared by all sessions of the same scope. A text that cannot be
-//! read is an error that names why without quoting it.
+//! In: the text of a Query or Parse. Out: an analysis, shared by all sessions of the same scope. Texts that differ in
+//! constants alone share what does not depend on them. A text that cannot be read is an error that names why without
+//! quoting it.
 
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
@@ -13,12 +14,14 @@ use serde_json::json;
 
 use super::questions::{self, NoWord, Scene};
 use crate::audit::{Kept, KeptInput};
+use crate::masking::Masking;
+use crate::masking::masked::Masked;
 use crate::policy::Question;
 use crate::protocol::postgres::sql::facts::{Effect, Facts, Object, SettingClass, Verb};
 use crate::protocol::postgres::sql::{self, SqlError};
 
-/// Memory for analyses of all sessions together, in bytes.
-const CACHE_BYTES: u64 = 64 << 20;
+/// Memory for analyses of all sessions together, in bytes, and as much again for their shapes.
+const CACHE_BYTES: u64 = 32 << 20;
 /// Analyses that the cache is laid out for.
 const CACHE_ENTRIES: usize = 16_384;
 /// Hexadecimal digits of a fingerprint.
@@ -31,18 +34,33 @@ pub struct Analysis {
     pub text: Arc<str>,
     /// What it would do.
     pub facts: Arc<Facts>,
-    /// What policy is asked.
-    pub questions: Vec<Arc<Question>>,
     /// For the journal: the text, redacted.
     pub kept: Kept,
+    /// What it has in common with texts that differ in constants.
+    pub shape: Arc<Shape>,
+}
+
+/// What texts that differ in constants have in common.
+#[derive(Debug)]
+pub struct Shape {
+    /// The facts, of one of them.
+    facts: Arc<Facts>,
+    /// What policy is asked. The questions carry the text of one of them, which only a policy that reads texts sees.
+    pub questions: Vec<Arc<Question>>,
     /// For approvers: the text without its constants.
-    pub shape: Kept,
+    pub plain: Kept,
     /// For the journal: the whole decision input.
     pub input: KeptInput,
-    /// For the journal: the same for statements that differ in constants alone.
-    pub fingerprint: String,
+    /// For the journal: a hash of the text without its constants.
+    pub fingerprint: Arc<str>,
     /// For the journal: command tags, the most dangerous first.
-    pub command: String,
+    pub command: Arc<str>,
+    /// For the journal: actions that policy is asked about.
+    pub actions: Arc<[String]>,
+    /// For the journal: relations as the statement names them.
+    pub relations_read: Arc<[String]>,
+    /// The same.
+    pub relations_written: Arc<[String]>,
 }
 
 /// Why a text is not judged.
@@ -73,7 +91,7 @@ pub struct Scope {
 }
 
 impl Scope {
-    /// The scope of a session; `path` is part of its scene.
+    /// The scope of a session.
     #[must_use]
     pub fn new(scene: Scene, principal: serde_json::Value, login: &str) -> Self {
         let key = json!([principal, scene.database.id(), login, scene.path, scene.in_transaction]).to_string().into();
@@ -90,7 +108,9 @@ impl Scope {
 /// Analyses of all sessions.
 pub struct Analyses {
     reader: sql::Reader,
-    cache: Cache<Key, Arc<Analysis>, Weight>,
+    masking: Masking,
+    texts: Cache<Key, Arc<Analysis>, Weight>,
+    shapes: Cache<Key, Arc<Shape>, Weight>,
 }
 
 #[derive(Clone, PartialEq, Eq)]
@@ -119,7 +139,7 @@ impl Hash for Look<'_> {
 
 impl Equivalent<Key> for Look<'_> {
     fn equivalent(&self, key: &Key) -> bool {
-        (Arc::ptr_eq(self.scope, &key.scope) || **self.scope == *key.scope) && *self.text == *key.text
+        *self.text == *key.text && (Arc::ptr_eq(self.scope, &key.scope) || **self.scope == *key.scope)
     }
 }
 
@@ -128,19 +148,28 @@ struct Weight;
 
 impl Weighter<Key, Arc<Analysis>> for Weight {
     fn weight(&self, key: &Key, analysis: &Arc<Analysis>) -> u64 {
-        let questions: usize = analysis.questions.iter().map(|question| question.weight()).sum();
-        // The text stands in the key, in the analysis and in what is kept of it.
-        (256 + 4 * key.text.len() + questions) as u64
+        // The text stands in key and analysis, in what is kept of it, and, in pieces, in its facts.
+        (512 + 4 * key.text.len() + 256 * analysis.facts.statements.len()) as u64
+    }
+}
+
+impl Weighter<Key, Arc<Shape>> for Weight {
+    fn weight(&self, key: &Key, shape: &Arc<Shape>) -> u64 {
+        let questions: usize = shape.questions.iter().map(|question| question.weight()).sum();
+        (1_024 + 4 * key.text.len() + shape.input.as_json().len() + questions) as u64
     }
 }
 
 impl Analyses {
     /// With a reader of its own.
-    ///
-    /// # Errors
-    /// Where its threads cannot be started.
-    pub fn start(reader: sql::Reader) -> Self {
-        Self { reader, cache: Cache::with_weighter(CACHE_ENTRIES, CACHE_BYTES, Weight) }
+    #[must_use]
+    pub fn new(reader: sql::Reader) -> Self {
+        Self {
+            reader,
+            masking: Masking::default(),
+            texts: Cache::with_weighter(CACHE_ENTRIES, CACHE_BYTES, Weight),
+            shapes: Cache::with_weighter(CACHE_ENTRIES, CACHE_BYTES, Weight),
+        }
     }
 
     /// What a text means in a scope.
@@ -148,65 +177,110 @@ impl Analyses {
     /// # Errors
     /// Where it cannot be judged.
     pub async fn of(&self, scope: &Scope, text: &str) -> Result<Arc<Analysis>, Unreadable> {
-        if let Some(known) = self.cache.get(&Look { scope: &scope.key, text }) {
+        if let Some(known) = self.texts.get(&Look { scope: &scope.key, text }) {
             return Ok(known);
         }
-        let facts = self.reader.read(text.as_bytes()).await?;
-        let analysis = Arc::new(analyse(scope, text, facts)?);
+        let facts = Arc::new(self.reader.read(text.as_bytes()).await?);
+        let mut settings = facts.statements.iter().flat_map(|statement| &statement.settings);
+        if let Some(pinned) = settings.find(|change| change.class == SettingClass::PinnedChanged) {
+            return Err(Unreadable::Pinned {
+                name: pinned.name.clone().unwrap_or_else(|| "a computed setting".into()),
+            });
+        }
+        let text: Arc<str> = text.into();
+        // Constants in places for secrets are left out, and values that a detector knows are masked.
+        let redacted = sql::redact(text.as_bytes(), &facts, |_| false);
+        let kept = Kept::after_redaction(Masked::new(&redacted, &self.masking.detectors).as_str().to_owned());
+        let shape = self.shape_of(scope, &text, &facts)?;
+        let analysis = Arc::new(Analysis { text, facts, kept, shape });
         let key = Key { scope: Arc::clone(&scope.key), text: Arc::clone(&analysis.text) };
-        self.cache.insert(key, Arc::clone(&analysis));
+        self.texts.insert(key, Arc::clone(&analysis));
         Ok(analysis)
+    }
+
+    fn shape_of(&self, scope: &Scope, text: &Arc<str>, facts: &Arc<Facts>) -> Result<Arc<Shape>, NoWord> {
+        let plain = sql::redact(text.as_bytes(), facts, |_| true);
+        let known = self.shapes.get(&Look { scope: &scope.key, text: &plain });
+        // A constant can be a fact: a LIMIT, the value of a setting.
+        if let Some(known) = known.filter(|known| known.facts.same_but_for_places(facts)) {
+            return Ok(known);
+        }
+        let shape = Arc::new(Shape::new(scope, text, facts, &plain)?);
+        let key = Key { scope: Arc::clone(&scope.key), text: plain.into() };
+        self.shapes.insert(key, Arc::clone(&shape));
+        Ok(shape)
     }
 }
 
-fn analyse(scope: &Scope, text: &str, facts: Arc<Facts>) -> Result<Analysis, Unreadable> {
-    let mut settings = facts.statements.iter().flat_map(|statement| &statement.settings);
-    if let Some(pinned) = settings.find(|change| change.class == SettingClass::PinnedChanged) {
-        return Err(Unreadable::Pinned { name: pinned.name.clone().unwrap_or_else(|| "a computed setting".into()) });
+impl Shape {
+    fn new(scope: &Scope, text: &Arc<str>, facts: &Arc<Facts>, plain: &str) -> Result<Self, NoWord> {
+        let questions = questions::ask(facts, scope.scene(), text)?;
+        Ok(Self::of_questions(questions, facts, &scope.principal, plain))
     }
-    let text: Arc<str> = text.into();
-    let questions = questions::ask(&facts, scope.scene(), &text)?;
-    // Constants in places for secrets are left out; labelled columns come with masking.
-    let kept = Kept::after_redaction(sql::redact(text.as_bytes(), &facts, |_| false));
-    let plain = sql::redact(text.as_bytes(), &facts, |_| true);
-    let fingerprint = hex(digest(&SHA256, plain.as_bytes()).as_ref());
-    // Names of objects and settings alone, which the facts hold without constants.
-    let asked: Vec<_> = questions.iter().map(|question| question.facts()).collect();
-    let input = KeptInput::after_redaction(json!({ "principal": *scope.principal, "questions": asked }));
-    let command = command(&facts);
-    let shape = Kept::after_redaction(plain);
-    Ok(Analysis { text, facts, questions, kept, shape, input, fingerprint, command })
+
+    /// A shape of questions that are asked without a text, such as that of a login.
+    pub(super) fn of_questions(
+        questions: Vec<Arc<Question>>,
+        facts: &Arc<Facts>,
+        principal: &serde_json::Value,
+        plain: &str,
+    ) -> Self {
+        // Names of objects and settings alone, which the facts hold without constants.
+        let asked: Vec<_> = questions.iter().map(|question| question.facts()).collect();
+        let mut actions: Vec<String> = Vec::new();
+        for question in &questions {
+            let name = question.action().name();
+            if !actions.iter().any(|known| known == name) {
+                actions.push(name.to_owned());
+            }
+        }
+        Self {
+            input: KeptInput::after_redaction(json!({ "principal": principal, "questions": asked })),
+            plain: Kept::after_redaction(plain.to_owned()),
+            fingerprint: fingerprint(plain).into(),
+            command: command(facts).into(),
+            actions: actions.into(),
+            relations_read: relations(facts, reads).into(),
+            relations_written: relations(facts, |effect| !reads(effect)).into(),
+            facts: Arc::clone(facts),
+            questions,
+        }
+    }
 }
 
 impl Analysis {
-    /// `schema.name` of relations that it reads or writes, as the statement names them.
-    #[must_use]
-    pub fn relations(&self, wanted: impl Fn(Effect) -> bool) -> Vec<String> {
-        let asked = self.facts.statements.iter().flat_map(|statement| &statement.questions);
-        let mut names: Vec<String> = asked
-            .filter(|question| wanted(question.effect))
-            .filter_map(|question| match &question.object {
-                Object::Relation(name) => Some(match &name.schema {
-                    Some(schema) => format!("{schema}.{}", name.name),
-                    None => name.name.clone(),
-                }),
-                _ => None,
-            })
-            .collect();
-        names.sort();
-        names.dedup();
-        names
-    }
-
     /// What it does to the session, of all its statements.
     pub fn verbs(&self) -> impl Iterator<Item = &Verb> {
         self.facts.statements.iter().flat_map(|statement| &statement.verbs)
     }
+
+    /// The questions with this very text, for policies that read it.
+    #[must_use]
+    pub fn questions_with_text(&self, scope: &Scope) -> Vec<Arc<Question>> {
+        // A text that could be asked once can be asked again.
+        questions::ask(&self.facts, scope.scene(), &self.text).unwrap_or_default()
+    }
 }
 
-/// Whether an effect only reads.
-#[must_use]
-pub fn reads(effect: Effect) -> bool {
+/// `schema.name` of relations, as the statements name them.
+fn relations(facts: &Facts, wanted: impl Fn(Effect) -> bool) -> Vec<String> {
+    let asked = facts.statements.iter().flat_map(|statement| &statement.questions);
+    let mut names: Vec<String> = asked
+        .filter(|question| wanted(question.effect))
+        .filter_map(|question| match &question.object {
+            Object::Relation(name) => Some(match &name.schema {
+                Some(schema) => format!("{schema}.{}", name.name),
+                None => name.name.clone(),
+            }),
+            _ => None,
+        })
+        .collect();
+    names.sort();
+    names.dedup();
+    names
+}
+
+fn reads(effect: Effect) -> bool {
     matches!(effect, Effect::Select | Effect::Lock)
 }
 
@@ -224,8 +298,77 @@ fn command(facts: &Facts) -> String {
     tags.join("; ")
 }
 
-fn hex(bytes: &[u8]) -> String {
-    let mut text: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+fn fingerprint(plain: &str) -> String {
+    let hash = digest(&SHA256, plain.as_bytes());
+    let mut text: String = hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
     text.truncate(FINGERPRINT);
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::vocabulary::names::ProtocolName;
+    use crate::policy::vocabulary::{TargetFacts, postgres, target};
+
+    fn scope() -> Scope {
+        let target = target(TargetFacts {
+            name: "shop",
+            protocol: ProtocolName::Postgres,
+            address: "10.0.0.5".parse().unwrap(),
+            port: 5432,
+            environment: None,
+        });
+        let database = postgres::database(&target, "shop");
+        let scene = Scene { target, database, path: vec!["public".to_owned()], in_transaction: false };
+        Scope::new(scene, json!("agent"), "agent")
+    }
+
+    fn analyses() -> Analyses {
+        Analyses::new(sql::Reader::start(sql::Caps::default(), std::num::NonZeroUsize::MIN).unwrap())
+    }
+
+    #[tokio::test]
+    async fn texts_that_differ_in_constants_share_a_shape() {
+        let (analyses, scope) = (analyses(), scope());
+        let one = analyses.of(&scope, "SELECT a FROM t WHERE id = 1").await.unwrap();
+        let two = analyses.of(&scope, "SELECT a FROM t WHERE id = 23").await.unwrap();
+        assert!(Arc::ptr_eq(&one.shape, &two.shape));
+        assert_eq!(two.kept.as_str(), "SELECT a FROM t WHERE id = 23");
+        let again = analyses.of(&scope, "SELECT a FROM t WHERE id = 1").await.unwrap();
+        assert!(Arc::ptr_eq(&one, &again));
+    }
+
+    #[tokio::test]
+    async fn a_constant_that_is_a_fact_makes_another_shape() {
+        let (analyses, scope) = (analyses(), scope());
+        let one = analyses.of(&scope, "SELECT a FROM t LIMIT 1").await.unwrap();
+        let all = analyses.of(&scope, "SELECT a FROM t LIMIT 1000").await.unwrap();
+        assert_eq!(one.shape.plain, all.shape.plain);
+        assert!(!Arc::ptr_eq(&one.shape, &all.shape));
+        assert_ne!(one.shape.input, all.shape.input);
+    }
+
+    #[tokio::test]
+    async fn another_search_path_is_another_scope() {
+        let (analyses, scope) = (analyses(), scope());
+        let scene = Scene { path: vec!["app".to_owned()], ..scope.scene().clone() };
+        let other = Scope::new(scene, json!("agent"), "agent");
+        let here = analyses.of(&scope, "SELECT a FROM t").await.unwrap();
+        let there = analyses.of(&other, "SELECT a FROM t").await.unwrap();
+        assert_ne!(here.shape.input, there.shape.input);
+    }
+
+    #[tokio::test]
+    async fn neither_passwords_nor_known_values_are_kept() {
+        let (analyses, scope) = (analyses(), scope());
+        let role = analyses.of(&scope, "CREATE ROLE r PASSWORD 'hunter2'").await.unwrap();
+        assert!(!role.kept.as_str().contains("hunter2"), "{}", role.kept);
+        let card = analyses.of(&scope, "SELECT a FROM t WHERE card = '4111 1111 1111 1111'").await.unwrap();
+        assert!(!card.kept.as_str().contains("4111 1111 1111"), "{}", card.kept);
+        assert!(matches!(
+            analyses.of(&scope, "SET standard_conforming_strings = off").await,
+            Err(Unreadable::Pinned { .. })
+        ));
+    }
 }

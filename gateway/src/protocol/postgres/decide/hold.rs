@@ -123,7 +123,7 @@ impl PolicyJudge {
             session: self.guard.session(),
             workload: self.about.principal.entity().id().to_owned(),
             destination: format!("{}/{database}", self.about.target_name),
-            summary: understood.own.shape.clone(),
+            summary: understood.own.shape.plain.clone(),
             opaque,
             policies: held.policies().iter().map(ToString::to_string).collect(),
             needed: needed(held.votes()),

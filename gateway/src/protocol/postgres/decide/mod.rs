@@ -18,7 +18,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 pub use analysis::Analyses;
-use analysis::{Analysis, Scope};
+use analysis::{Analysis, Scope, Shape};
 use hold::Answer;
 use names::Names;
 use questions::Scene;
@@ -30,9 +30,9 @@ use super::reply::{Denial, Severity, SqlState};
 use super::settings::Startup;
 use super::sql::facts::{Discard, Verb};
 use crate::approval::Desk;
-use crate::audit::{Kept, KeptInput, Seq, SessionGuard};
+use crate::audit::event::Phase;
+use crate::audit::{Kept, Seq, SessionGuard};
 use crate::config::ApprovalSection;
-use crate::policy::permit::Epoch;
 use crate::policy::request::Entity;
 use crate::policy::vocabulary::names::Action;
 use crate::policy::vocabulary::postgres as vocabulary;
@@ -92,11 +92,16 @@ struct Scopes {
 struct Login {
     session: policy::Session,
     startup: Startup,
+    /// For events.
+    database: Arc<str>,
+    user: Arc<str>,
 }
 
 /// A text with all that it runs by name.
 #[derive(Debug)]
 pub struct Understood {
+    /// In which it means what it means.
+    scope: Scope,
     own: Arc<Analysis>,
     /// Of EXECUTE and FETCH: what the names stand for.
     named: Vec<Arc<Analysis>>,
@@ -126,15 +131,6 @@ enum Decided {
     Refused(Box<Denial>),
 }
 
-/// When a text is judged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
-    Query,
-    Parse,
-    Bind,
-    Execute,
-}
-
 impl PolicyJudge {
     /// A judge for a session that has not logged in yet.
     #[must_use]
@@ -149,7 +145,7 @@ impl PolicyJudge {
 
     /// Reads a text, following what it does to the search path.
     async fn understand(&self, text: &str, in_transaction: bool) -> Result<Arc<Understood>, Denial> {
-        let scope = self.scope(in_transaction)?;
+        let mut scope = self.scope(in_transaction)?;
         let mut own = self.shared.analyses.of(&scope, text).await.map_err(|error| self.unreadable(text, &error))?;
         let added =
             names::schemas_added(&own.facts, &self.user()).map_err(|reason| self.refusal(SqlState::DENIED, &reason))?;
@@ -158,14 +154,14 @@ impl PolicyJudge {
             let mut path = scope.scene().path.clone();
             path.extend(added.into_iter().filter(|schema| !scope.scene().path.contains(schema)));
             self.set_path(path);
-            let wider = self.scope(in_transaction)?;
-            own = self.shared.analyses.of(&wider, text).await.map_err(|error| self.unreadable(text, &error))?;
+            scope = self.scope(in_transaction)?;
+            own = self.shared.analyses.of(&scope, text).await.map_err(|error| self.unreadable(text, &error))?;
         }
         let named = self.names.lock().run_by(own.verbs()).map_err(|name| {
             let reason = format!("`{name}` was not made in this session, so that nobody knows what it runs");
             self.refusal(SqlState::NO_STATEMENT, &reason)
         })?;
-        Ok(Arc::new(Understood { own, named }))
+        Ok(Arc::new(Understood { scope, own, named }))
     }
 
     /// The same with what its names stand for now, which may have changed since it was prepared.
@@ -179,7 +175,7 @@ impl PolicyJudge {
         Ok(if named.is_empty() && understood.named.is_empty() {
             Arc::clone(understood)
         } else {
-            Arc::new(Understood { own: Arc::clone(&understood.own), named })
+            Arc::new(Understood { scope: understood.scope.clone(), own: Arc::clone(&understood.own), named })
         })
     }
 
@@ -212,19 +208,32 @@ impl PolicyJudge {
     }
 
     /// Asks policy.
-    fn judge(&self, understood: &Understood, login: &Login) -> (Decision, Epoch) {
+    fn judge(&self, understood: &Understood, login: &Login) -> (Decision, Arc<PolicySnapshot>) {
         let policies = Arc::clone(&self.shared.policies.borrow());
         let all: Vec<Arc<Question>>;
-        let questions = if understood.named.is_empty() {
-            &understood.own.questions
-        } else {
-            let named = understood.named.iter().flat_map(|analysis| analysis.questions.iter().cloned());
-            all = understood.own.questions.iter().cloned().chain(named).collect();
+        let questions = if policies.reads_text() || !understood.named.is_empty() {
+            all = self.all_questions(understood, policies.reads_text());
             &all
+        } else {
+            &understood.own.shape.questions
         };
         let request =
             Request { principal: &self.about.principal, session: &login.session, at: Moment::now(), questions };
-        (policies.judge(&request, self.about.mode), policies.epoch())
+        (policies.judge(&request, self.about.mode), policies)
+    }
+
+    /// The questions of a text and of all that it runs by name.
+    fn all_questions(&self, understood: &Understood, with_texts: bool) -> Vec<Arc<Question>> {
+        let analyses = std::iter::once(&understood.own).chain(&understood.named);
+        let mut all = Vec::new();
+        for analysis in analyses {
+            if with_texts {
+                all.extend(analysis.questions_with_text(&understood.scope));
+            } else {
+                all.extend(analysis.shape.questions.iter().cloned());
+            }
+        }
+        all
     }
 
     /// Asks policy and journals the answer.
@@ -232,8 +241,8 @@ impl PolicyJudge {
         let Some(login) = self.login.get() else {
             return Decided::Refused(Box::new(self.refusal(SqlState::PROTOCOL_VIOLATION, "no login came first")));
         };
-        let (decision, epoch) = self.judge(understood, login);
-        let recorded = record::decision(&decision, epoch, understood.own.input.clone());
+        let (decision, policies) = self.judge(understood, login);
+        let recorded = record::decision(&decision, &policies, understood.own.shape.input.clone());
         let request = match self.record_statement(&understood.own, phase, recorded).await {
             Ok(request) => request,
             Err(denial) => return Decided::Refused(Box::new(denial)),
@@ -323,32 +332,30 @@ impl Judge for PolicyJudge {
             path: vec!["public".to_owned()],
             in_transaction: false,
         };
-        if self.login.set(Login { session, startup: startup.clone() }).is_err() {
+        let login = Login {
+            session,
+            startup: startup.clone(),
+            database: startup.database.as_str().into(),
+            user: startup.user.as_str().into(),
+        };
+        if self.login.set(login).is_err() {
             return Ruling::Refuse(Box::new(self.refusal(SqlState::PROTOCOL_VIOLATION, "a second login")));
         }
         let scopes = self.scopes_of(scene);
+        let scope = scopes.outside.clone();
         *self.scopes.lock() = Some(scopes);
-        let input = KeptInput::after_redaction(serde_json::json!({
-            "principal": self.about.principal.facts(), "questions": [question.facts()],
-        }));
-        let analysis = Analysis {
-            text: "".into(),
-            facts: Arc::default(),
-            questions: vec![question],
-            kept: Kept::default(),
-            shape: Kept::default(),
-            input,
-            fingerprint: String::new(),
-            command: "CONNECT".into(),
-        };
-        let denial = match self.decide(&Understood { own: Arc::new(analysis), named: Vec::new() }, Phase::Query).await {
-            Decided::Permitted(_) => match self.record_credential(&startup.user).await {
-                Ok(()) => return Ruling::Forward(()),
-                Err(denial) => denial,
-            },
-            Decided::Held(..) => self.refusal(SqlState::DENIED, "a login cannot wait for approval"),
-            Decided::Refused(denial) => *denial,
-        };
+        let facts = Arc::default();
+        let shape = Shape::of_questions(vec![question], &facts, &self.about.principal.facts(), "");
+        let analysis = Analysis { text: "".into(), facts, kept: Kept::default(), shape: Arc::new(shape) };
+        let denial =
+            match self.decide(&Understood { scope, own: Arc::new(analysis), named: Vec::new() }, Phase::Login).await {
+                Decided::Permitted(_) => match self.record_credential(&startup.user).await {
+                    Ok(()) => return Ruling::Forward(()),
+                    Err(denial) => denial,
+                },
+                Decided::Held(..) => self.refusal(SqlState::DENIED, "a login cannot wait for approval"),
+                Decided::Refused(denial) => *denial,
+            };
         Ruling::Refuse(Box::new(Denial { severity: Severity::Fatal, ..denial }))
     }
 

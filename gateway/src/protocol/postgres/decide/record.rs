@@ -2,14 +2,15 @@
 //!
 //! In: analyses and decisions. Out: events, written before what they tell of goes on. Texts are redacted already.
 
-use super::analysis::{Analysis, Unreadable, reads};
-use super::{Permit, Phase, PolicyJudge};
+use std::sync::Arc;
+
+use super::analysis::{Analysis, Unreadable};
+use super::{Permit, PolicyJudge};
 use crate::audit::event::{
-    CredentialUsed, Decision as Recorded, Event, PostgresOutcome, PostgresStatement, Status, Verdict,
+    CredentialUsed, Decision as Recorded, Event, Phase, PostgresOutcome, PostgresStatement, Status, Verdict,
 };
 use crate::audit::{JournalError, Kept, KeptInput, Seq};
-use crate::policy::permit::Epoch;
-use crate::policy::{Decision, WouldBe};
+use crate::policy::{Decision, PolicySnapshot, WouldBe};
 use crate::protocol::postgres::LoginMode;
 use crate::protocol::postgres::judge::{Outcome, OutcomeEnd};
 use crate::protocol::postgres::reply::{Denial, SqlState};
@@ -24,24 +25,19 @@ impl PolicyJudge {
         decision: Recorded,
     ) -> Result<Seq, Denial> {
         let (database, login) = self.names_of_login();
+        let shape = &analysis.shape;
         let event = PostgresStatement {
             database,
             login,
-            phase: match phase {
-                Phase::Query => "query",
-                Phase::Parse => "parse",
-                Phase::Bind => "bind",
-                Phase::Execute => "execute",
-            }
-            .to_owned(),
-            command: analysis.command.clone(),
-            actions: distinct(analysis.questions.iter().map(|question| question.action().name())),
-            relations_read: analysis.relations(reads),
-            relations_written: analysis.relations(|effect| !reads(effect)),
+            phase,
+            command: Arc::clone(&shape.command),
+            actions: Arc::clone(&shape.actions),
+            relations_read: Arc::clone(&shape.relations_read),
+            relations_written: Arc::clone(&shape.relations_written),
             data_classes: Vec::new(),
             text: analysis.kept.clone(),
             parameters: Vec::new(),
-            fingerprint: analysis.fingerprint.clone(),
+            fingerprint: Arc::clone(&shape.fingerprint),
             decision,
         };
         self.guard.record(&Event::PostgresStatement(Box::new(event))).await.map_err(|error| self.unrecorded(&error))
@@ -54,9 +50,9 @@ impl PolicyJudge {
             .with_hint("Ask the operator to look at the gateway's journal.")
     }
 
-    fn names_of_login(&self) -> (String, String) {
+    fn names_of_login(&self) -> (Arc<str>, Arc<str>) {
         let login = self.login.get();
-        login.map(|login| (login.startup.database.clone(), login.startup.user.clone())).unwrap_or_default()
+        login.map_or_else(|| ("".into(), "".into()), |login| (Arc::clone(&login.database), Arc::clone(&login.user)))
     }
 
     /// What cannot be read is refused, and recorded by its length alone.
@@ -67,29 +63,29 @@ impl PolicyJudge {
             Unreadable::Sql(_) => SqlState::TOO_LARGE,
             Unreadable::NoWord(_) | Unreadable::Pinned { .. } => SqlState::DENIED,
         };
-        let epoch = self.shared.policies.borrow().epoch();
+        let policies = Arc::clone(&self.shared.policies.borrow());
         let (database, login) = self.names_of_login();
         let event = PostgresStatement {
             database,
             login,
-            phase: "query".to_owned(),
-            command: String::new(),
-            actions: Vec::new(),
-            relations_read: Vec::new(),
-            relations_written: Vec::new(),
+            phase: Phase::Query,
+            command: "".into(),
+            actions: Arc::default(),
+            relations_read: Arc::default(),
+            relations_written: Arc::default(),
             data_classes: Vec::new(),
             text: Kept::after_redaction(unreadable(text.len())),
             parameters: Vec::new(),
-            fingerprint: String::new(),
+            fingerprint: "".into(),
             decision: Recorded {
                 verdict: Verdict::Deny,
                 policies: Vec::new(),
-                policy_set: epoch.to_string(),
-                epoch: epoch.counter(),
+                policy_set: policies.name(),
+                epoch: policies.epoch().counter(),
                 message: Some(error.to_string()),
                 ticket: None,
                 grants: Vec::new(),
-                input: KeptInput::after_redaction(serde_json::Value::Null),
+                input: KeptInput::default(),
             },
         };
         if let Err(error) = self.guard.note(&Event::PostgresStatement(Box::new(event))) {
@@ -140,7 +136,7 @@ impl PolicyJudge {
 }
 
 /// A decision as the journal has it.
-pub(super) fn decision(decision: &Decision, epoch: Epoch, input: KeptInput) -> Recorded {
+pub(super) fn decision(decision: &Decision, snapshot: &PolicySnapshot, input: KeptInput) -> Recorded {
     let (verdict, policies, message) = match decision {
         Decision::Allow(permit) => match permit.would_be() {
             None => (Verdict::Allow, permit.policies(), None),
@@ -152,24 +148,14 @@ pub(super) fn decision(decision: &Decision, epoch: Epoch, input: KeptInput) -> R
     };
     Recorded {
         verdict,
-        policies: policies.iter().map(ToString::to_string).collect(),
-        policy_set: epoch.to_string(),
-        epoch: epoch.counter(),
+        policies,
+        policy_set: snapshot.name(),
+        epoch: snapshot.epoch().counter(),
         message,
         ticket: None,
         grants: Vec::new(),
         input,
     }
-}
-
-fn distinct<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
-    let mut found: Vec<String> = Vec::new();
-    for name in names {
-        if !found.iter().any(|known| known == name) {
-            found.push(name.to_owned());
-        }
-    }
-    found
 }
 
 /// Rows that a statement changed, from its tag (CommandComplete): `UPDATE 3`, `INSERT 0 3`.

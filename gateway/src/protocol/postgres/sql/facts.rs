@@ -266,6 +266,22 @@ pub enum Discard {
 }
 
 impl Facts {
+    /// Whether two texts would do the same, wherever their statements stand in them.
+    #[must_use]
+    pub fn same_but_for_places(&self, other: &Self) -> bool {
+        let same = |(a, b): (&Statement, &Statement)| {
+            let Statement { command, span: _, questions, calls, settings, opaque, verbs, secret } = a;
+            *command == b.command
+                && *questions == b.questions
+                && *calls == b.calls
+                && *settings == b.settings
+                && *opaque == b.opaque
+                && *verbs == b.verbs
+                && *secret == b.secret
+        };
+        self.statements.len() == other.statements.len() && self.statements.iter().zip(&other.statements).all(same)
+    }
+
     /// Whether anything in the message cannot be read.
     #[must_use]
     pub fn is_opaque(&self) -> bool {

@@ -26,7 +26,6 @@ pub mod settings;
 pub mod functions;
 mod names;
 mod tags;
-mod cache;
 mod reader;
 mod redact;
 

@@ -1,6 +1,6 @@
-//! Reading for many sessions: a cache, and a few threads for long texts.
+//! Reading for many sessions, with a few threads for long texts.
 //!
-//! In: texts from all sessions. Out: their facts, shared. Must never read a long text on the thread of a session: it
+//! In: texts from all sessions. Out: their facts. Must never read a long text on the thread of a session: it
 //! takes milliseconds and much memory, so only as many are read at once as there are threads, and as many wait as fit.
 
 use std::num::NonZeroUsize;
@@ -10,7 +10,6 @@ use std::thread;
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 
-use super::cache::Cache;
 use super::facts::Facts;
 use super::scan::Caps;
 use super::{SqlError, read};
@@ -20,10 +19,9 @@ const SHORT: usize = 16 * 1024;
 /// Long texts that wait for a thread; the next waits in its own session.
 const QUEUE: usize = 8;
 
-/// Reads texts and remembers their facts.
+/// Reads texts.
 pub struct Reader {
     caps: Caps,
-    cache: Cache,
     long: mpsc::Sender<Job>,
 }
 
@@ -33,32 +31,26 @@ struct Job {
 }
 
 impl Reader {
-    /// A reader with a cache of about `cache_bytes`, and threads for long texts that end with it.
+    /// A reader with threads for long texts that end with it.
     ///
     /// # Errors
     /// When a thread cannot be started.
-    pub fn start(caps: Caps, cache_bytes: u64, threads: NonZeroUsize) -> std::io::Result<Self> {
+    pub fn start(caps: Caps, threads: NonZeroUsize) -> std::io::Result<Self> {
         let (long, jobs) = mpsc::channel(QUEUE);
         let jobs = Arc::new(Mutex::new(jobs));
         for _ in 0..threads.get() {
             let jobs = Arc::clone(&jobs);
             thread::Builder::new().name("sql".into()).spawn(move || serve(&jobs, &caps))?;
         }
-        Ok(Self { caps, cache: Cache::new(cache_bytes), long })
+        Ok(Self { caps, long })
     }
 
-    /// The facts of a text. Answers at once for a text that is known or short; else waits for a thread.
+    /// The facts of a text. Answers at once for a short text; else waits for a thread.
     ///
     /// # Errors
     /// A cap that the text breaks, or that it is not SQL.
-    pub async fn read(&self, text: &[u8]) -> Result<Arc<Facts>, SqlError> {
-        if let Some(facts) = self.cache.find(text) {
-            return Ok(facts);
-        }
-        let facts = if text.len() <= SHORT { read(text, &self.caps)? } else { self.read_long(text).await? };
-        let facts = Arc::new(facts);
-        self.cache.keep(text, &facts);
-        Ok(facts)
+    pub async fn read(&self, text: &[u8]) -> Result<Facts, SqlError> {
+        if text.len() <= SHORT { read(text, &self.caps) } else { self.read_long(text).await }
     }
 
     async fn read_long(&self, text: &[u8]) -> Result<Facts, SqlError> {

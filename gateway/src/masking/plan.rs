@@ -1,0 +1,137 @@
+//! What is hidden where in the replies to one statement.
+//!
+//! In: what the analysis of a statement found, and what policy permits. Out: for each output column whether it passes,
+//! is masked or is searched; for texts whether they are scrubbed. It decides nothing: who may see what was asked
+//! before.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::masking::class::Class;
+use crate::masking::detect::DetectorSet;
+
+/// What happens to the values of one column.
+#[derive(Clone, Debug)]
+pub enum Treatment {
+    /// They are shown: policy permits it for this very column.
+    Pass,
+    /// They carry no label: what detectors find in them is masked, but for those that the column is exempt from.
+    Detect(DetectorSet),
+    /// They carry a label of this class.
+    Mask(Arc<Class>),
+    /// Nobody can say that they derive from no label: masked as this class.
+    Unknown(Arc<Class>),
+}
+
+impl Treatment {
+    /// The class that hides every value, if one does.
+    #[must_use]
+    pub fn class(&self) -> Option<&Arc<Class>> {
+        match self {
+            Self::Mask(class) | Self::Unknown(class) => Some(class),
+            Self::Pass | Self::Detect(_) => None,
+        }
+    }
+}
+
+impl Default for Treatment {
+    fn default() -> Self {
+        Self::Detect(DetectorSet::default())
+    }
+}
+
+/// A column of a relation, by the numbers that renaming does not change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Origin {
+    /// The relation's object id.
+    pub relation: u32,
+    /// The column's number in it.
+    pub attribute: i16,
+}
+
+/// Columns by where the server says that they come from.
+#[derive(Clone, Debug)]
+pub struct Origins {
+    /// The columns that are known.
+    pub known: HashMap<Origin, Treatment>,
+    /// All others, and those of no origin.
+    pub others: Treatment,
+}
+
+/// The columns of one result.
+#[derive(Clone, Debug)]
+pub enum Columns {
+    /// One by one; a result with another number of columns is refused.
+    Each(Vec<Treatment>),
+    /// All alike, however many there are.
+    All(Treatment),
+    /// As the server describes them.
+    ByOrigin(Arc<Origins>),
+}
+
+impl Columns {
+    /// What happens to column `index` of `count`; none where this plan is not for such a result.
+    #[must_use]
+    pub fn treatment(&self, index: usize, count: usize, origin: Option<Origin>) -> Option<Treatment> {
+        match self {
+            Self::Each(columns) if columns.len() == count => columns.get(index).cloned(),
+            Self::Each(_) => None,
+            Self::All(treatment) => Some(treatment.clone()),
+            Self::ByOrigin(origins) => {
+                let known = origin.and_then(|origin| origins.known.get(&origin));
+                Some(known.unwrap_or(&origins.others).clone())
+            }
+        }
+    }
+}
+
+/// What happens to errors, notices and notifications.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Texts {
+    /// They may quote what is hidden: everything but severity, code and place is replaced.
+    Scrub,
+    /// What detectors find in them is masked.
+    Detect,
+}
+
+/// The plan for the result of one statement.
+#[derive(Clone, Debug)]
+pub struct ResultPlan {
+    /// Its columns.
+    pub columns: Columns,
+    /// What is said while it runs.
+    pub texts: Texts,
+}
+
+impl Default for ResultPlan {
+    /// For a statement that touches no label.
+    fn default() -> Self {
+        Self { columns: Columns::All(Treatment::default()), texts: Texts::Detect }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::masking::class::Classes;
+
+    #[test]
+    fn a_plan_for_other_columns_is_no_plan() {
+        let columns = Columns::Each(vec![Treatment::Pass; 2]);
+        assert!(columns.treatment(0, 2, None).is_some());
+        assert!(columns.treatment(0, 3, None).is_none());
+        assert!(columns.treatment(2, 2, None).is_none());
+    }
+
+    #[test]
+    fn a_column_of_unknown_origin_gets_what_is_said_of_others() {
+        let secret = Arc::clone(Classes::default().find("secret").unwrap());
+        let id = Origin { relation: 16_400, attribute: 1 };
+        let known = HashMap::from([(id, Treatment::default())]);
+        let columns = Columns::ByOrigin(Arc::new(Origins { known, others: Treatment::Unknown(secret) }));
+        assert!(columns.treatment(0, 2, Some(id)).unwrap().class().is_none());
+        for origin in [None, Some(Origin { attribute: 2, ..id }), Some(Origin { relation: 0, attribute: 0 })] {
+            assert!(columns.treatment(0, 2, origin).unwrap().class().is_some());
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! Masks the replies to the statements of one run: rows, COPY data, errors, notices.
+//!
+//! In: a plan for each statement, and the server's messages, whole. Out: the same messages with masks, valid and of the
+//! same types. A row in which nothing is hidden goes out as it came. A row without its description, with another number
+//! of columns, or malformed is refused: nothing more of that session is shown.
+
+#[cfg(test)]
+mod server_tests;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use crate::masking::Masking;
+use crate::masking::plan::{Origin, ResultPlan, Texts, Treatment};
+use crate::protocol::postgres::copy_out::{CopyRows, CopyShape};
+use crate::protocol::postgres::frame::{HEADER, body, split_string};
+use crate::protocol::postgres::judge::{Rewrite, RewriteError};
+use crate::protocol::postgres::message::Backend;
+use crate::protocol::postgres::texts::{self, close, malformed};
+use crate::protocol::postgres::values::{Format, Kind, Searched, mask, put_value, search, split_value};
+
+/// The plan for one statement of a run.
+#[derive(Clone, Debug, Default)]
+pub struct StatementPlan {
+    /// What is hidden of its result.
+    pub result: ResultPlan,
+    /// Where it is COPY … TO STDOUT: what it sends.
+    pub copy: Option<CopyShape>,
+}
+
+/// Masks the replies to one Query or Execute.
+#[derive(Debug)]
+pub struct ResultRewriter {
+    masking: Arc<Masking>,
+    /// Those whose end was not seen yet, the running one last.
+    plans: Vec<StatementPlan>,
+    /// The strictest of all plans: an error may come from the end of the transaction that they share.
+    texts: Texts,
+    columns: Option<Vec<Column>>,
+    copy: Option<CopyRows>,
+}
+
+/// One column of the result.
+#[derive(Clone, Debug)]
+pub(super) struct Column {
+    pub(super) kind: Kind,
+    pub(super) format: Format,
+    pub(super) treatment: Treatment,
+}
+
+/// What stands for one value.
+pub(super) enum Cell {
+    Same,
+    Null,
+    New(Vec<u8>),
+}
+
+impl Column {
+    /// What stands for a value.
+    pub(super) fn rewrite(&self, value: Option<&[u8]>, masking: &Masking) -> Cell {
+        match (&self.treatment, value) {
+            (Treatment::Pass, _) | (Treatment::Detect(_), None) => Cell::Same,
+            (Treatment::Detect(except), Some(value)) => {
+                match search(value, self.kind, self.format, &masking.detectors, *except) {
+                    Searched::Clean => Cell::Same,
+                    Searched::Null => Cell::Null,
+                    Searched::Replaced(value) => Cell::New(value),
+                }
+            }
+            (Treatment::Mask(_) | Treatment::Unknown(_), None) if masking.keep_null => Cell::Same,
+            (Treatment::Mask(class) | Treatment::Unknown(class), value) => {
+                let mut out = Vec::with_capacity(32);
+                match mask(value.unwrap_or_default(), self.kind, self.format, class, &mut out) {
+                    true => Cell::New(out),
+                    false => Cell::Null,
+                }
+            }
+        }
+    }
+}
+
+impl ResultRewriter {
+    /// For the statements of a run, in their order: all of a Query, or the one of a portal.
+    #[must_use]
+    pub fn new(masking: Arc<Masking>, mut plans: Vec<StatementPlan>) -> Self {
+        plans.reverse();
+        let detects = !plans.is_empty() && plans.iter().all(|plan| plan.result.texts == Texts::Detect);
+        let texts = if detects { Texts::Detect } else { Texts::Scrub };
+        Self { masking, plans, texts, columns: None, copy: None }
+    }
+
+    fn plan(&self) -> Result<&StatementPlan, RewriteError> {
+        let more = || RewriteError { reason: "the server sent more results than there are statements".to_owned() };
+        self.plans.last().ok_or_else(more)
+    }
+
+    fn describe(&mut self, message: &[u8]) -> Result<(), RewriteError> {
+        let fields = read_description(body(message)).ok_or_else(|| malformed("RowDescription"))?;
+        let plan = &self.plan()?.result.columns;
+        let count = fields.len();
+        let column = |(index, field): (usize, &Field)| {
+            let treatment = plan.treatment(index, count, field.origin)?;
+            Some(Column { kind: Kind::of(field.type_oid), format: field.format, treatment })
+        };
+        let columns: Option<Vec<_>> = fields.iter().enumerate().map(column).collect();
+        let other = || RewriteError { reason: "the result has other columns than were planned".to_owned() };
+        self.columns = Some(columns.ok_or_else(other)?);
+        Ok(())
+    }
+
+    fn data_row(&self, message: &[u8], out: &mut Vec<u8>) -> Result<(), RewriteError> {
+        let undescribed = || RewriteError { reason: "a row came before its description".to_owned() };
+        let columns = self.columns.as_ref().ok_or_else(undescribed)?;
+        let (count, mut rest) = body(message).split_first_chunk::<2>().ok_or_else(|| malformed("row"))?;
+        if usize::from(u16::from_be_bytes(*count)) != columns.len() {
+            return Err(RewriteError { reason: "a row has another number of columns than its description".to_owned() });
+        }
+        let start = out.len();
+        let mut copied = 0;
+        for column in columns {
+            let at = message.len() - rest.len();
+            let (value, after) = split_value(rest).ok_or_else(|| malformed("row"))?;
+            rest = after;
+            let cell = column.rewrite(value, &self.masking);
+            let new = match &cell {
+                Cell::Same => continue,
+                Cell::Null => None,
+                Cell::New(value) => Some(value.as_slice()),
+            };
+            out.extend_from_slice(message.get(copied..at).unwrap_or_default());
+            if !put_value(new, out) {
+                return Err(RewriteError { reason: "a masked value is longer than a value can be".to_owned() });
+            }
+            copied = message.len() - rest.len();
+        }
+        if !rest.is_empty() {
+            return Err(malformed("row"));
+        }
+        out.extend_from_slice(message.get(copied..).unwrap_or_default());
+        if copied == 0 { Ok(()) } else { close(start, out) }
+    }
+
+    fn begin_copy(&mut self, message: &[u8]) -> Result<(), RewriteError> {
+        let plan = self.plan()?;
+        let unplanned = || RewriteError { reason: "a COPY that was not planned".to_owned() };
+        let shape = plan.copy.as_ref().ok_or_else(unplanned)?;
+        self.copy = Some(CopyRows::begin(message, shape, &plan.result.columns)?);
+        Ok(())
+    }
+
+    fn copy_row(&mut self, message: &[u8], out: &mut Vec<u8>) -> Result<(), RewriteError> {
+        let unannounced = || RewriteError { reason: "COPY data that was not announced".to_owned() };
+        self.copy.as_mut().ok_or_else(unannounced)?.row(message, &self.masking, out)
+    }
+
+    fn next_statement(&mut self) {
+        self.plans.pop();
+        self.columns = None;
+        self.copy = None;
+    }
+}
+
+impl Rewrite for ResultRewriter {
+    fn rewrite(&mut self, kind: Backend, message: &[u8], out: &mut Vec<u8>) -> Result<(), RewriteError> {
+        if message.len() < HEADER {
+            return Err(malformed("message"));
+        }
+        match kind {
+            Backend::DataRow => return self.data_row(message, out),
+            Backend::CopyData => return self.copy_row(message, out),
+            Backend::ErrorResponse
+            | Backend::NoticeResponse
+            | Backend::NotificationResponse
+            | Backend::ParameterStatus => {
+                return texts::rewrite(kind, message, self.texts, &self.masking.detectors, out);
+            }
+            Backend::FunctionCallResponse | Backend::CopyBothResponse => {
+                return Err(RewriteError { reason: format!("{kind:?} cannot be masked") });
+            }
+            Backend::RowDescription => self.describe(message)?,
+            Backend::NoData => self.columns = Some(Vec::new()),
+            Backend::CopyOutResponse => self.begin_copy(message)?,
+            Backend::CopyDone => self.copy = None,
+            Backend::CommandComplete | Backend::EmptyQueryResponse => self.next_statement(),
+            Backend::Authentication
+            | Backend::BackendKeyData
+            | Backend::NegotiateProtocolVersion
+            | Backend::ReadyForQuery
+            | Backend::ParseComplete
+            | Backend::BindComplete
+            | Backend::CloseComplete
+            | Backend::ParameterDescription
+            | Backend::PortalSuspended
+            | Backend::CopyInResponse => {}
+        }
+        out.extend_from_slice(message);
+        Ok(())
+    }
+}
+
+/// What a RowDescription says of one column.
+struct Field {
+    origin: Option<Origin>,
+    type_oid: u32,
+    format: Format,
+}
+
+fn read_description(body: &[u8]) -> Option<Vec<Field>> {
+    let (count, mut rest) = body.split_first_chunk::<2>()?;
+    let count = usize::from(u16::from_be_bytes(*count));
+    // A column takes 19 bytes at least: nothing is allocated for those that are only declared.
+    let mut fields = Vec::with_capacity(count.min(rest.len() / 19));
+    for _ in 0..count {
+        let (_, after) = split_string(rest)?;
+        let (relation, after) = after.split_first_chunk::<4>()?;
+        let (attribute, after) = after.split_first_chunk::<2>()?;
+        let (type_oid, after) = after.split_first_chunk::<4>()?;
+        // The type's size and modifier.
+        let (_, after) = after.split_first_chunk::<6>()?;
+        let (format, after) = after.split_first_chunk::<2>()?;
+        let relation = u32::from_be_bytes(*relation);
+        fields.push(Field {
+            origin: (relation != 0).then(|| Origin { relation, attribute: i16::from_be_bytes(*attribute) }),
+            type_oid: u32::from_be_bytes(*type_oid),
+            format: Format::from_code(u16::from_be_bytes(*format))?,
+        });
+        rest = after;
+    }
+    rest.is_empty().then_some(fields)
+}

@@ -1,0 +1,126 @@
+//! Parts that die, stop or run out of space: protected connections then fail, and nothing goes through (G2).
+
+use std::time::{Duration, Instant};
+
+use rustix::io::Errno;
+use rustix::process::Signal;
+
+use crate::gateway::send;
+use crate::server::SERVER;
+use crate::wait;
+use crate::world::{NAME, World};
+
+#[test]
+fn a_killed_gateway_leaves_the_gate_closed() {
+    let world = World::new();
+    let server = world.server();
+    let mut gateway = world.attach(&[]);
+    let agent = world.agent();
+    gateway.kill();
+    for address in ["10.77.0.2:22", "10.77.0.2:5432", "[fd77::2]:5432", "[::ffff:10.77.0.2]:6443"] {
+        assert_eq!(agent.connect(address), Err(Errno::CONNREFUSED), "{address}");
+    }
+    agent.connect(&format!("{SERVER}:443")).unwrap();
+    agent.ask("tcp s 4").unwrap();
+    assert_eq!(agent.ask("bind s 127.0.0.1:15001"), Err(Errno::PERM), "nobody inside takes the listener's place");
+    assert_eq!(server.seen("tcp 22") + server.seen("tcp 5432") + server.seen("tcp 6443"), 0);
+    let said = world.cli(&["status"]);
+    assert!(said.out.contains(&format!("`{NAME}`")) && said.out.contains("stays closed"), "{said:?}");
+}
+
+#[test]
+fn an_open_connection_ends_with_the_gateway() {
+    let world = World::new();
+    let mut gateway = world.attach(&[]);
+    let agent = world.agent();
+    agent.connect(&format!("{SERVER}:6443")).unwrap();
+    gateway.kill();
+    let ended = agent.recv();
+    assert!(matches!(ended.as_deref(), Ok("end") | Err(&Errno::CONNRESET)), "{ended:?}");
+}
+
+#[test]
+fn a_stopped_gateway_says_that_the_gate_stays_closed() {
+    let world = World::new();
+    let server = world.server();
+    let mut gateway = world.attach(&[]);
+    let agent = world.agent();
+    assert!(gateway.stop().success());
+    assert!(gateway.output().contains("stays closed"), "{}", gateway.output());
+    assert_eq!(agent.connect(&format!("{SERVER}:22")), Err(Errno::CONNREFUSED));
+    assert_eq!(server.seen("tcp 22"), 0);
+    world.event("gateway.stopped", |_| true);
+}
+
+#[test]
+fn a_killed_engine_is_replaced_and_until_then_connects_are_refused() {
+    let world = World::new();
+    let server = world.server();
+    let gateway = world.attach(&[]);
+    let agent = world.agent();
+    let engine = gateway.engine_pid();
+    send(engine, Signal::KILL);
+    let mut refused = false;
+    wait::until("a served connect", || match agent.connect(&format!("{SERVER}:22")) {
+        Ok(_) => agent.recv().is_ok_and(|text| text.starts_with("SSH-2.0-gateway")),
+        Err(error) => {
+            assert_eq!(error, Errno::CONNREFUSED);
+            refused = true;
+            false
+        }
+    });
+    assert!(refused, "there was a time without an engine");
+    world.event("engine.died", |body| body["status"].as_str().unwrap().contains('9'));
+    assert_ne!(gateway.engine_pid(), engine);
+    assert_eq!(server.seen("tcp 22"), 0);
+}
+
+#[test]
+fn nobody_hangs_on_a_stopped_engine() {
+    let world = World::new();
+    let server = world.server();
+    let gateway = world.attach(&[]);
+    let agent = world.agent();
+    send(gateway.engine_pid(), Signal::STOP);
+    let stopped = Instant::now();
+    wait::until("a refused connect", || {
+        let started = Instant::now();
+        let result = agent.connect(&format!("{SERVER}:22"));
+        assert!(started.elapsed() < Duration::from_secs(3), "a connect took {:?}", started.elapsed());
+        result == Err(Errno::CONNREFUSED)
+    });
+    assert!(stopped.elapsed() < Duration::from_secs(4), "the gate closed only after {:?}", stopped.elapsed());
+    assert_eq!(server.seen("tcp 22"), 0);
+}
+
+#[test]
+fn an_engine_that_says_nothing_is_replaced_and_its_connections_end() {
+    let world = World::new();
+    let gateway = world.attach(&[]);
+    let agent = world.agent();
+    let engine = gateway.engine_pid();
+    send(engine, Signal::STOP);
+    agent.connect(&format!("{SERVER}:22")).unwrap();
+    wait::until("the end of what nobody serves", || !matches!(agent.recv(), Err(Errno::AGAIN)));
+    world.event("engine.died", |_| true);
+    world.is_open();
+    assert_ne!(gateway.engine_pid(), engine);
+}
+
+#[test]
+fn a_full_disk_lets_nothing_through() {
+    let world = World::new();
+    let server = world.server();
+    world.sh("umount /var/lib/gateway; mount -t tmpfs -o size=2m none /var/lib/gateway");
+    let _gateway = world.attach(&[]);
+    let agent = world.agent();
+    agent.connect(&format!("{SERVER}:22")).unwrap();
+    assert_eq!(agent.recv().unwrap(), "SSH-2.0-gateway\\r\\n");
+    world.sh("dd if=/dev/zero of=/var/lib/gateway/fill bs=4k 2>/dev/null || true");
+    wait::until("a refused connect", || agent.connect(&format!("{SERVER}:22")).is_err() || agent.recv().is_err());
+    for _ in 0..20 {
+        let reached = agent.connect(&format!("{SERVER}:22")).and_then(|_| agent.recv());
+        assert!(matches!(reached, Err(Errno::CONNREFUSED | Errno::CONNRESET)), "{reached:?}");
+    }
+    assert_eq!(server.seen("tcp 22"), 0);
+}

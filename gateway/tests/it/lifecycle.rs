@@ -1,0 +1,157 @@
+//! Hooks that outlive processes, and hooks that somebody takes away.
+
+use std::fs::{self, File};
+use std::time::Duration;
+
+use gateway_common::sys::{AttachType, attached_programs};
+use rustix::io::Errno;
+
+use crate::server::SERVER;
+use crate::wait;
+use crate::world::{NAME, World};
+
+/// The hooks are looked at every ten seconds.
+const A_LOOK: Duration = Duration::from_secs(30);
+const SOME_HOOKS: [AttachType; 4] =
+    [AttachType::Connect4, AttachType::Connect6, AttachType::Egress, AttachType::SockOps];
+const GREETING: &str = "SSH-2.0-gateway\\r\\n";
+
+#[test]
+fn a_restarted_gateway_adopts_what_is_pinned_and_doubles_nothing() {
+    let world = World::new();
+    let server = world.server();
+    let mut first = world.attach(&[]);
+    assert_eq!(hooks(&world, SOME_HOOKS), [1; 4]);
+    let links = world.sh("ls /sys/fs/bpf/gateway/v1/*/links");
+    let agent = world.agent();
+    first.kill();
+    assert_eq!(hooks(&world, SOME_HOOKS), [1; 4], "they stay in force");
+    assert_eq!(agent.connect(&format!("{SERVER}:22")), Err(Errno::CONNREFUSED));
+    let _second = world.attach(&[]);
+    assert_eq!(hooks(&world, SOME_HOOKS), [1; 4]);
+    assert_eq!(world.sh("ls /sys/fs/bpf/gateway/v1/*/links"), links);
+    agent.connect(&format!("{SERVER}:22")).unwrap();
+    assert_eq!(agent.recv().unwrap(), GREETING);
+    assert_eq!(server.seen("tcp 22"), 0);
+}
+
+#[test]
+fn detach_opens_the_gate_and_is_journaled() {
+    let world = World::new();
+    let server = world.server();
+    let _gateway = world.attach(&[]);
+    let agent = world.agent();
+    let said = world.cli(&["detach", NAME]);
+    assert!(said.status.success() && said.out.contains("is open"), "{said:?}");
+    agent.connect(&format!("{SERVER}:22")).unwrap();
+    assert_eq!(agent.recv().unwrap(), "hello from the server");
+    assert_eq!(server.seen("accept 22"), 1);
+    world.event("attachment.detached", |body| body["attachment"] == NAME);
+    assert_eq!(world.pins(), "");
+}
+
+#[test]
+fn detach_opens_the_gate_that_a_killed_gateway_left() {
+    let world = World::new();
+    let server = world.server();
+    world.attach(&[]).kill();
+    let agent = world.agent();
+    assert!(agent.connect(&format!("{SERVER}:22")).is_err());
+    let said = world.cli(&["detach", "no-such-name"]);
+    assert!(!said.status.success() && said.err.contains("nothing is attached as `no-such-name`"), "{said:?}");
+    assert!(world.cli(&["detach", NAME]).status.success());
+    agent.connect(&format!("{SERVER}:22")).unwrap();
+    assert_eq!(agent.recv().unwrap(), "hello from the server");
+    assert_eq!(server.seen("accept 22"), 1);
+    assert!(!world.cli(&["status"]).out.contains(NAME));
+}
+
+#[test]
+fn purge_opens_what_was_left_and_keeps_the_journal() {
+    let world = World::new();
+    let _server = world.server();
+    let mut gateway = world.attach(&[]);
+    let said = world.cli(&["purge"]);
+    assert!(!said.status.success() && said.err.contains("stop it first"), "{said:?}");
+    gateway.kill();
+    assert!(world.cli(&["purge"]).status.success());
+    world.agent().connect(&format!("{SERVER}:22")).unwrap();
+    assert_eq!(world.pins(), "");
+    assert!(world.cli(&["audit", "verify"]).status.success());
+}
+
+#[test]
+fn a_removed_hook_is_noticed_journaled_and_put_back() {
+    let world = World::new();
+    let server = world.server();
+    let _gateway = world.attach(&[]);
+    let agent = world.agent();
+    world.sh("rm /sys/fs/bpf/gateway/v1/*/links/connect4");
+    // The kernel lets go of the link a moment later.
+    wait::until("the hook's end", || hooks(&world, [AttachType::Connect4]) == [0]);
+    let unredirected = agent.connect(&format!("{SERVER}:22"));
+    assert_eq!(unredirected, Err(Errno::INPROGRESS), "the backstop drops each SYN meanwhile, until we wait no more");
+    let degraded = world.event_within(A_LOOK, "attachment.degraded", |_| true);
+    assert!(degraded["reason"].as_str().unwrap().contains("connect4"), "{degraded}");
+    assert_eq!(degraded["enforcing"], false);
+    world.event_within(A_LOOK, "attachment.repaired", |body| body["enforcing"] == true);
+    agent.connect(&format!("{SERVER}:22")).unwrap();
+    assert_eq!(agent.recv().unwrap(), GREETING);
+    assert_eq!(server.seen("tcp 22"), 0);
+}
+
+#[test]
+fn a_cgroup_removed_and_made_anew_is_intercepted_again() {
+    let world = World::new();
+    let server = world.server();
+    let _gateway = world.attach(&[]);
+    make_anew(&world);
+    let degraded = world.event_within(A_LOOK, "attachment.degraded", |_| true);
+    assert!(degraded["reason"].as_str().unwrap().contains("removed and made anew"), "{degraded}");
+    world.event_within(A_LOOK, "attachment.repaired", |_| true);
+    world.is_open();
+    let agent = world.agent();
+    let before = server.seen("tcp 22");
+    agent.connect(&format!("{SERVER}:22")).unwrap();
+    assert_eq!(agent.recv().unwrap(), GREETING);
+    assert_eq!(server.seen("tcp 22"), before);
+}
+
+#[test]
+fn detach_by_name_finds_the_cgroup_that_was_made_anew() {
+    let world = World::new();
+    let server = world.server();
+    let mut gateway = world.attach(&[]);
+    make_anew(&world);
+    world.event_within(A_LOOK, "attachment.repaired", |_| true);
+    gateway.kill();
+    let agent = world.agent();
+    assert!(agent.connect(&format!("{SERVER}:22")).is_err());
+    assert!(world.cli(&["detach", NAME]).status.success());
+    agent.connect(&format!("{SERVER}:22")).unwrap();
+    assert_eq!(agent.recv().unwrap(), "hello from the server");
+    assert_eq!(server.seen("accept 22"), 1);
+}
+
+#[test]
+fn a_repair_that_failed_is_tried_again() {
+    let world = World::new();
+    let mut gateway = world.attach(&[]);
+    world.sh("rm /sys/fs/bpf/gateway/v1/*/links/connect4; mount -o remount,ro /sys/fs/bpf");
+    world.event_within(A_LOOK, "attachment.degraded", |_| true);
+    gateway.says("cannot repair");
+    world.sh("mount -o remount,rw /sys/fs/bpf");
+    world.event_within(A_LOOK, "attachment.repaired", |_| true);
+    world.is_open();
+}
+
+/// How many programs are attached to each hook.
+fn hooks<const N: usize>(world: &World, hooks: [AttachType; N]) -> [usize; N] {
+    let cgroup = File::open(world.cgroup()).unwrap();
+    hooks.map(|hook| attached_programs(&cgroup, hook).unwrap().len())
+}
+
+fn make_anew(world: &World) {
+    wait::until("an empty cgroup", || fs::remove_dir(world.cgroup()).is_ok());
+    fs::create_dir(world.cgroup()).unwrap();
+}

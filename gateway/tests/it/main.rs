@@ -1,0 +1,34 @@
+//! Stories that need a real kernel, run as root.
+//!
+//! In: the built `gateway`, a cgroup2 mount, namespaces. Out: claims about what a process inside an attached cgroup can
+//! and cannot reach, seen at the server and in the journal. A test that cannot run fails; none leaves anything behind.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "test code: a failure is a panic with what was seen"
+)]
+
+mod agent;
+mod gateway;
+mod inside;
+mod server;
+mod wait;
+mod world;
+
+mod attach_rules;
+mod control_socket;
+mod egress;
+mod engine_process;
+mod exec;
+mod existing;
+mod fail_closed;
+mod journal;
+mod lifecycle;
+mod namespaces;
+mod policies;
+mod redirect;
+mod refusals;
+mod sockets;

@@ -1,0 +1,141 @@
+//! What is refused, and what the clients of each protocol are told.
+
+use rustix::io::Errno;
+
+use crate::server::{SERVER, SERVER6};
+use crate::world::{As, World};
+
+#[test]
+fn nobody_inside_takes_the_port_of_the_listener() {
+    let world = World::new();
+    let _gateway = world.attach(&[]);
+    let agent = world.agent();
+    for (family, address) in [(4, "127.0.0.1:15001"), (4, "0.0.0.0:15001"), (4, "127.0.0.9:15001"), (6, "[::]:15001")] {
+        agent.ask(&format!("tcp s {family}")).unwrap();
+        assert_eq!(agent.ask(&format!("bind s {address}")), Err(Errno::PERM), "{address}");
+    }
+    agent.ask("tcp s 4").unwrap();
+    agent.ask("bind s 127.0.0.1:15002").unwrap();
+    world.refused("bind_refused");
+}
+
+#[test]
+fn nobody_inside_connects_to_the_listener_directly() {
+    let world = World::new();
+    let _gateway = world.attach(&[]);
+    let agent = world.agent();
+    for address in
+        ["127.0.0.1:15001", "127.0.0.5:15001", "0.0.0.0:15001", "[::1]:15001", "[::]:15001", "[::ffff:127.0.0.1]:15001"]
+    {
+        assert_eq!(agent.connect(address), Err(Errno::CONNREFUSED), "{address}");
+    }
+    world.refused("own_listener");
+}
+
+#[test]
+fn a_connection_to_the_listener_from_outside_is_reset_without_a_session() {
+    let world = World::new();
+    let _gateway = world.attach(&[]);
+    let sessions = world.events("session.start").len();
+    let outsider = world.outsider();
+    outsider.connect("127.0.0.1:15001").unwrap();
+    assert_eq!(outsider.recv(), Err(Errno::CONNRESET));
+    world.refused("no_record");
+    assert_eq!(world.events("session.start").len(), sessions);
+}
+
+#[test]
+fn udp_to_a_protected_port_reaches_nobody() {
+    let world = World::new();
+    let server = world.server();
+    let _gateway = world.attach(&[]);
+    let agent = world.agent();
+    agent.ask("udp s").unwrap();
+    assert_eq!(agent.ask(&format!("connect s {SERVER}:5432")), Err(Errno::CONNREFUSED));
+    assert_eq!(agent.ask(&format!("sendto s {SERVER}:5432")), Err(Errno::PERM));
+    agent.ask(&format!("sendto s {SERVER}:4444")).unwrap();
+    assert_eq!((server.seen("udp 5432"), server.seen("udp 4444")), (0, 1));
+    world.refused("not_tcp");
+    world.dropped();
+}
+
+#[test]
+fn metadata_services_kubelets_and_etcd_are_refused_by_default() {
+    let world = World::new();
+    let server = world.server();
+    let _gateway = world.attach(&[]);
+    let agent = world.agent();
+    for address in [
+        "169.254.169.254:80",
+        "169.254.170.2:80",
+        "100.100.100.200:80",
+        "[fd00:ec2::254]:80",
+        "[::ffff:169.254.169.254]:80",
+        "10.77.0.2:10250",
+        "10.77.0.2:10255",
+        "10.77.0.2:2379",
+        "10.77.0.2:2380",
+        "[fd77::2]:2379",
+    ] {
+        assert_eq!(agent.connect(address), Err(Errno::CONNREFUSED), "{address}");
+    }
+    assert_eq!(server.seen("tcp 10250") + server.seen("tcp 2379"), 0);
+    world.refused("destination_refused");
+}
+
+#[test]
+fn protected_ports_of_link_local_addresses_are_refused() {
+    let world = World::new();
+    let _gateway = world.attach(&[]);
+    let agent = world.agent();
+    agent.ask("tcp s 6").unwrap();
+    assert_eq!(agent.ask("connect s [fe80::1%1]:5432"), Err(Errno::CONNREFUSED));
+    world.refused("link_local");
+}
+
+#[test]
+fn what_is_not_protected_goes_where_it_wants_and_is_journaled() {
+    let world = World::new();
+    let server = world.server();
+    let _gateway = world.attach(&[]);
+    let agent = world.agent();
+    for address in [format!("{SERVER}:443"), format!("{SERVER6}:443")] {
+        agent.connect(&address).unwrap();
+        assert_eq!(agent.recv().unwrap(), "hello from the server");
+        assert_eq!(agent.ask("peer s").unwrap(), address);
+    }
+    assert_eq!(server.seen("accept 443"), 2);
+    let event = world.event("network.connect", |body| body["destination"]["port"] == 443);
+    assert_eq!(event["who"]["uid"], world.uid());
+    assert_eq!(event["who"]["pid"], agent.pid());
+}
+
+#[test]
+fn the_ssh_client_shows_its_user_why() {
+    let world = World::new();
+    let server = world.server();
+    let _gateway = world.attach(&[]);
+    let cgroup = world.cgroup();
+    let mut ssh = world.command_as(As { cgroup: Some(&cgroup), ..As::default() });
+    ssh.args(["ssh", "-F", "none", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=no"]);
+    let output = ssh.args(["-o", "UserKnownHostsFile=/dev/null", "git@10.77.0.2", "true"]).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success());
+    assert!(said.contains("gateway: ") && said.contains("(session "), "{said}");
+    assert_eq!(server.seen("tcp 22"), 0);
+    let id = said.split("(session ").nth(1).unwrap().split(')').next().unwrap();
+    let sessions = world.cli_json(&["sessions"]);
+    assert!(sessions.as_array().unwrap().iter().any(|session| session["session"] == id), "{id} in {sessions}");
+}
+
+#[test]
+fn a_tls_client_of_kubernetes_reads_access_denied() {
+    let world = World::new();
+    let server = world.server();
+    let _gateway = world.attach(&[]);
+    let agent = world.agent();
+    agent.connect(&format!("{SERVER}:6443")).unwrap();
+    let error = agent.ask("tls s").unwrap();
+    assert!(error.contains("AccessDenied"), "{error}");
+    assert_eq!(server.seen("tcp 6443"), 0);
+}

@@ -1,0 +1,150 @@
+//! What the gateway costs. In: a release build, and the servers of this machine. Out: a table, the goals that are met or
+//! missed, and a file with every sample. It must never measure one way without the others in the same round: on a
+//! shared machine only their ratios say anything.
+
+mod machine;
+mod measure;
+mod relay;
+mod report;
+mod servers;
+mod wire;
+mod world;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::{Args, Subcommand};
+
+use crate::ebpf::{cache_dir, is_root};
+use crate::run::{checkout, run, timed};
+use measure::{CLIENTS, MODES, Samples};
+use servers::{Lab, WAYS, Way};
+use world::World;
+
+/// What is measured.
+#[derive(Subcommand)]
+pub(crate) enum Subject {
+    /// pgbench -S and a long read: direct, a byte relay, PgBouncer, the gateway
+    Postgres(Extent),
+    /// A plain byte relay: the least that a proxy in user space can cost
+    #[command(hide = true)]
+    Relay { listen: SocketAddr, upstream: SocketAddr },
+    /// Reads many rows, several times
+    #[command(hide = true)]
+    Read { server: SocketAddr, times: u32 },
+    /// Opens sessions, and keeps them until its input ends
+    #[command(hide = true)]
+    Hold { server: SocketAddr, sessions: usize },
+}
+
+/// How much is measured.
+#[derive(Args)]
+pub(crate) struct Extent {
+    /// One short round: a minute, and numbers that only show a direction
+    #[arg(long)]
+    quick: bool,
+    /// Rounds; each one measures everything once [default: 3, quick: 1]
+    #[arg(long)]
+    rounds: Option<u32>,
+    /// A release build of the gateway [default: built here]
+    #[arg(long)]
+    gateway: Option<PathBuf>,
+}
+
+/// Measures, or is one of the processes that are measured.
+pub(crate) fn perform(subject: Subject) -> Result<()> {
+    match subject {
+        Subject::Postgres(extent) => postgres(&extent),
+        Subject::Relay { listen, upstream } => relay::serve(listen, upstream),
+        Subject::Read { server, times } => wire::read(server, times),
+        Subject::Hold { server, sessions } => wire::hold(server, sessions),
+    }
+}
+
+fn postgres(extent: &Extent) -> Result<()> {
+    ensure!(is_root(), "cgroups and namespaces need root: run it with sudo");
+    let gateway = match &extent.gateway {
+        Some(path) => path.canonicalize().with_context(|| format!("no gateway at `{}`", path.display()))?,
+        None => build()?,
+    };
+    let rounds = extent.rounds.unwrap_or(if extent.quick { 1 } else { 3 });
+    let (result, took) = timed(|| measure_all(extent, rounds, &gateway));
+    let (samples, machine) = result?;
+    report::print(&samples, rounds);
+    let file = cache_dir()?.join("bench").join(format!("postgres-{}.json", machine::unix_time()));
+    report::write(&file, &machine, &samples)?;
+    println!("every sample, with the machine's facts: {} ({} s)", file.display(), took.as_secs());
+    Ok(())
+}
+
+fn measure_all(extent: &Extent, rounds: u32, gateway: &std::path::Path) -> Result<(Samples, machine::Facts)> {
+    let mut machine = machine::Facts::read(gateway)?;
+    println!("bench: a world of its own, PostgreSQL, PgBouncer, relay, gateway");
+    let world = World::new(gateway)?;
+    let lab = Lab::start(&world)?;
+    let mut samples = Samples::default();
+    println!("bench: {} idle sessions", measure::IDLE_SESSIONS);
+    measure::idle(&lab, &mut samples)?;
+    let cell = Duration::from_secs(if extent.quick { 1 } else { 2 });
+    warm_up(&lab)?;
+    for round in 0..rounds {
+        println!("bench: round {} of {rounds}", round + 1);
+        for mode in MODES {
+            for clients in CLIENTS {
+                for way in turned(round) {
+                    measure::pgbench(&lab, way, (mode, clients), cell, &mut samples)?;
+                }
+            }
+        }
+        for way in turned(round) {
+            measure::read(&lab, way, &mut samples)?;
+        }
+    }
+    machine.load_after = machine::load();
+    lab.check()?;
+    Ok((samples, machine))
+}
+
+/// Every path once, unmeasured: catalogue caches, pooled connections, the branch predictor.
+fn warm_up(lab: &Lab) -> Result<()> {
+    let mut unmeasured = Samples::default();
+    for way in WAYS {
+        measure::pgbench(lab, way, ("prepared", 8), Duration::from_secs(1), &mut unmeasured)?;
+        measure::read(lab, way, &mut unmeasured)?;
+    }
+    Ok(())
+}
+
+/// Another one begins each round, so that none always runs on a machine that is just warm, or just throttled.
+fn turned(round: u32) -> impl Iterator<Item = Way> {
+    let start = round as usize % WAYS.len();
+    WAYS.into_iter().cycle().skip(start).take(WAYS.len())
+}
+
+/// Builds the gateway as it is shipped, beside this program.
+fn build() -> Result<PathBuf> {
+    println!("bench: cargo build --release -p gateway");
+    run(Command::new("cargo").args(["build", "--release", "--locked", "-p", "gateway"]).current_dir(checkout()?))?;
+    let this = std::env::current_exe().context("no path to this program")?;
+    let Some(target) = this.ancestors().nth(2) else { bail!("`{}` is in no target folder", this.display()) };
+    Ok(target.join("release/gateway"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_round_measures_every_way_once_and_begins_with_another() {
+        let firsts: Vec<Way> = (0..4).filter_map(|round| turned(round).next()).collect();
+        assert_eq!(firsts, WAYS);
+        for round in 0..5 {
+            let mut ways: Vec<Way> = turned(round).collect();
+            ways.sort();
+            assert_eq!(ways, WAYS);
+        }
+    }
+}

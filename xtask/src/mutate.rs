@@ -1,0 +1,428 @@
+//! Takes guarantees apart, to see that their tests notice.
+//!
+//! In: the list below: each entry takes one mechanism out of a scratch copy of the tree. Out: a table of what its tests
+//! said; an error where one passed without the mechanism. It must never touch the checkout itself, and the product has
+//! no switch for any of this.
+// TABLE: guarantees, mechanisms and the tests that hold them
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::ebpf;
+use crate::run::{checkout, run, timed};
+
+/// A mechanism that is taken out.
+struct Mutation {
+    /// For the command line.
+    name: &'static str,
+    /// The guarantee of the design that rests on it.
+    guarantee: &'static str,
+    /// What is taken out, in words.
+    mechanism: &'static str,
+    edits: &'static [Edit],
+    /// Tests of the program `it` that must fail without it.
+    tests: &'static [&'static str],
+}
+
+/// A text that stands in a file exactly once, and what stands there without the mechanism.
+struct Edit {
+    file: &'static str,
+    from: &'static str,
+    to: &'static str,
+}
+
+const MUTATIONS: &[Mutation] = &[
+    Mutation {
+        name: "redirect",
+        guarantee: "G1",
+        mechanism: "the connect hook points the socket at the listener",
+        edits: &[Edit { file: "gateway-ebpf/src/connect.rs", from: "                redirect(own);\n", to: "" }],
+        tests: &[
+            "redirect::catches_ipv4_ipv6_and_mapped_connects_and_shows_the_client_its_own_destination",
+            "redirect::catches_data_sent_with_the_syn",
+            "redirect::catches_a_connect_that_does_not_block",
+        ],
+    },
+    Mutation {
+        name: "backstop",
+        guarantee: "G1",
+        mechanism: "the egress hook drops what was not redirected",
+        edits: &[Edit {
+            file: "gateway-ebpf/src/egress.rs",
+            from: "packet.protocol.into());\n    DROP\n",
+            to: "packet.protocol.into());\n    PASS\n",
+        }],
+        tests: &[
+            "existing::a_connection_that_is_kept_sends_nothing_any_more_and_is_journaled_as_a_gap",
+            "sockets::a_raw_socket_made_before_the_attach_sends_nothing_to_a_protected_port",
+            "refusals::udp_to_a_protected_port_reaches_nobody",
+        ],
+    },
+    Mutation {
+        name: "own-listener",
+        guarantee: "G1",
+        mechanism: "the connect hook refuses the listener's own port",
+        edits: &[Edit {
+            file: "gateway-ebpf/src/connect.rs",
+            from: "own == 0 || (destination.port == own && is_loopback(destination))",
+            to: "own == 0 || (destination.port == 0 && is_loopback(destination))",
+        }],
+        tests: &["refusals::nobody_inside_connects_to_the_listener_directly"],
+    },
+    Mutation {
+        name: "socket-kinds",
+        guarantee: "G1",
+        mechanism: "sock_create refuses other kinds of sockets",
+        edits: &[Edit {
+            file: "gateway-ebpf/src/socket.rs",
+            from: "if allowed(kind, protocol) {",
+            to: "if allowed(kind, protocol) || kind != 0 {",
+        }],
+        tests: &["sockets::sockets_of_other_kinds_are_refused"],
+    },
+    Mutation {
+        name: "bind",
+        guarantee: "G1",
+        mechanism: "bind4 and bind6 keep the listener's port",
+        edits: &[Edit {
+            file: "gateway-ebpf/src/socket.rs",
+            from: "if port == 0 || port != listener_port() {",
+            to: "if port == 0 || port != listener_port() || port != 0 {",
+        }],
+        tests: &["refusals::nobody_inside_takes_the_port_of_the_listener"],
+    },
+    Mutation {
+        name: "existing",
+        guarantee: "G1",
+        mechanism: "attach ends connections that were open before",
+        edits: &[Edit {
+            file: "gateway/src/warden/operator.rs",
+            from: "if !keep {",
+            to: "if !keep && cgroup.id == 0 {",
+        }],
+        tests: &[
+            "existing::a_connection_opened_before_the_attach_is_cut",
+            "existing::a_connection_brought_in_from_another_cgroup_before_the_attach_is_cut",
+        ],
+    },
+    Mutation {
+        name: "syn-waits",
+        guarantee: "G1",
+        mechanism: "the SYN of a new network namespace waits for its listener",
+        edits: &[Edit {
+            file: "gateway-ebpf/src/egress.rs",
+            from: "let ready = !packet.opens || listener(netns).is_some();",
+            to: "let ready = !packet.opens || listener(netns).is_some() || packet.opens;",
+        }],
+        tests: &["namespaces::a_new_network_namespace_is_served_at_its_first_connect"],
+    },
+    Mutation {
+        name: "foreign-namespace",
+        guarantee: "G1",
+        mechanism: "nobody listens in a namespace whose root is the workload's",
+        edits: &[Edit {
+            file: "gateway/src/warden/attachment.rs",
+            from: "if handle.is_ours().unwrap_or(false) {",
+            to: "if handle.is_ours().is_ok() {",
+        }],
+        tests: &["namespaces::a_namespace_of_another_user_namespace_is_refused_since_its_root_is_the_workloads"],
+    },
+    Mutation {
+        name: "delegated",
+        guarantee: "G1",
+        mechanism: "attach refuses a subtree that its user can leave",
+        edits: &[Edit {
+            file: "gateway/src/warden/operator.rs",
+            from: "match self.hierarchy.delegated(cgroup)? {",
+            to: "match self.hierarchy.delegated(cgroup)?.filter(|_| cgroup.id == 0) {",
+        }],
+        tests: &["attach_rules::a_subtree_that_its_user_can_leave_is_refused"],
+    },
+    Mutation {
+        name: "repair",
+        guarantee: "G1",
+        mechanism: "hooks are looked at and put back",
+        edits: &[Edit {
+            file: "gateway/src/warden/mod.rs",
+            from: "_ = look.tick() => self.look_after_hooks(),",
+            to: "_ = look.tick() => {}",
+        }],
+        tests: &[
+            "lifecycle::a_removed_hook_is_noticed_journaled_and_put_back",
+            "lifecycle::a_cgroup_removed_and_made_anew_is_intercepted_again",
+        ],
+    },
+    Mutation {
+        name: "heartbeat",
+        guarantee: "G2",
+        mechanism: "the connect hook refuses when the engine was not heard of",
+        edits: &[Edit {
+            file: "gateway-ebpf/src/connect.rs",
+            from: "} else if !alive() {",
+            to: "} else if !alive() && protocol != IPPROTO_TCP {",
+        }],
+        tests: &["fail_closed::nobody_hangs_on_a_stopped_engine"],
+    },
+    Mutation {
+        name: "no-record",
+        guarantee: "G2",
+        mechanism: "a connection without the kernel's record is reset",
+        edits: &[Edit {
+            file: "gateway/src/warden/attachment.rs",
+            from: "self.collected.lock().add_without_record();\n                listener::reset(socket);",
+            to: "self.collected.lock().add_without_record();\n                std::mem::forget(socket);",
+        }],
+        tests: &["refusals::a_connection_to_the_listener_from_outside_is_reset_without_a_session"],
+    },
+    Mutation {
+        name: "engine-died",
+        guarantee: "G2",
+        mechanism: "the gates close when the engine dies",
+        edits: &[Edit {
+            file: "gateway/src/warden/engine_process.rs",
+            from: "            engine.close_gates(&warden.all());\n",
+            to: "",
+        }],
+        tests: &["fail_closed::a_killed_engine_is_replaced_and_until_then_connects_are_refused"],
+    },
+    Mutation {
+        name: "journal-first",
+        guarantee: "G3",
+        mechanism: "what cannot be recorded does not happen",
+        edits: &[
+            Edit {
+                file: "gateway/src/audit/guard.rs",
+                from: "                guard.ended.store(true, Ordering::Release);\n                Err(error)\n",
+                to: "                let _ = error;\n                Ok(guard)\n",
+            },
+            Edit {
+                file: "gateway/src/session/mod.rs",
+                from: "        tracing::error!(session = %facts.id, %error, \"a decision could not be recorded\");\n        return EndCause::Disk;\n",
+                to: "        let _ = error;\n",
+            },
+        ],
+        tests: &["fail_closed::a_full_disk_lets_nothing_through"],
+    },
+    Mutation {
+        name: "append-only",
+        guarantee: "G3",
+        mechanism: "journal files have the append-only flag",
+        edits: &[Edit { file: "gateway/src/warden/engine_process.rs", from: "flags | IFlags::APPEND", to: "flags" }],
+        tests: &["engine_process::the_journal_can_be_added_to_and_not_changed_even_by_root"],
+    },
+    Mutation {
+        name: "control-cgroup",
+        guarantee: "G1",
+        mechanism: "the control socket refuses peers from attached cgroups",
+        edits: &[Edit {
+            file: "gateway/src/control/socket.rs",
+            from: "if let Some(name) = operator.attached_as(&cgroup) {",
+            to: "if let Some(name) = operator.attached_as(&cgroup).filter(|_| pid == 0) {",
+        }],
+        tests: &["control_socket::a_process_inside_an_attachment_may_not_ask_even_as_root"],
+    },
+    Mutation {
+        name: "control-root",
+        guarantee: "G1",
+        mechanism: "the control socket refuses everybody but root",
+        edits: &[Edit {
+            file: "gateway/src/control/socket.rs",
+            from: "if !peer.uid.is_root() {",
+            to: "if !peer.uid.is_root() && pid == 0 {",
+        }],
+        tests: &["control_socket::only_root_may_ask"],
+    },
+    Mutation {
+        name: "new-privileges",
+        guarantee: "G1",
+        mechanism: "exec gives up new privileges",
+        edits: &[Edit {
+            file: "gateway/src/cli/exec.rs",
+            from: "rustix::thread::set_no_new_privs(true)",
+            to: "rustix::thread::no_new_privs().map(drop)",
+        }],
+        tests: &["exec::runs_the_command_as_the_user_without_a_way_back_to_root"],
+    },
+    Mutation {
+        name: "inherited",
+        guarantee: "G1",
+        mechanism: "exec closes inherited descriptors",
+        edits: &[Edit {
+            file: "gateway/src/cli/exec.rs",
+            from: "    sys::close_from(3)?;\n",
+            to: "    sys::close_from(99)?;\n",
+        }],
+        tests: &["exec::closes_inherited_descriptors_and_removes_what_leads_outside"],
+    },
+];
+
+/// Takes out one mechanism, or each in turn, and requires that its tests fail.
+pub(crate) fn check(only: Option<&str>) -> Result<()> {
+    ensure!(ebpf::is_root(), "the tests load eBPF programs: run it as root");
+    let chosen: Vec<_> = MUTATIONS.iter().filter(|mutation| only.is_none_or(|name| name == mutation.name)).collect();
+    if chosen.is_empty() {
+        let names: Vec<_> = MUTATIONS.iter().map(|mutation| mutation.name).collect();
+        bail!("there is no such mutation; known are {}", names.join(", "));
+    }
+    let copy = Copy::make()?;
+    // All texts are looked for first: a list that does not fit the tree is found out before an hour of builds.
+    for edit in chosen.iter().flat_map(|mutation| mutation.edits) {
+        copy.edited(edit)?;
+    }
+    println!("mutate: building, and running the tests of {} mutations as they are", chosen.len());
+    copy.build()?;
+    let tests: Vec<_> = chosen.iter().flat_map(|mutation| mutation.tests.iter().copied()).collect();
+    let outcome = copy.failed(&tests)?;
+    ensure!(outcome.is_empty(), "without any mutation these fail already: {}", outcome.join(", "));
+    let mut survivors = Vec::new();
+    let mut rows = Vec::new();
+    for mutation in chosen {
+        let (outcome, took) = timed(|| copy.without(mutation));
+        let failed = outcome.with_context(|| format!("mutation `{}`", mutation.name))?;
+        for test in mutation.tests {
+            let noticed = failed.iter().any(|failed| failed == test);
+            let result = if noticed { "fails without it" } else { "PASSES WITHOUT IT" };
+            rows.push(format!(
+                "{}  {:<18} {:<58} {test}: {result}",
+                mutation.guarantee, mutation.name, mutation.mechanism
+            ));
+            if !noticed {
+                survivors.push(*test);
+            }
+        }
+        println!("mutate: `{}` took {} s", mutation.name, took.as_secs());
+    }
+    println!("\n{}", rows.join("\n"));
+    ensure!(survivors.is_empty(), "tests that do not notice: {}", survivors.join(", "));
+    Ok(())
+}
+
+/// A copy of the tree, with a target folder that all mutations share.
+struct Copy {
+    tree: PathBuf,
+    target: PathBuf,
+}
+
+impl Copy {
+    fn make() -> Result<Self> {
+        let home = ebpf::cache_dir()?.join("mutate");
+        let tree = home.join("tree");
+        if tree.exists() {
+            fs::remove_dir_all(&tree).with_context(|| format!("cannot remove {}", tree.display()))?;
+        }
+        copy_folder(checkout()?, &tree)?;
+        Ok(Self { tree, target: home.join("target") })
+    }
+
+    /// The text of a file with the edit made.
+    fn edited(&self, edit: &Edit) -> Result<String> {
+        let path = self.tree.join(edit.file);
+        let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", edit.file))?;
+        replaced(&text, edit.from, edit.to).with_context(|| format!("in {}", edit.file))
+    }
+
+    /// Which of its tests fail without a mechanism.
+    fn without(&self, mutation: &Mutation) -> Result<Vec<String>> {
+        let mut originals = Vec::new();
+        for edit in mutation.edits {
+            let path = self.tree.join(edit.file);
+            originals.push((path.clone(), fs::read_to_string(&path)?));
+            fs::write(&path, self.edited(edit)?)?;
+        }
+        let outcome = self.build().and_then(|()| self.failed(mutation.tests));
+        for (path, text) in originals.into_iter().rev() {
+            fs::write(path, text)?;
+        }
+        outcome
+    }
+
+    fn build(&self) -> Result<()> {
+        run(self.cargo().args(["--quiet", "--no-run"])).context("a mutation has to compile")
+    }
+
+    fn failed(&self, tests: &[&str]) -> Result<Vec<String>> {
+        let output = self.cargo().args(["--", "--exact"]).args(tests).output().context("cannot run the tests")?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        let ran = outcomes(&text);
+        for test in tests {
+            ensure!(ran.iter().any(|(name, _)| name == test), "the test {test} did not run:\n{text}");
+        }
+        if let Some((_, details)) = text.split_once("\nfailures:\n") {
+            fs::write(self.target.join("mutate-failures.txt"), details).context("cannot keep what the tests said")?;
+        }
+        Ok(ran.into_iter().filter(|(_, passed)| !passed).map(|(name, _)| name.to_owned()).collect())
+    }
+
+    fn cargo(&self) -> Command {
+        let mut cargo = Command::new("cargo");
+        cargo.current_dir(&self.tree).args(["test", "--locked", "--package", "gateway", "--test", "it"]);
+        // A ready object would be the unchanged one.
+        cargo.env_remove("GATEWAY_EBPF_OBJECT").env("CARGO_TARGET_DIR", &self.target);
+        cargo
+    }
+}
+
+/// The text with the one place replaced.
+fn replaced(text: &str, from: &str, to: &str) -> Result<String> {
+    let found = text.matches(from).count();
+    ensure!(found == 1, "the text to replace is there {found} times, not once:\n{from}");
+    Ok(text.replacen(from, to, 1))
+}
+
+/// Names of tests, and whether they passed, from what the test harness prints.
+fn outcomes(text: &str) -> Vec<(&str, bool)> {
+    let line = |line| {
+        let (name, outcome) = str::strip_prefix(line, "test ")?.split_once(" ... ")?;
+        matches!(outcome, "ok" | "FAILED").then_some((name, outcome == "ok"))
+    };
+    text.lines().filter_map(line).collect()
+}
+
+fn copy_folder(from: &Path, to: &Path) -> Result<()> {
+    fs::create_dir_all(to).with_context(|| format!("cannot make {}", to.display()))?;
+    for entry in fs::read_dir(from).with_context(|| format!("cannot read {}", from.display()))? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if name == "target" || name == ".git" {
+            continue;
+        }
+        let (source, copy) = (entry.path(), to.join(&name));
+        if source.is_dir() {
+            copy_folder(&source, &copy)?;
+        } else {
+            fs::copy(&source, &copy).with_context(|| format!("cannot copy {}", source.display()))?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn replaces_what_is_there_once_and_nothing_else() {
+        assert_eq!(replaced("a b c", "b", "x").unwrap(), "a x c");
+        assert!(replaced("a b b", "b", "x").unwrap_err().to_string().contains("2 times"));
+        assert!(replaced("a", "b", "x").is_err());
+    }
+
+    #[test]
+    fn every_mutation_fits_the_tree() {
+        let root = checkout().unwrap();
+        for edit in MUTATIONS.iter().flat_map(|mutation| mutation.edits) {
+            let text = fs::read_to_string(root.join(edit.file)).unwrap();
+            assert_eq!(text.matches(edit.from).count(), 1, "{}: {}", edit.file, edit.from);
+            assert_ne!(edit.from, edit.to);
+        }
+    }
+
+    #[test]
+    fn reads_the_outcomes_of_tests() {
+        let text = "running 2 tests\ntest a::b ... ok\ntest c ... FAILED\ntest result: FAILED. 1 passed";
+        assert_eq!(outcomes(text), [("a::b", true), ("c", false)]);
+    }
+}
