@@ -160,6 +160,14 @@ impl Gate {
         self.maps.heartbeat.set(0, now, 0).map_err(|error| map_error("write", "HEARTBEAT", error))
     }
 
+    /// Replaces the tables. What is protected before and after is protected all the while.
+    ///
+    /// # Errors
+    /// Where a map is full or cannot be written.
+    pub fn set_tables(&mut self, tables: &Tables, listener_port: u16) -> Result<(), CaptureError> {
+        self.maps.configure(tables, listener_port)
+    }
+
     /// Tells the hooks what we listen on in a namespace.
     ///
     /// # Errors

@@ -37,7 +37,7 @@ const LOOKS_BEFORE_CLOSE: u8 = 2;
 pub struct Attachment {
     info: AttachmentInfo,
     port: u16,
-    tables: Tables,
+    tables: Mutex<Tables>,
     gate: Mutex<Option<Gate>>,
     reader: Mutex<RingReader>,
     new_namespaces: mpsc::Sender<ConnectRecord>,
@@ -84,7 +84,7 @@ impl Attachment {
         let attachment = Arc::new(Self {
             info,
             port,
-            tables,
+            tables: Mutex::new(tables),
             gate: Mutex::new(Some(gate)),
             reader: Mutex::new(reader),
             new_namespaces,
@@ -143,6 +143,18 @@ impl Attachment {
                 "cannot write the heartbeat"
             );
         }
+    }
+
+    /// Puts other tables in force.
+    pub(super) fn set_tables(&self, tables: Tables) -> Result<(), CaptureError> {
+        let mut current = self.tables.lock();
+        if *current != tables {
+            if let Some(gate) = self.gate.lock().as_mut() {
+                gate.set_tables(&tables, self.port)?;
+            }
+            *current = tables;
+        }
+        Ok(())
     }
 
     /// Removes hooks and listeners, the backstop last.
@@ -213,7 +225,8 @@ impl Attachment {
         let Some(old) = self.cgroup() else { return Ok(()) };
         let cgroup = warden.hierarchy.at(std::path::Path::new(&old.path))?;
         let directory = warden.hierarchy.open(&cgroup)?;
-        let (mut gate, ring) = Gate::close_over(&cgroup, &directory, &self.tables, self.port)?;
+        let tables = self.tables.lock().clone();
+        let (mut gate, ring) = Gate::close_over(&cgroup, &directory, &tables, self.port)?;
         for (cookie, namespace) in self.namespaces.lock().iter() {
             gate.set_listener(*cookie, namespace.state)?;
         }

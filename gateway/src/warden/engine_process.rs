@@ -155,7 +155,7 @@ impl EngineProcess {
         loop {
             tokio::time::sleep(RESTART_PAUSE).await;
             let started = match warden.bundle() {
-                Ok(bundle) => self.start(&bundle).await,
+                Ok((bundle, _)) => self.start(&bundle).await,
                 Err(error) => Err(EngineError::Bundle(error)),
             };
             match started {

@@ -279,8 +279,8 @@ impl Warden {
         }
     }
 
-    /// What the engine works with, read anew.
-    fn bundle(&self) -> Result<Bundle, String> {
+    /// What the engine works with, read anew, and the configuration in it.
+    fn bundle(&self) -> Result<(Bundle, Config), String> {
         let text = match &self.config_file {
             Some(path) => {
                 std::fs::read_to_string(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?
@@ -293,6 +293,7 @@ impl Warden {
         };
         let materials = materials::read(&config)?;
         let attachments = self.all().iter().map(|attachment| attachment.info()).collect();
-        Ok(Bundle { config: text, policies: self.policies.lock().read()?, attachments, materials })
+        let policies = self.policies.lock().read()?;
+        Ok((Bundle { config: text, policies, attachments, materials }, config))
     }
 }

@@ -13,6 +13,7 @@ use crate::audit::event::{self, Event};
 use crate::bridge::{AttachmentInfo, Decide, Question};
 use crate::capture::existing::{self, OpenConnection};
 use crate::capture::gaps;
+use crate::chain::chain;
 use crate::config::is_name;
 use crate::control::service::{
     AttachRequest, Attached, AttachmentStatus, Decision, Detached, ExistingConnections, Operator, OperatorError, Status,
@@ -173,13 +174,20 @@ impl Warden {
         Ok(Detached { name: name.to_owned(), cgroup: cgroup.map(|cgroup| cgroup.path).unwrap_or_default() })
     }
 
-    /// Has the engine read policies and attachments anew.
+    /// Reads configuration and policies anew: what the engine takes, the hooks take too. Where state is kept, and how
+    /// durably, changes with a restart only; so do the attachments that the configuration names.
     ///
     /// # Errors
     /// With the reason why the old ones stay in force.
     pub async fn reload(&self) -> Result<(), String> {
-        let bundle = self.bundle()?;
-        self.engine.reload(&bundle).await
+        let (bundle, config) = self.bundle()?;
+        self.engine.reload(&bundle).await?;
+        for attachment in self.all() {
+            let tables = tables(&config, attachment.name());
+            attachment.set_tables(tables).map_err(|error| chain(&error))?;
+        }
+        *self.config.lock() = config;
+        Ok(())
     }
 
     /// The attachments of the configuration.

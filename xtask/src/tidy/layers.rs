@@ -5,7 +5,8 @@ use super::Fault;
 use super::source::{Source, words_at};
 
 /// Usable by all; import no step.
-const BASE: [&str; 11] = ["chain", "config", "host", "trust", "state", "http", "metrics", "secret", "id", "conn", "bridge"];
+const BASE: [&str; 11] =
+    ["chain", "config", "host", "trust", "state", "http", "metrics", "secret", "id", "conn", "bridge"];
 
 /// In flow order: each may import the base and the steps after it.
 const STEPS: [&str; 10] =
