@@ -73,8 +73,12 @@ fn passes(destination: &Endpoint, packet: &Packet) -> bool {
 
 enum Socket {
     /// Ours: on its way to the listener, which may not be there yet.
-    Redirected { ready: bool },
-    Connected { port: u32 },
+    Redirected {
+        ready: bool,
+    },
+    Connected {
+        port: u32,
+    },
     None,
 }
 
@@ -157,7 +161,9 @@ fn transport(
         ICMP | ICMP6 => Some(Packet { destination: destination(0), protocol, opens: true }),
         // Later fragments carry no ports; without the first one, which was judged, nobody can use them. One that starts
         // inside the transport header could rewrite it, so it is not let through.
-        TCP | UDP if fragment != 0 => (fragment > 2).then(|| Packet { destination: destination(0), protocol, opens: false }),
+        TCP | UDP if fragment != 0 => {
+            (fragment > 2).then(|| Packet { destination: destination(0), protocol, opens: false })
+        }
         TCP => {
             let port = u16::from_be(ctx.load::<u16>(header + 2).ok()?);
             let flags = ctx.load::<u8>(header + 13).ok()?;

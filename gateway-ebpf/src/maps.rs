@@ -82,7 +82,8 @@ pub fn verdict(destination: &Endpoint) -> Verdict {
 #[inline(always)]
 fn network_port(network: u32, port: u32) -> Verdict {
     // SAFETY: as in `verdict`.
-    unsafe { NETWORK_PORT.get(NetworkPort { network, port }) }.map_or(Verdict::Unknown, |value| Verdict::from_value(*value))
+    unsafe { NETWORK_PORT.get(NetworkPort { network, port }) }
+        .map_or(Verdict::Unknown, |value| Verdict::from_value(*value))
 }
 
 /// The port of our listeners; 0 before there are settings.

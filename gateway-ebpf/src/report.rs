@@ -1,10 +1,8 @@
 //! Counting and telling. Nothing that decides may depend on either.
 
-use aya_ebpf::{
-    helpers::{
-        bpf_get_current_cgroup_id, bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_get_current_uid_gid,
-        generated::bpf_ktime_get_ns,
-    },
+use aya_ebpf::helpers::{
+    bpf_get_current_cgroup_id, bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_get_current_uid_gid,
+    generated::bpf_ktime_get_ns,
 };
 use gateway_common::{ConnectRecord, Endpoint, KernelEvent, Reason};
 

@@ -207,9 +207,11 @@ impl Engine {
     #[must_use]
     pub fn ending(self: &Arc<Self>, facts: &Arc<Facts>) -> watch::Receiver<Option<String>> {
         let (ending, receiver) = watch::channel(None);
-        let (engine, facts) = (Arc::clone(self), Arc::clone(facts));
+        let facts = Arc::clone(facts);
+        let (mut settings, mut drain) = (self.settings.subscribe(), self.drain.subscribe());
+        // What changed between the decision to admit it and now is looked at too.
+        settings.mark_changed();
         tokio::spawn(async move {
-            let (mut settings, mut drain) = (engine.settings.subscribe(), engine.drain.subscribe());
             loop {
                 let reason = tokio::select! {
                     () = ending.closed() => return,

@@ -75,7 +75,7 @@ pub(super) fn pgbench(
 /// A long read: microseconds to the first row, and to the end.
 pub(super) fn read(lab: &Lab, way: Way, samples: &mut Samples) -> Result<()> {
     let mut read = lab.client(way, &format!("{HOME}/xtask"));
-    let said = quiet(read.args(["bench", "read", &way.address().to_string(), "5"]))?;
+    let said = quiet(read.args(["bench", "read", &way.address().to_string(), "11"]))?;
     let (mut first, mut whole) = (Vec::new(), Vec::new());
     for line in said.lines() {
         let (one, all) = line.split_once(' ').context("the reader printed no two numbers")?;

@@ -43,9 +43,9 @@ pub struct PostgresStatement {
     pub command: Arc<str>,
     /// Actions that policy was asked about.
     pub actions: Arc<[String]>,
-    /// `schema.name` of relations read.
+    /// Relations read, named as the statement names them; resolved they stand in the decision's input.
     pub relations_read: Arc<[String]>,
-    /// `schema.name` of relations written.
+    /// Relations written, likewise.
     pub relations_written: Arc<[String]>,
     /// Classes of data that it touches.
     pub data_classes: Vec<String>,

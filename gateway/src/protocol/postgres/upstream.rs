@@ -166,6 +166,8 @@ impl Server<'_> {
                     let name = body(&message).get(6..).and_then(|name| std::str::from_utf8(name).ok());
                     schemas.push(name.ok_or(UpstreamError::Protocol { what: "a malformed row" })?.to_owned());
                 }
+                // A reload of the server's settings may come at any time; pinned ones are watched from here on.
+                Backend::ParameterStatus => drop(holds(&message)?),
                 Backend::RowDescription | Backend::CommandComplete | Backend::NoticeResponse => {}
                 Backend::ReadyForQuery => return Ok(schemas),
                 _ => return Err(UpstreamError::Protocol { what: "a message out of turn" }),

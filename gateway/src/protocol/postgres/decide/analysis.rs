@@ -73,9 +73,9 @@ pub enum Unreadable {
     #[error(transparent)]
     NoWord(#[from] NoWord),
     /// It changes how statements are read.
-    #[error("`{name}` is pinned, since it changes how statements are read: leave it as it is")]
+    #[error("{name} is pinned, since it changes how statements are read: leave it as it is")]
     Pinned {
-        /// The setting.
+        /// The setting, or what it could be.
         name: String,
     },
 }
@@ -184,7 +184,10 @@ impl Analyses {
         let mut settings = facts.statements.iter().flat_map(|statement| &statement.settings);
         if let Some(pinned) = settings.find(|change| change.class == SettingClass::PinnedChanged) {
             return Err(Unreadable::Pinned {
-                name: pinned.name.clone().unwrap_or_else(|| "a computed setting".into()),
+                name: match &pinned.name {
+                    Some(name) => format!("`{name}`"),
+                    None => "a setting whose name is computed could be one that".into(),
+                },
             });
         }
         let text: Arc<str> = text.into();

@@ -1,0 +1,176 @@
+//! Clients that people use: each does the same work through the gateway and past it, with equal results.
+//!
+//! In: programs in `drivers/`. Out: their output, compared line by line. The statement that the gateway refuses is, past
+//! it, one that the server itself refuses with the same code.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use futures_util::{SinkExt, TryStreamExt};
+
+use crate::cluster::cached;
+use crate::shop::{Ran, Shop, Side, ran};
+
+/// The variable that has this test binary act as a client.
+const ROLE: &str = "GATEWAY_PG_CLIENT";
+/// What its lines begin with, between those of the test harness.
+const MARK: &str = "= ";
+
+/// Runs a client on both sides. It must end well, and say the same.
+fn same(shop: &Shop, variables: &[(&str, &str)], program: &[&str]) -> Ran {
+    let on = |side, refused| {
+        let variables = [&[("REFUSED", refused)], variables].concat();
+        let program = [&["timeout", "60"], program].concat();
+        let mut ran = ran(&mut shop.command(side, &variables, &program));
+        if ran.out.contains(MARK) {
+            ran.out = ran.out.lines().filter_map(|line| Some(line.split_once(MARK)?.1.to_owned() + "\n")).collect();
+        }
+        assert!(ran.ok, "{side:?}: {ran:?}");
+        ran
+    };
+    let outside = on(Side::Outside, "SELECT * FROM pg_catalog.pg_authid");
+    let inside = on(Side::Inside, "DELETE FROM orders");
+    assert_eq!(inside.out.lines().collect::<Vec<_>>(), outside.out.lines().collect::<Vec<_>>());
+    for line in ["refused 42501", "usable", "100"] {
+        assert!(inside.out.contains(line), "no `{line}`: {inside:?}");
+    }
+    assert_eq!(shop.admin("SELECT count(*) FROM orders"), "100");
+    assert!(shop.reached("DELETE FROM orders") == 0, "it was refused before the server saw it");
+    inside
+}
+
+fn needs(path: &Path) -> String {
+    assert!(path.exists(), "`{}` is missing: run `cargo xtask setup`", path.display());
+    path.display().to_string()
+}
+
+fn python() -> String {
+    needs(&cached("postgres-drivers-python-").join("bin/python"))
+}
+
+#[test]
+fn psql() {
+    let shop = Shop::new();
+    let _gateway = shop.world.attach(&[]);
+    let file = shop.world.file("psql.sql", include_str!("drivers/psql.sql"));
+    let command = format!("psql -XAtq -v refused=\"$REFUSED\" -f {}", file.display());
+    same(&shop, &[], &["sh", "-c", &command]);
+}
+
+#[test]
+fn psycopg() {
+    let shop = Shop::new();
+    let _gateway = shop.world.attach(&[]);
+    let file = shop.world.file("with_psycopg.py", include_str!("drivers/with_psycopg.py"));
+    same(&shop, &[], &[&python(), file.to_str().unwrap()]);
+}
+
+#[test]
+fn asyncpg() {
+    let shop = Shop::new();
+    let _gateway = shop.world.attach(&[]);
+    let file = shop.world.file("with_asyncpg.py", include_str!("drivers/with_asyncpg.py"));
+    same(&shop, &[], &[&python(), file.to_str().unwrap()]);
+}
+
+#[test]
+fn node_postgres() {
+    let shop = Shop::new();
+    let _gateway = shop.world.attach(&[]);
+    let modules = needs(&cached("postgres-drivers-node-").join("node_modules"));
+    let file = shop.world.file("node.js", include_str!("drivers/node.js"));
+    same(&shop, &[("NODE_PATH", &modules)], &["node", file.to_str().unwrap()]);
+}
+
+#[test]
+fn lib_pq() {
+    let shop = Shop::new();
+    let _gateway = shop.world.attach(&[]);
+    needs(Path::new("/usr/share/gocode/src/github.com/lib/pq"));
+    let file = shop.world.file("pq.go", include_str!("drivers/pq.go"));
+    let program = shop.world.directory().join("pq");
+    build(
+        Command::new("go")
+            .args(["build", "-o"])
+            .args([&program, &file])
+            .env("GO111MODULE", "off")
+            .env("GOPATH", "/usr/share/gocode")
+            .env("GOCACHE", shop.world.directory().join("go-cache")),
+    );
+    same(&shop, &[], &[program.to_str().unwrap()]);
+}
+
+#[test]
+fn jdbc() {
+    let shop = Shop::new();
+    let _gateway = shop.world.attach(&[]);
+    let jar = needs(Path::new("/usr/share/java/postgresql.jar"));
+    let file: PathBuf = shop.world.file("Jdbc.java", include_str!("drivers/Jdbc.java"));
+    let folder = shop.world.directory().display().to_string();
+    build(Command::new("javac").args(["-encoding", "UTF-8", "-cp", &jar, "-d", &folder]).arg(file));
+    let path = format!("{jar}:{folder}");
+    same(&shop, &[], &["java", "-Xshare:auto", "-XX:TieredStopAtLevel=1", "-cp", &path, "Jdbc"]);
+}
+
+fn build(command: &mut Command) {
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}: run `cargo xtask setup`"));
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn tokio_postgres() {
+    let shop = Shop::new();
+    let _gateway = shop.world.attach(&[]);
+    let program = ["/run/it/it", "--exact", "drivers::acts_as_a_client_when_asked", "--nocapture", "--test-threads=1"];
+    same(&shop, &[(ROLE, "yes")], &program);
+}
+
+/// The entry of the client. Unasked, as in an ordinary run of the tests, it does nothing.
+#[tokio::test]
+async fn acts_as_a_client_when_asked() {
+    if std::env::var_os(ROLE).is_none() {
+        return;
+    }
+    let variable = |name| std::env::var(name).unwrap();
+    let mut config = tokio_postgres::Config::new();
+    config.host(variable("PGHOST")).dbname(variable("PGDATABASE")).user(variable("PGUSER"));
+    let (mut client, connection) = config.connect(tokio_postgres::NoTls).await.unwrap();
+    tokio::spawn(connection);
+    work(&mut client, &variable("REFUSED")).await.unwrap();
+}
+
+async fn work(client: &mut tokio_postgres::Client, refused: &str) -> Result<(), tokio_postgres::Error> {
+    let say = |what: &str, value: &dyn std::fmt::Debug| println!("\n{MARK}{what} {value:?}");
+    let code = |error: tokio_postgres::Error| error.code().unwrap().code().to_owned();
+    let count = "SELECT count(*) FROM orders";
+    say("count", &client.query_one(count, &[]).await?.get::<_, i64>(0));
+    let statement = client.prepare("SELECT item FROM orders WHERE id = $1").await?;
+    for id in 1..=20 {
+        let row = client.query_one(&statement, &[&id]).await?;
+        say("item", &row.get::<_, &str>(0));
+    }
+    let row = client.query_one("SELECT $1::int4, 2.5::float8, 'é', true, '\\x00ff'::bytea, ARRAY[1, 2]", &[&4]).await?;
+    say("types", &(row.get::<_, i32>(0), row.get::<_, f64>(1), row.get::<_, &str>(2), row.get::<_, bool>(3)));
+    say("types", &(row.get::<_, &[u8]>(4), row.get::<_, Vec<i32>>(5)));
+    let transaction = client.transaction().await?;
+    transaction.execute("INSERT INTO orders VALUES ($1, $2)", &[&5001, &"rolled back"]).await?;
+    say("inside", &transaction.query_one(count, &[]).await?.get::<_, i64>(0));
+    let portal = transaction.bind("SELECT id FROM orders ORDER BY id", &[]).await?;
+    say("portal", &transaction.query_portal(&portal, 7).await?.len());
+    say("portal", &transaction.query_portal(&portal, 0).await?.len());
+    transaction.rollback().await?;
+    say("after", &client.query_one(count, &[]).await?.get::<_, i64>(0));
+    say("error", &code(client.query_one("SELECT 1/$1::int", &[&0]).await.unwrap_err()));
+    client.batch_execute("CREATE TEMP TABLE copied (a int, b text)").await?;
+    let mut sink = Box::pin(client.copy_in("COPY copied FROM STDIN").await?);
+    for number in 0..100 {
+        sink.send(bytes::Bytes::from(format!("{number}\trow\n"))).await?;
+    }
+    say("copied", &sink.as_mut().finish().await?);
+    let copied: Vec<bytes::Bytes> = client.copy_out("COPY copied TO STDOUT").await?.try_collect().await?;
+    say("copied", &copied.len());
+    println!("\n{MARK}refused {}", code(client.simple_query(refused).await.unwrap_err()));
+    println!("\n{MARK}refused {}", code(client.query(refused, &[]).await.unwrap_err()));
+    say("usable", &client.query_one("SELECT $1::text", &[&"usable"]).await?.get::<_, &str>(0));
+    Ok(())
+}

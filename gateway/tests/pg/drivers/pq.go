@@ -1,0 +1,91 @@
+// The workload in lib/pq: parameters, prepared statements, binary parameters, COPY, an error, a refusal.
+package main
+
+import (
+	"database/sql"
+	"fmt"
+	"os"
+
+	"github.com/lib/pq"
+)
+
+func check(err error) {
+	if err != nil {
+		fmt.Println(err)
+		os.Exit(1)
+	}
+}
+
+func code(err error) string {
+	if failure, ok := err.(*pq.Error); ok {
+		return string(failure.Code)
+	}
+	return fmt.Sprint(err)
+}
+
+func work(settings string) {
+	db, err := sql.Open("postgres", settings)
+	check(err)
+	defer db.Close()
+	db.SetMaxOpenConns(1)
+	var count, number int
+	var item string
+	check(db.QueryRow("SELECT count(*) FROM orders").Scan(&count))
+	fmt.Println("count", count)
+	statement, err := db.Prepare("SELECT item FROM orders WHERE id = $1")
+	check(err)
+	for id := 1; id <= 20; id++ {
+		check(statement.QueryRow(id).Scan(&item))
+	}
+	check(statement.Close())
+	fmt.Println("item", item)
+	var text string
+	var float float64
+	var flag bool
+	var none sql.NullString
+	var bytes []byte
+	var array []int64
+	row := db.QueryRow("SELECT $1::int4, 2.5::float8, 'é', true, NULL, '\\x00ff'::bytea, ARRAY[1, 2, 3]", 4)
+	check(row.Scan(&number, &float, &text, &flag, &none, &bytes, pq.Array(&array)))
+	fmt.Println("types", number, float, text, flag, none, bytes, array)
+	tx, err := db.Begin()
+	check(err)
+	_, err = tx.Exec("INSERT INTO orders VALUES ($1, $2)", 5001, "rolled back")
+	check(err)
+	check(tx.QueryRow("SELECT count(*) FROM orders").Scan(&count))
+	fmt.Println("inside", count)
+	check(tx.Rollback())
+	check(db.QueryRow("SELECT count(*) FROM orders").Scan(&count))
+	fmt.Println("after", count)
+	fmt.Println("error", code(db.QueryRow("SELECT 1/$1::int", 0).Scan(&number)))
+	_, err = db.Exec("CREATE TEMP TABLE copied (a int, b text)")
+	check(err)
+	tx, err = db.Begin()
+	check(err)
+	statement, err = tx.Prepare(pq.CopyIn("copied", "a", "b"))
+	check(err)
+	for id := 0; id < 100; id++ {
+		_, err = statement.Exec(id, fmt.Sprint("row ", id))
+		check(err)
+	}
+	_, err = statement.Exec()
+	check(err)
+	check(statement.Close())
+	check(tx.Commit())
+	check(db.QueryRow("SELECT count(*) FROM copied").Scan(&count))
+	fmt.Println("copied", count)
+	_, err = db.Exec(os.Getenv("REFUSED"))
+	fmt.Println("refused", code(err))
+	statement, err = db.Prepare(os.Getenv("REFUSED"))
+	if err == nil {
+		_, err = statement.Exec()
+	}
+	fmt.Println("refused", code(err))
+	check(db.QueryRow("SELECT $1::text", "usable").Scan(&text))
+	fmt.Println("usable", text)
+}
+
+func main() {
+	work("sslmode=disable")
+	work("sslmode=disable binary_parameters=yes")
+}

@@ -1,0 +1,43 @@
+"""The workload in psycopg 3: text and binary, prepared statements, a pipeline, COPY, an error, a refusal."""
+import os
+import psycopg
+
+connection = psycopg.connect(autocommit=True)
+one = lambda text, *values, **options: connection.execute(text, values, **options).fetchone()
+
+print("count", one("SELECT count(*) FROM orders")[0])
+for number in range(1, 21):
+    item = one("SELECT item FROM orders WHERE id = %s", number, prepare=True)[0]
+print("item", item)
+TYPES = "SELECT %s::int4, 2.5::float8, 'é', true, NULL, '\\x00ff'::bytea, '2020-01-02'::date, ARRAY[1, 2, 3], 1.10::numeric"
+for binary in (False, True):
+    print("types", connection.execute(TYPES, [4], binary=binary).fetchone())
+try:
+    with connection.transaction():
+        connection.execute("INSERT INTO orders VALUES (%s, %s)", (5001, "rolled back"))
+        print("inside", one("SELECT count(*) FROM orders")[0])
+        raise psycopg.Rollback()
+except psycopg.Rollback:
+    pass
+print("after", one("SELECT count(*) FROM orders")[0])
+try:
+    one("SELECT 1/%s", 0)
+except psycopg.Error as error:
+    print("error", error.sqlstate)
+with connection.pipeline():
+    cursors = [connection.execute("SELECT %s::int * 2", [number]) for number in range(50)]
+print("pipeline", sum(cursor.fetchone()[0] for cursor in cursors))
+connection.execute("CREATE TEMP TABLE copied (a int, b text)")
+with connection.cursor().copy("COPY copied FROM STDIN") as copy:
+    for number in range(100):
+        copy.write_row((number, None if number == 7 else f"row {number}"))
+with connection.cursor().copy("COPY copied TO STDOUT") as copy:
+    print("copied", sum(len(bytes(block)) for block in copy))
+with connection.transaction(), connection.cursor(name="served") as served:
+    served.itersize = 7
+    print("cursor", sum(row[0] for row in served.execute("SELECT id FROM orders WHERE id <= 50")))
+try:
+    connection.execute(os.environ["REFUSED"])
+except psycopg.Error as error:
+    print("refused", error.sqlstate)
+print("usable", one("SELECT %s::text", "usable")[0])

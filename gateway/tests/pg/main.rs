@@ -1,0 +1,70 @@
+//! Stories with a real PostgreSQL, run as root.
+//!
+//! In: server programs of two versions, stock clients and drivers, a kernel. Out: claims about what the server got, what
+//! the client read and what the journal kept. A test that cannot run fails; none leaves anything behind.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "test code: a failure is a panic with what was seen"
+)]
+
+/// Makes of each story a test on every version of the server.
+macro_rules! on_every_version {
+    ($($(#[$note:meta])* async fn $name:ident($version:ident: Version) $body:block)*) => {$(
+        mod $name {
+            use super::*;
+
+            $(#[$note])*
+            async fn story($version: Version) $body
+
+            #[tokio::test(flavor = "multi_thread")]
+            async fn on_15() {
+                story(Version::V15).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread")]
+            async fn on_18() {
+                story(Version::V18).await;
+            }
+        }
+    )*};
+}
+
+#[path = "../it/agent.rs"]
+#[expect(dead_code, reason = "the tests in `it` use the rest")]
+mod agent;
+#[path = "../it/gateway.rs"]
+mod gateway;
+#[path = "../it/inside.rs"]
+mod inside;
+#[path = "../it/server.rs"]
+#[expect(dead_code, reason = "the tests in `it` use the rest")]
+mod server;
+#[path = "../it/wait.rs"]
+mod wait;
+#[path = "../it/world.rs"]
+#[expect(dead_code, reason = "the tests in `it` use the rest")]
+mod world;
+
+mod cluster;
+mod shop;
+
+mod drivers;
+mod sql_oracle;
+mod story_credentials;
+mod story_default;
+mod story_ends;
+mod story_holds;
+mod story_logins;
+mod story_paths;
+mod story_policies;
+mod wire_cancel;
+mod wire_copy;
+mod wire_extended;
+mod wire_hostile;
+mod wire_login;
+mod wire_statements;
+mod wire_support;

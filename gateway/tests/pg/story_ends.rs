@@ -1,0 +1,86 @@
+//! Cancelled statements, clients and servers that die, and a disk that is full.
+
+use rustix::process::Signal;
+
+use crate::cluster::{Cluster, Shape, Version};
+use crate::gateway::send;
+use crate::shop::{ENDLESS, Shop};
+use crate::wait;
+
+#[test]
+fn an_interrupted_psql_cancels_at_the_server() {
+    let shop = Shop::new();
+    let _gateway = shop.world.attach(&[]);
+    let psql = shop.start_psql(&format!("{ENDLESS} AS marker_cancel"));
+    shop.runs("marker_cancel");
+    send(psql.id(), Signal::INT);
+    let output = psql.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("canceling statement due to user request"), "{said}");
+    assert!(!shop.is_running("marker_cancel"));
+    let (_, outcome) = shop.journaled("marker_cancel");
+    assert_eq!(outcome["sqlstate"], "57014", "{outcome}");
+}
+
+#[test]
+fn a_killed_client_takes_its_transaction_with_it_and_the_journal_knows() {
+    let shop = Shop::new();
+    let _gateway = shop.world.attach(&[]);
+    let mut psql =
+        shop.start_psql(&format!("BEGIN; INSERT INTO orders VALUES (4001, 'gone'); {ENDLESS} AS marker_killed"));
+    shop.runs("marker_killed");
+    psql.kill().unwrap();
+    psql.wait().unwrap();
+    wait::until("the end of the statement at the server", || !shop.is_running("marker_killed"));
+    assert_eq!(shop.admin("SELECT count(*) FROM orders WHERE id = 4001"), "0");
+    let (_, outcome) = shop.journaled("marker_killed");
+    assert!(outcome["sqlstate"] == "57014" || outcome["status"] == "lost", "{outcome}");
+    shop.world.event("session.end", |body| body["cause"] == "client");
+}
+
+#[test]
+fn a_server_that_dies_is_told_to_the_client_and_recorded() {
+    let cluster: &'static Cluster = Box::leak(Box::new(Cluster::start(Version::V15, Shape::Remote)));
+    let shop = Shop::at(cluster);
+    let _gateway = shop.world.attach(&[]);
+    let psql = shop.start_psql(&format!("{ENDLESS} AS marker_death"));
+    shop.runs("marker_death");
+    cluster.die();
+    let output = psql.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && said.contains("terminating connection"), "{said}");
+    let (_, outcome) = shop.journaled("marker_death");
+    assert!(outcome["status"] == "error" || outcome["status"] == "lost", "{outcome}");
+    shop.world.event("session.end", |body| body["cause"] == "server");
+    let ran = shop.psql(&["SELECT 1"]);
+    assert!(!ran.ok && ran.err.contains("the server cannot be reached"), "{ran:?}");
+}
+
+#[test]
+fn nothing_is_sent_on_while_the_journal_cannot_be_written() {
+    let shop = Shop::new();
+    shop.world.sh("umount /var/lib/gateway; mount -t tmpfs -o size=4m none /var/lib/gateway");
+    let mut gateway = shop.world.attach(&[]);
+    assert_eq!(shop.psql(&["SELECT 'marker_before'"]).out, "marker_before");
+    shop.world.sh("dd if=/dev/zero of=/var/lib/gateway/fill bs=4k 2>/dev/null || true");
+    let mut refused = 0;
+    wait::until("a refusal", || {
+        let ran = shop.psql(&["SELECT 'marker_full'"]);
+        refused += usize::from(!ran.ok);
+        refused > 3
+    });
+    let before = shop.reached("marker_full");
+    for _ in 0..5 {
+        let ran = shop.psql(&["SELECT 'marker_full'", "SELECT 'marker_full'"]);
+        assert!(!ran.ok && ran.out.is_empty(), "{ran:?}");
+    }
+    assert_eq!(shop.reached("marker_full"), before, "what was refused never got there");
+    let recorded = shop.world.sh("cat /var/lib/gateway/journal/*/*.jsonl | grep -c marker_full || true");
+    assert!(recorded.trim().parse::<usize>().unwrap() >= before, "what got there is recorded: {recorded} of {before}");
+    shop.world.sh("rm /var/lib/gateway/fill");
+    gateway.kill();
+    let _gateway = shop.world.attach(&[]);
+    assert_eq!(shop.psql(&["SELECT 'marker_after'"]).out, "marker_after");
+    let said = shop.world.cli(&["audit", "verify"]);
+    assert!(said.status.success(), "half a line at the end is no break: {said:?}");
+}
