@@ -57,13 +57,27 @@ impl Names {
     /// With the first name that is not known.
     pub fn run_by<'v>(&self, verbs: impl Iterator<Item = &'v Verb>) -> Result<Vec<Arc<Analysis>>, String> {
         let mut run = Vec::new();
+        // What the text itself prepares or declares is asked about already, with its other questions.
+        let (mut prepared, mut declared) = (BTreeSet::new(), BTreeSet::new());
         for verb in verbs {
-            let found = match verb {
-                Verb::Execute(name) => self.statements.of(name)?,
-                Verb::Fetch(name) | Verb::Move(name) => self.cursors.of(name)?,
+            let (found, is_own) = match verb {
+                Verb::Prepare(name) => {
+                    prepared.insert(name);
+                    continue;
+                }
+                Verb::Declare { name, .. } => {
+                    declared.insert(name);
+                    continue;
+                }
+                Verb::Execute(name) => (self.statements.of(name), prepared.contains(name)),
+                Verb::Fetch(name) | Verb::Move(name) => (self.cursors.of(name), declared.contains(name)),
                 _ => continue,
             };
-            run.extend(found.iter().cloned());
+            match found {
+                Ok(found) => run.extend(found.iter().cloned()),
+                Err(_) if is_own => {}
+                Err(name) => return Err(name),
+            }
         }
         Ok(run)
     }
@@ -122,7 +136,7 @@ pub fn schemas_added(facts: &Facts, user: &str) -> Result<Vec<String>, String> {
         let name = change.name.as_deref().unwrap_or_default();
         match (&change.value, name) {
             (SettingValue::Constant(value), "search_path") => {
-                added.extend(value.split(',').map(|part| schema(part, user)).filter(|schema| !schema.is_empty()));
+                added.extend(schemas(value, user));
             }
             // `$user` on the path now means this one.
             (SettingValue::Constant(value), _) => added.push(value.clone()),
@@ -138,10 +152,32 @@ pub fn schemas_added(facts: &Facts, user: &str) -> Result<Vec<String>, String> {
     Ok(added)
 }
 
-fn schema(part: &str, user: &str) -> String {
-    let part = part.trim();
-    let name = part.strip_prefix('"').and_then(|part| part.strip_suffix('"')).unwrap_or(part);
-    if name == "$user" { user.to_owned() } else { name.to_owned() }
+/// Every schema that a value may mean. SET quotes each element, so that it is taken as it stands; what set_config() is
+/// given is split at commas, unquoted, folded and cut by the server (SplitIdentifierString, varlena.c). Which of the two
+/// it was is not told here.
+fn schemas(value: &str, user: &str) -> Vec<String> {
+    let mut found: Vec<String> = Vec::new();
+    for part in value.split(',').map(str::trim) {
+        let quoted = part.strip_prefix('"').and_then(|part| part.strip_suffix('"'));
+        let as_it_stands = quoted.map_or_else(|| part.to_owned(), |part| part.replace("\"\"", "\""));
+        let folded = quoted.is_none().then(|| part.to_ascii_lowercase());
+        for name in std::iter::once(as_it_stands).chain(folded) {
+            let name = if name == "$user" { user.to_owned() } else { cut(&name).to_owned() };
+            if !name.is_empty() && !found.contains(&name) {
+                found.push(name);
+            }
+        }
+    }
+    found
+}
+
+/// A name as the server keeps it: at most 63 bytes (NAMEDATALEN), in whole characters.
+fn cut(name: &str) -> &str {
+    let mut end = name.len().min(63);
+    while !name.is_char_boundary(end) {
+        end -= 1;
+    }
+    name.get(..end).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -155,10 +191,22 @@ mod tests {
 
     #[test]
     fn follows_what_is_put_on_the_search_path() {
-        assert_eq!(added("SET search_path = app, \"$user\", public").unwrap(), ["app", "alice", "public"]);
-        assert_eq!(added("SELECT set_config('search_path', 'a, b', false)").unwrap(), ["a", "b"]);
+        let holds = |text: &str, wanted: &[&str]| {
+            let added = added(text).unwrap();
+            assert!(wanted.iter().all(|schema| added.iter().any(|one| one == schema)), "{text}: {added:?}");
+        };
+        holds("SET search_path = app, \"$user\", public", &["app", "alice", "public"]);
+        holds("SELECT set_config('search_path', 'a, b', false)", &["a", "b"]);
+        holds("SELECT set_config('search_path', ' APP,\"B\"', false)", &["app", "B"]);
+        assert_eq!(added("SET search_path = app, public").unwrap(), ["app", "public"]);
         assert!(added("RESET search_path").unwrap().is_empty());
         assert!(added("SELECT 1").unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_schema_that_would_pass_for_two_is_refused() {
+        assert!(added("SET search_path = \"a,b\"").is_err());
+        assert!(added("SET search_path = public, \" a\"").is_err());
     }
 
     #[test]

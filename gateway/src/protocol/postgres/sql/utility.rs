@@ -17,7 +17,13 @@ pub(super) fn set(walk: &mut Walk<'_>, s: &nodes::VariableSetStmt, reach: Settin
     let value = match s.kind {
         VariableSetKind::VAR_SET_VALUE => {
             let values: Option<Vec<String>> = s.args().iter().map(call::constant).collect();
-            values.map_or(SettingValue::Unknown, |v| SettingValue::Constant(v.join(", ")))
+            // Joined, an element that holds a comma or begins with a space would pass for others: nobody knows it then.
+            let is_plain = |value: &String| !value.contains([',', '"']) && value.trim() == value;
+            match values {
+                Some(one) if one.len() == 1 && name != Some("search_path") => SettingValue::Constant(one.concat()),
+                Some(list) if list.iter().all(is_plain) => SettingValue::Constant(list.join(", ")),
+                _ => SettingValue::Unknown,
+            }
         }
         VariableSetKind::VAR_SET_DEFAULT | VariableSetKind::VAR_RESET => SettingValue::Reset,
         VariableSetKind::VAR_SET_CURRENT => SettingValue::Current,
