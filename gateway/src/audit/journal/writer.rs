@@ -4,6 +4,7 @@
 //! written (`process`) or on the disk (`disk`). After a write that failed or fell short it never says "written" again:
 //! the journal is poisoned, and everything that must be recorded first is refused.
 
+use std::cell::RefCell;
 use std::fs::File;
 use std::io::{self, Write};
 
@@ -170,8 +171,20 @@ impl Journal {
         if let Some(committer) = &self.committer {
             committer.check()?;
         }
-        self.chain.lock().append(&self.file, (&self.id_text, session), event)
+        let kind = event.kind();
+        BODY.with_borrow_mut(|body| {
+            body.clear();
+            body.shrink_to(BUFFER_KEPT);
+            // Before the lock: other threads need it for the head, the hash and the write alone.
+            serde_json::to_writer(&mut *body, event).map_err(|source| JournalError::Encode { kind, source })?;
+            self.chain.lock().append(&self.file, (&self.id_text, session), kind, body)
+        })
     }
+}
+
+thread_local! {
+    /// The body of the event that a thread is writing.
+    static BODY: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
 impl Chain {
@@ -179,16 +192,17 @@ impl Chain {
         &mut self,
         file: &File,
         (journal, session): (&str, Option<SessionId>),
-        event: &Event,
+        kind: &'static str,
+        body: &[u8],
     ) -> Result<Seq, JournalError> {
         if self.poisoned {
             return Err(JournalError::Poisoned);
         }
-        let (seq, kind) = (self.next, event.kind());
+        let seq = self.next;
         self.line.clear();
         self.line.shrink_to(BUFFER_KEPT);
         push_head(&mut self.line, (journal, session), Timestamp::now(), seq, kind);
-        serde_json::to_writer(&mut self.line, event).map_err(|source| JournalError::Encode { kind, source })?;
+        self.line.extend_from_slice(body);
         push_end(&mut self.line, &self.prev);
         let without_newline = self.line.len() - 1;
         if without_newline > LINE_LIMIT {

@@ -29,6 +29,8 @@ mod rows;
 pub mod sql;
 #[cfg(test)]
 mod fake;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 
 use std::sync::Arc;
 use std::time::Duration;

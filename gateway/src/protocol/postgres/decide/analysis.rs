@@ -4,8 +4,9 @@
 //! constants alone share what does not depend on them. A text that cannot be read is an error that names why without
 //! quoting it.
 
-use std::hash::{Hash, Hasher};
+use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use quick_cache::sync::Cache;
@@ -109,6 +110,7 @@ impl Scope {
 pub struct Analyses {
     reader: sql::Reader,
     masking: Masking,
+    seen: Seen,
     texts: Cache<Key, Arc<Analysis>, Weight>,
     shapes: Cache<Key, Arc<Shape>, Weight>,
 }
@@ -143,6 +145,26 @@ impl Equivalent<Key> for Look<'_> {
     }
 }
 
+/// Which texts came before, roughly: one that comes once, as those of clients that write constants into them, is not
+/// worth a place in the cache, nor what it would push out.
+struct Seen {
+    keys: RandomState,
+    slots: Box<[AtomicU64]>,
+}
+
+impl Seen {
+    fn new() -> Self {
+        Self { keys: RandomState::new(), slots: (0..CACHE_ENTRIES).map(|_| AtomicU64::new(0)).collect() }
+    }
+
+    /// Whether a text came before. Wrong answers cost a little time, nothing else.
+    fn again(&self, text: &str) -> bool {
+        let hash = self.keys.hash_one(text);
+        let slot = usize::try_from(hash % CACHE_ENTRIES as u64).unwrap_or(0);
+        self.slots.get(slot).is_some_and(|slot| slot.swap(hash, Ordering::Relaxed) == hash)
+    }
+}
+
 #[derive(Clone)]
 struct Weight;
 
@@ -167,6 +189,7 @@ impl Analyses {
         Self {
             reader,
             masking: Masking::default(),
+            seen: Seen::new(),
             texts: Cache::with_weighter(CACHE_ENTRIES, CACHE_BYTES, Weight),
             shapes: Cache::with_weighter(CACHE_ENTRIES, CACHE_BYTES, Weight),
         }
@@ -196,8 +219,10 @@ impl Analyses {
         let kept = Kept::after_redaction(Masked::new(&redacted, &self.masking.detectors).as_str().to_owned());
         let shape = self.shape_of(scope, &text, &facts)?;
         let analysis = Arc::new(Analysis { text, facts, kept, shape });
-        let key = Key { scope: Arc::clone(&scope.key), text: Arc::clone(&analysis.text) };
-        self.texts.insert(key, Arc::clone(&analysis));
+        if self.seen.again(&analysis.text) {
+            let key = Key { scope: Arc::clone(&scope.key), text: Arc::clone(&analysis.text) };
+            self.texts.insert(key, Arc::clone(&analysis));
+        }
         Ok(analysis)
     }
 
@@ -338,8 +363,10 @@ mod tests {
         let two = analyses.of(&scope, "SELECT a FROM t WHERE id = 23").await.unwrap();
         assert!(Arc::ptr_eq(&one.shape, &two.shape));
         assert_eq!(two.kept.as_str(), "SELECT a FROM t WHERE id = 23");
-        let again = analyses.of(&scope, "SELECT a FROM t WHERE id = 1").await.unwrap();
-        assert!(Arc::ptr_eq(&one, &again));
+        // Kept from the second time on.
+        let second = analyses.of(&scope, "SELECT a FROM t WHERE id = 1").await.unwrap();
+        let third = analyses.of(&scope, "SELECT a FROM t WHERE id = 1").await.unwrap();
+        assert!(Arc::ptr_eq(&second, &third));
     }
 
     #[tokio::test]

@@ -67,7 +67,8 @@ pub(super) fn statement<'a>(node: Node<'a>, text: &'a str, caps: &Caps) -> Resul
         out: Statement { command: super::tags::tag(node), ..Statement::default() },
         levels: Levels::default(),
         limit: None,
-        stack: Vec::with_capacity(64),
+        // Small enough that freeing it is cheap: glibc tidies its heap when a large block is freed.
+        stack: Vec::with_capacity(16),
         scratch: Vec::new(),
         bindings: Vec::new(),
         asked: BTreeMap::new(),
