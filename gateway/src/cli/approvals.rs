@@ -22,7 +22,7 @@ pub(super) struct Arguments {
 
 pub(super) fn list(output: Output) -> anyhow::Result<()> {
     runtime()?.block_on(async {
-        let mut client = running().await?.ok_or(ClientError::NotRunning)?;
+        let client = running().await?.ok_or(ClientError::NotRunning)?;
         let tickets: Vec<Value> = client.get("/v1/approvals").await?;
         output.print(&tickets, |tickets| {
             if tickets.is_empty() {
@@ -36,7 +36,7 @@ pub(super) fn list(output: Output) -> anyhow::Result<()> {
 pub(super) fn decide(arguments: Arguments, approve: bool, output: Output) -> anyhow::Result<()> {
     let decision = Decision { ticket: arguments.id, approve, reason: arguments.reason };
     runtime()?.block_on(async {
-        let mut client = running().await?.ok_or(ClientError::NotRunning)?;
+        let client = running().await?.ok_or(ClientError::NotRunning)?;
         let answer: Value = client.post("/v1/decide", &decision).await?;
         if let Some(error) = answer.get("error").and_then(Value::as_str) {
             bail!("{error}");

@@ -66,7 +66,7 @@ pub(super) fn run(arguments: Arguments, output: Output) -> anyhow::Result<()> {
         accept_gaps: arguments.accept_gaps,
     };
     runtime()?.block_on(async {
-        if let Some(mut client) = running().await? {
+        if let Some(client) = running().await? {
             let attached: Attached = client.post("/v1/attach", &request).await?;
             return output.print(&attached, describe);
         }

@@ -22,7 +22,7 @@ pub(super) fn run(arguments: &Arguments, output: Output) -> anyhow::Result<()> {
     let name = &arguments.name;
     runtime()?.block_on(async {
         let detached: Detached = match running().await? {
-            Some(mut client) => client.post("/v1/detach", name).await?,
+            Some(client) => client.post("/v1/detach", name).await?,
             None => detach_pinned(name)?,
         };
         output.print(&detached, |detached| {

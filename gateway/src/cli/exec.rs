@@ -86,13 +86,13 @@ fn try_run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     };
     let result = runtime()?.block_on(async {
         match running().await? {
-            Some(mut client) => {
+            Some(client) => {
                 let status: Status = client.get("/v1/status").await?;
                 let is_taken = status.attachments.iter().any(|attachment| attachment.name == name);
                 // The same command twice is no mistake, as long as nobody asked for the name.
                 let name = if is_taken && !name_is_given { format!("{name}-{}", std::process::id()) } else { name };
                 let request = AttachRequest { name, ..request };
-                with_daemon(&mut client, request, &arguments.command, &user, &cgroup).await
+                with_daemon(&client, request, &arguments.command, &user, &cgroup).await
             }
             None => alone(arguments.files, request, &arguments.command, &user, &cgroup).await,
         }
@@ -104,7 +104,7 @@ fn try_run(arguments: Arguments) -> anyhow::Result<ExitCode> {
 }
 
 async fn with_daemon(
-    client: &mut Client,
+    client: &Client,
     request: AttachRequest,
     command: &[String],
     user: &User,

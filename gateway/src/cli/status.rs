@@ -14,7 +14,7 @@ pub(super) struct Arguments {}
 pub(super) fn run(_: &Arguments, output: Output) -> anyhow::Result<()> {
     runtime()?.block_on(async {
         match running().await? {
-            Some(mut client) => {
+            Some(client) => {
                 let status: Status = client.get("/v1/status").await?;
                 output.print(&status, describe)
             }

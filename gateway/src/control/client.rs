@@ -1,7 +1,7 @@
 //! The asking end of the control socket.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
@@ -37,33 +37,28 @@ pub enum ClientError {
     Refused(String),
 }
 
-/// A connection to the gateway on this host.
+/// Asks the gateway on this host, each time on a connection of its own: it ends one that is silent for long, as `exec`
+/// is between attaching and detaching.
 #[derive(Debug)]
 pub struct Client {
-    sender: hyper::client::conn::http1::SendRequest<Full<Bytes>>,
+    path: PathBuf,
 }
 
 impl Client {
-    /// Connects.
+    /// Looks whether somebody listens.
     ///
     /// # Errors
     /// Where no gateway runs, or we are not root.
     pub async fn connect(path: &Path) -> Result<Self, ClientError> {
-        let stream = UnixStream::connect(path).await.map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => ClientError::NotRunning,
-            io::ErrorKind::PermissionDenied => ClientError::NotAllowed,
-            _ => ClientError::Io(error),
-        })?;
-        let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(http)?;
-        tokio::spawn(connection);
-        Ok(Self { sender })
+        open(path).await?;
+        Ok(Self { path: path.to_owned() })
     }
 
     /// Asks for something.
     ///
     /// # Errors
     /// Where there is none, or the gateway says no.
-    pub async fn get<T: DeserializeOwned>(&mut self, path: &str) -> Result<T, ClientError> {
+    pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
         self.send(Method::GET, path, Bytes::new()).await
     }
 
@@ -71,19 +66,22 @@ impl Client {
     ///
     /// # Errors
     /// Where the gateway says no.
-    pub async fn post<T: DeserializeOwned>(&mut self, path: &str, body: &impl Serialize) -> Result<T, ClientError> {
+    pub async fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, ClientError> {
         let body = serde_json::to_vec(body).map_err(ClientError::Answer)?;
         self.send(Method::POST, path, body.into()).await
     }
 
-    async fn send<T: DeserializeOwned>(&mut self, method: Method, path: &str, body: Bytes) -> Result<T, ClientError> {
+    async fn send<T: DeserializeOwned>(&self, method: Method, path: &str, body: Bytes) -> Result<T, ClientError> {
         let request = Request::builder()
             .method(method)
             .uri(path)
             .header("host", "gateway")
             .body(Full::new(body))
             .map_err(|error| ClientError::Http(Box::new(error)))?;
-        let response = self.sender.send_request(request).await.map_err(http)?;
+        let stream = TokioIo::new(open(&self.path).await?);
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(stream).await.map_err(http)?;
+        tokio::spawn(connection);
+        let response = sender.send_request(request).await.map_err(http)?;
         let status = response.status();
         let bytes =
             Limited::new(response.into_body(), MAX_ANSWER).collect().await.map_err(ClientError::Http)?.to_bytes();
@@ -97,6 +95,14 @@ impl Client {
         let refusal: Refusal = serde_json::from_slice(&bytes).map_err(ClientError::Answer)?;
         Err(ClientError::Refused(refusal.error))
     }
+}
+
+async fn open(path: &Path) -> Result<UnixStream, ClientError> {
+    UnixStream::connect(path).await.map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => ClientError::NotRunning,
+        io::ErrorKind::PermissionDenied => ClientError::NotAllowed,
+        _ => ClientError::Io(error),
+    })
 }
 
 fn http(error: hyper::Error) -> ClientError {

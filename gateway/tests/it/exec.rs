@@ -122,7 +122,8 @@ fn runs_through_the_daemon_where_one_runs() {
     let world = World::new();
     let server = world.server();
     let _daemon = world.attach(&[]);
-    let output = exec(&world, "cat /proc/self/cgroup; exec 3<>/dev/null; id -u");
+    // For longer than the daemon bears a silent peer on its control socket.
+    let output = exec(&world, "cat /proc/self/cgroup; exec 3<>/dev/null; id -u; sleep 6");
     assert!(output.status.success(), "{}", err(&output));
     let attached = world.event("attachment.attached", |body| body["attachment"] == "sh");
     let cgroup = attached["cgroup"].as_str().unwrap();

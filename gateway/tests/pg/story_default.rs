@@ -29,7 +29,7 @@ const REFUSED: &[(&str, &[&str])] = &[
     ("SELECT * frm orders", &["syntax error"]),
     ("SET standard_conforming_strings = off", &["standard_conforming_strings"]),
     ("SET client_encoding = 'SJIS'", &["client_encoding"]),
-    ("SELECT set_config('search' || '_path', 'app', false)", &["computed setting"]),
+    ("SELECT set_config('search' || '_path', 'app', false)", &["whose name is computed"]),
     ("PREPARE gone AS DELETE FROM orders", &["guard.postgres.unbounded"]),
     ("EXECUTE nobody_made_this", &["nobody_made_this"]),
     ("SELECT query_to_xml('DELETE FROM orders', true, true, '')", &["held by policy"]),
