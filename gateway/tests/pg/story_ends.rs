@@ -53,7 +53,7 @@ fn a_server_that_dies_is_told_to_the_client_and_recorded() {
     assert!(outcome["status"] == "error" || outcome["status"] == "lost", "{outcome}");
     shop.world.event("session.end", |body| body["cause"] == "server");
     let ran = shop.psql(&["SELECT 1"]);
-    assert!(!ran.ok && ran.err.contains("the server cannot be reached"), "{ran:?}");
+    assert!(!ran.ok && ran.err.contains("the server cannot be reached") && ran.err.contains("session "), "{ran:?}");
 }
 
 #[test]

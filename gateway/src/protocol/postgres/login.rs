@@ -47,10 +47,12 @@ pub(super) async fn log_in<J: Judge>(
     let mut client = Client { conn: &mut conn, inbox: &mut inbox };
     let mut legs = match begin(&mut client, (leg, &message), upstream, judge, options).await {
         Ok(legs) => legs,
-        Err(Ended { cause, denial }) => {
+        Err(Ended { cause, told }) => {
             // A client that is gone cannot be told; the cause is kept all the same.
-            if let Some(told) = denial {
-                let _ = client.send(&told).await;
+            match told {
+                None => {}
+                Some(Told::ByUs(denial)) => _ = client.send(&denial.or_detail(&options.label).to_bytes()).await,
+                Some(Told::ByServer(response)) => _ = client.send(&response).await,
             }
             return Err(cause);
         }
@@ -82,18 +84,23 @@ pub(super) async fn log_in<J: Judge>(
 /// A beginning that came to nothing, and what the client is told.
 struct Ended {
     cause: Cause,
-    denial: Option<Vec<u8>>,
+    told: Option<Told>,
+}
+
+enum Told {
+    ByUs(Box<Denial>),
+    ByServer(Vec<u8>),
 }
 
 impl Ended {
     fn refused(denial: Denial) -> Self {
-        Self { denial: Some(denial.to_bytes()), cause: Cause::Refused(Box::new(denial)) }
+        Self { told: Some(Told::ByUs(Box::new(denial.clone()))), cause: Cause::Refused(Box::new(denial)) }
     }
 }
 
 impl From<RelayError> for Ended {
     fn from(error: RelayError) -> Self {
-        Self { denial: Some(error.to_denial().to_bytes()), cause: error.into() }
+        Self { told: Some(Told::ByUs(Box::new(error.to_denial()))), cause: error.into() }
     }
 }
 
@@ -118,7 +125,7 @@ async fn begin<J: Judge>(
     options: &Options,
 ) -> Result<Upper, Ended> {
     let startup = Startup::read(message)
-        .map_err(|error| Ended { denial: Some(error.to_denial().to_bytes()), cause: error.into() })?;
+        .map_err(|error| Ended { told: Some(Told::ByUs(Box::new(error.to_denial()))), cause: error.into() })?;
     if let LoginMode::Refuse(denial) = &options.login {
         return Err(Ended::refused(denial.clone()));
     }
@@ -136,13 +143,13 @@ async fn begin<J: Judge>(
     let mut server = Server { conn: &mut conn, inbox: &mut inbox };
     match &options.login {
         LoginMode::Credentials(credentials) => {
-            let credential = choose(credentials, &startup.user, options)?;
+            let credential = choose(credentials, &startup.user)?;
             with_credential(&mut server, credential, &startup, &peer).await?;
         }
-        LoginMode::Ask if leg == Leg::Plaintext => return Err(Ended::refused(needs_tls(options))),
+        LoginMode::Ask if leg == Leg::Plaintext => return Err(Ended::refused(needs_tls())),
         LoginMode::Ask => with_asked_password(&mut server, client, &startup, &peer).await?,
         LoginMode::Relay | LoginMode::Refuse(_) if leg == Leg::Tls && peer.is_encrypted() => {
-            return Err(Ended::refused(both_on_tls(options)));
+            return Err(Ended::refused(both_on_tls()));
         }
         LoginMode::Relay | LoginMode::Refuse(_) => {
             server.send(&startup.to_message(&startup.user)).await?;
@@ -187,33 +194,29 @@ async fn with_asked_password(
 fn as_the_server_said(error: RelayError) -> Ended {
     match error {
         RelayError::Upstream(UpstreamError::Refused { ref response, .. }) => {
-            Ended { denial: Some(response.clone()), cause: error.into() }
+            Ended { told: Some(Told::ByServer(response.clone())), cause: error.into() }
         }
         other => other.into(),
     }
 }
 
-fn choose<'a>(credentials: &'a [Credential], user: &str, options: &Options) -> Result<&'a Credential, Ended> {
+fn choose<'a>(credentials: &'a [Credential], user: &str) -> Result<&'a Credential, Ended> {
     credentials.iter().find(|credential| credential.serves(user)).ok_or_else(|| {
         let shown: String = user.chars().take(64).collect();
         let denial = Denial::fatal(SqlState::LOGIN, format!("gateway: no login for user `{shown}` at this target"))
-            .with_detail(options.label.clone())
             .with_hint("Connect as a user that the target's credential serves, or add this one to its `for_users`.");
         Ended::refused(denial)
     })
 }
 
-fn both_on_tls(options: &Options) -> Denial {
+fn both_on_tls() -> Denial {
     let message =
         "gateway: your password cannot be passed on: both sides use TLS, and SCRAM binds to the one it started on";
-    Denial::fatal(SqlState::LOGIN, message).with_detail(options.label.clone()).with_hint(
-        "Give the gateway the login: sudo gateway target adopt ADDRESS --name NAME --user USER --password-file FILE",
-    )
+    Denial::fatal(SqlState::LOGIN, message)
+        .with_hint("Ask the gateway's operator to give this target a [target.credential].")
 }
 
-fn needs_tls(options: &Options) -> Denial {
+fn needs_tls() -> Denial {
     let message = "gateway: this server's login asks for your password, which is not taken without TLS";
-    Denial::fatal(SqlState::LOGIN, message)
-        .with_detail(options.label.clone())
-        .with_hint("Connect with sslmode=require.")
+    Denial::fatal(SqlState::LOGIN, message).with_hint("Connect with sslmode=require.")
 }

@@ -112,6 +112,13 @@ impl Denial {
         self
     }
 
+    /// The same with a detail, where it has none.
+    #[must_use]
+    pub(super) fn or_detail(mut self, detail: &str) -> Self {
+        self.detail.get_or_insert_with(|| detail.to_owned());
+        self
+    }
+
     /// The same with a hint.
     #[must_use]
     pub fn with_hint(mut self, hint: impl Into<String>) -> Self {

@@ -67,18 +67,13 @@ pub enum UpstreamError {
 impl UpstreamError {
     /// What the client reads.
     pub(super) fn to_denial(&self) -> Denial {
-        match self {
-            Self::Refused { code, message, .. } => {
-                Denial::fatal(*code, format!("the server refused the session: {message}"))
-            }
-            Self::Auth(error) => Denial::fatal(SqlState::LOGIN, error.to_string()),
-            Self::Dial(_) | Self::NoTls | Self::TlsAnswer | Self::Tls(_) => {
-                Denial::fatal(SqlState::NO_SERVER, self.to_string())
-            }
-            Self::Lost(_) | Self::Protocol { .. } | Self::NotPinned => {
-                Denial::fatal(SqlState::CONNECTION_LOST, self.to_string())
-            }
-        }
+        let code = match self {
+            Self::Refused { code, .. } => *code,
+            Self::Auth(_) => SqlState::LOGIN,
+            Self::Dial(_) | Self::NoTls | Self::TlsAnswer | Self::Tls(_) => SqlState::NO_SERVER,
+            Self::Lost(_) | Self::Protocol { .. } | Self::NotPinned => SqlState::CONNECTION_LOST,
+        };
+        Denial::fatal(code, format!("gateway: {self}"))
     }
 }
 
