@@ -10,6 +10,7 @@ use clap::{Args, Subcommand};
 
 use super::{Files, Output};
 use crate::config::{Config, DEFAULT_FILE};
+use crate::host::network::Network;
 use crate::id::SessionId;
 use crate::policy::explain::Explanation;
 use crate::policy::load::{Origin, load};
@@ -127,7 +128,7 @@ fn explain_one(arguments: &ExplainArguments) -> anyhow::Result<Explanation> {
         groups: groups.iter().map(|group| group.as_str().into()).collect(),
         ..WorkloadFacts::default()
     });
-    let address = declared.and_then(|target| target.networks().find_map(|network| network.host_address()));
+    let address = declared.and_then(|target| target.addresses.iter().find_map(Network::host_address));
     let target = vocabulary::target(TargetFacts {
         name: &arguments.target,
         protocol: ProtocolName::Postgres,

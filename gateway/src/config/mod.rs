@@ -14,7 +14,7 @@ use std::time::Duration;
 
 pub use attach::{Attach, is_name};
 pub use error::{ConfigError, Fault};
-pub use target::{CredentialSource, SecretSource, Target, TargetAddress, Tls, TlsMode};
+pub use target::{CredentialSource, SecretSource, Target, Tls, TlsMode};
 
 use table::{Section, Source};
 

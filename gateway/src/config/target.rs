@@ -18,7 +18,7 @@ pub struct Target {
     /// What is spoken there.
     pub protocol: Verdict,
     /// Where it is.
-    pub addresses: Vec<TargetAddress>,
+    pub addresses: Vec<Network>,
     /// Never empty.
     pub ports: Vec<u16>,
     /// A parent in policies: production, staging, scratch.
@@ -31,15 +31,6 @@ pub struct Target {
     pub credential: Option<CredentialSource>,
 }
 
-/// An address, a network or a name.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum TargetAddress {
-    /// An address or network.
-    Network(Network),
-    /// Resolved by the gateway.
-    Name(String),
-}
-
 /// `[target.tls]`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tls {
@@ -47,7 +38,7 @@ pub struct Tls {
     pub mode: TlsMode,
     /// PEM file of the authorities; `None`: those of the system.
     pub ca: Option<PathBuf>,
-    /// The name to verify where the address is none.
+    /// The name to verify; `None`: the address.
     pub name: Option<String>,
     /// PEM files of our client certificate and its key.
     pub client: Option<(PathBuf, PathBuf)>,
@@ -100,16 +91,8 @@ impl Target {
     /// The length of the longest of its networks that an address is in.
     #[must_use]
     pub fn longest_match(&self, address: IpAddr) -> Option<u32> {
-        let networks = self.networks().filter(|network| network.contains(address));
+        let networks = self.addresses.iter().filter(|network| network.contains(address));
         networks.map(|network| network.key().0).max()
-    }
-
-    /// Its addresses and networks, without names.
-    pub fn networks(&self) -> impl Iterator<Item = Network> + '_ {
-        self.addresses.iter().filter_map(|address| match address {
-            TargetAddress::Network(network) => Some(*network),
-            TargetAddress::Name(_) => None,
-        })
     }
 }
 
@@ -139,9 +122,9 @@ fn read_one(section: &Section<'_, '_>) -> Option<Target> {
         section.fault("protocol", "is missing: `postgres`, `ssh` or `kubernetes`");
     }
     let protocol = section.one_of("protocol", &protocols);
-    let addresses = section.strings("addresses").into_iter().map(|text| address(section, text)).collect::<Vec<_>>();
+    let addresses = section.strings("addresses").iter().map(|text| address(section, text)).collect::<Vec<_>>();
     if addresses.is_empty() {
-        section.fault("addresses", "is missing: at least one address, network or name");
+        section.fault("addresses", "is missing: at least one address or network");
     }
     let mut ports = section.ports("ports");
     if ports.is_empty() {
@@ -167,22 +150,13 @@ fn read_one(section: &Section<'_, '_>) -> Option<Target> {
     })
 }
 
-fn address(section: &Section<'_, '_>, text: String) -> Option<TargetAddress> {
-    if let Ok(network) = text.parse() {
-        return Some(TargetAddress::Network(network));
+fn address(section: &Section<'_, '_>, text: &str) -> Option<Network> {
+    let network = text.parse().ok();
+    if network.is_none() {
+        let why = "is no address or network: names are not resolved, write the addresses behind them";
+        section.fault("addresses", format!("`{text}` {why}"));
     }
-    let label = |label: &str| {
-        !label.is_empty() && label.len() <= 63 && label.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
-    };
-    // A last label of digits would be an address with a mistake in it.
-    let is_host = text.len() <= 253
-        && text.split('.').all(label)
-        && text.rsplit('.').next().is_some_and(|last| last.chars().any(|c| c.is_ascii_alphabetic()));
-    if !is_host {
-        section.fault("addresses", format!("`{text}` is no address, network or host name"));
-        return None;
-    }
-    Some(TargetAddress::Name(text.to_ascii_lowercase()))
+    network
 }
 
 fn read_tls(tls: &Section<'_, '_>, target: &Section<'_, '_>) -> Tls {

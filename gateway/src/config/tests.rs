@@ -31,7 +31,7 @@ groups = ["local:developers"]
 [[target]]
 name = "shop"
 protocol = "postgres"
-addresses = ["10.9.0.0/16", "db.example.com"]
+addresses = ["10.9.0.0/16", "2001:db8::5"]
 ports = [5432, 6432]
 environment = "staging"
   [target.tls]
@@ -86,7 +86,7 @@ name = "a b"
 [[target]]
 name = "shop"
 protocol = "mysql"
-addresses = ["10.0.0.300"]
+addresses = ["10.0.0.300", "db.example.com"]
   [target.credential]
   user = "agent"
   password = { file = "/x", env = "Y" }
@@ -104,6 +104,7 @@ addresses = ["10.0.0.300"]
         "line 8: `attach[1].name`",
         "line 11: `target[1].protocol`: `mysql` is not one of",
         "line 12: `target[1].addresses`: `10.0.0.300` is no address",
+        "line 12: `target[1].addresses`: `db.example.com` is no address",
         "line 15: `target[1].credential.password`: write one of",
         "`target[1].credential.allow_unverified`: a credential goes only to a server that was verified",
     ] {

@@ -427,7 +427,7 @@ pub(super) fn tables(config: &crate::config::Config, attachment: &str) -> Tables
         tables.set(allowed.network, allowed.port, Verdict::Allow);
     }
     for target in config.targets.iter().filter(|target| target.serves(attachment)) {
-        for network in target.networks() {
+        for &network in &target.addresses {
             // Other ports of a declared address are refused: a second way in would be a way around.
             if network.is_host() {
                 tables.set(network, None, Verdict::Refuse);

@@ -9,7 +9,8 @@ use std::fs;
 use std::path::Path;
 
 use crate::bridge::Material;
-use crate::config::{Config, SecretSource, Target, TargetAddress};
+use crate::config::{Config, SecretSource, Target};
+use crate::host::network::Network;
 use crate::trust::ca::Authority;
 
 /// Where systems keep the authorities that they trust.
@@ -44,16 +45,9 @@ pub fn read(config: &Config) -> Result<BTreeMap<String, Material>, String> {
 }
 
 fn of_target(target: &Target, authority: &Authority) -> Result<Material, String> {
-    let names: Vec<String> = target
-        .addresses
-        .iter()
-        .filter_map(|address| match address {
-            TargetAddress::Name(name) => Some(name.clone()),
-            TargetAddress::Network(_) => None,
-        })
-        .chain(target.tls.name.clone().filter(|name| name.parse::<std::net::IpAddr>().is_err()))
-        .collect();
-    let addresses: Vec<_> = target.networks().filter_map(|network| network.host_address()).collect();
+    let name = target.tls.name.iter().filter(|name| name.parse::<std::net::IpAddr>().is_err());
+    let names: Vec<String> = name.cloned().collect();
+    let addresses: Vec<_> = target.addresses.iter().filter_map(Network::host_address).collect();
     let ca = match &target.tls.ca {
         Some(path) => Some(read_file(path)?),
         None => SYSTEM_CAS.iter().find_map(|path| fs::read(path).ok()),
