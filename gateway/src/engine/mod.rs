@@ -73,8 +73,7 @@ pub struct Engine {
 pub fn run() -> anyhow::Result<()> {
     let socket =
         std::os::fd::AsFd::as_fd(&std::io::stdin()).try_clone_to_owned().context("no socket on standard input")?;
-    // One processor is left to the runtimes that are served: workers beyond that only take turns with them.
-    let workers = std::thread::available_parallelism().map_or(1, usize::from).saturating_sub(1).clamp(1, MAX_WORKERS);
+    let workers = std::thread::available_parallelism().map_or(1, usize::from).clamp(1, MAX_WORKERS);
     // Before there are threads: credentials and filters of Linux belong to threads, and new ones inherit them.
     sandbox::close().context("cannot close the sandbox")?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build()?;
