@@ -44,14 +44,18 @@ fn runs_the_command_as_the_user_without_a_way_back_to_root() {
     assert_eq!(field("Uid"), [id.as_str(); 4].join(" "));
 }
 
-#[test]
-fn the_commands_first_connect_is_served() {
-    let world = World::new();
-    let server = world.server();
+fn ssh_is_refused_by_name_of_its_session(world: &World) {
     let mut command = world.command("/run/it/gateway");
     command.args(["exec", "--user", "agent", "--", "ssh", "-F", "none", "-o", "BatchMode=yes"]);
     let output = command.args(["-o", "StrictHostKeyChecking=no", "git@10.77.0.2"]).output().unwrap();
     assert!(err(&output).contains("(session "), "{}", err(&output));
+}
+
+#[test]
+fn the_commands_first_connect_is_served() {
+    let world = World::new();
+    let server = world.server();
+    ssh_is_refused_by_name_of_its_session(&world);
     assert_eq!(server.seen("tcp 22"), 0);
 }
 
@@ -130,10 +134,7 @@ fn runs_through_the_daemon_where_one_runs() {
     assert!(out(&output).contains(&format!("0::{cgroup}\n")), "{}", out(&output));
     world.event("attachment.detached", |body| body["attachment"] == "sh");
     assert_eq!(world.events("gateway.started").len(), 1);
-    let mut command = world.command("/run/it/gateway");
-    command.args(["exec", "--user", "agent", "--", "ssh", "-F", "none", "-o", "BatchMode=yes"]);
-    let output = command.args(["-o", "StrictHostKeyChecking=no", "git@10.77.0.2"]).output().unwrap();
-    assert!(err(&output).contains("(session "), "{}", err(&output));
+    ssh_is_refused_by_name_of_its_session(&world);
     assert_eq!(server.seen("tcp 22"), 0);
 }
 
