@@ -65,8 +65,14 @@ impl Interrupt {
 
 impl Cancel for Interrupt {
     fn cancel(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
-        self.hold.cancel();
-        Box::pin(self.at_server())
+        Box::pin(async {
+            let is_held = self.hold.waits.load(Ordering::Acquire);
+            // The server first: a client that hears of its hold's end sends its next statement, which is not meant.
+            self.at_server().await;
+            if is_held {
+                self.hold.cancel();
+            }
+        })
     }
 }
 
