@@ -173,10 +173,27 @@ pub struct Bundle {
     pub config: String,
     /// Policy files by name.
     pub policies: Vec<(String, String)>,
+    /// What is masked; none: the shipped detectors mask.
+    pub masking: Option<MaskingText>,
     /// Attachments by name, besides those of the configuration.
     pub attachments: Vec<AttachmentInfo>,
     /// What targets need, by their names; the empty name stands for undeclared destinations.
     pub materials: BTreeMap<String, Material>,
+}
+
+/// The masking file, with the keys of its hashes.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MaskingText {
+    /// The text.
+    pub text: String,
+    /// Keys, by how the text names their source.
+    pub keys: BTreeMap<String, Vec<u8>>,
+}
+
+impl std::fmt::Debug for MaskingText {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("MaskingText")
+    }
 }
 
 /// What a target needs from files.

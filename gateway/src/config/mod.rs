@@ -32,6 +32,8 @@ pub struct Config {
     pub accept_gaps: BTreeSet<String>,
     /// Where policies are.
     pub policy: PolicySection,
+    /// What is masked: the path of `masking.toml`; `None`: the shipped detectors, and no labels.
+    pub masking: Option<PathBuf>,
     /// How sure a journal line is before its request goes on.
     pub durability: Durability,
     /// How requests wait for people.
@@ -132,6 +134,7 @@ impl Default for Config {
             state_dir: DEFAULT_STATE_DIR.into(),
             accept_gaps: BTreeSet::new(),
             policy: PolicySection::default(),
+            masking: None,
             durability: Durability::default(),
             approval: ApprovalSection::default(),
             egress: Egress { allow_by_default: true, allow: Vec::new() },
@@ -171,6 +174,7 @@ fn read(root: &Section<'_, '_>) -> Config {
         root.fault("version", "write `version = 1`: it says which reading of the file was meant");
     }
     let policy = root.section("policy");
+    let masking = root.section("masking");
     let audit = root.section("audit");
     let journal = audit.section("journal");
     let approval = root.section("approval");
@@ -181,6 +185,7 @@ fn read(root: &Section<'_, '_>) -> Config {
         state_dir: root.string("state_dir").map_or(defaults.state_dir, PathBuf::from),
         accept_gaps: root.strings("accept_gaps").into_iter().collect(),
         policy: PolicySection { dir: policy.string("dir").map(PathBuf::from), disable: policy.strings("disable") },
+        masking: masking.string("file").map(PathBuf::from),
         durability: journal
             .one_of("durability", &[("process", Durability::Process), ("disk", Durability::Disk)])
             .unwrap_or_default(),
@@ -200,7 +205,7 @@ fn read(root: &Section<'_, '_>) -> Config {
         attachments: attach::read(root),
         targets: target::read(root),
     };
-    for section in [policy, journal, audit, approval, egress, postgres, undeclared] {
+    for section in [policy, masking, journal, audit, approval, egress, postgres, undeclared] {
         section.finish();
     }
     config

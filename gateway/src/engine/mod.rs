@@ -32,6 +32,7 @@ use crate::audit::{Durability, Journal, Opening};
 use crate::bridge::{Bridge, Bundle, Connection, Question, ToEngine, ToWarden};
 use crate::config;
 use crate::id::{HostId, JournalId, SessionId};
+use crate::masking::rules::Rules;
 use crate::policy::PolicySnapshot;
 use crate::protocol::postgres::{Analyses, CancelKeys, Shared, sql};
 use crate::session::{self, Facts};
@@ -57,6 +58,7 @@ pub struct Engine {
     journal: Arc<Journal>,
     dialler: Dialler,
     policies: watch::Sender<Arc<PolicySnapshot>>,
+    rules: watch::Sender<Arc<Rules>>,
     analyses: Arc<Analyses>,
     desk: Arc<Desk>,
     cancel_keys: Arc<CancelKeys>,
@@ -150,6 +152,7 @@ impl Engine {
         Ok(Arc::new(Self {
             journal,
             policies: watch::Sender::new(Arc::clone(settings.policies())),
+            rules: watch::Sender::new(Arc::clone(settings.masking())),
             settings: watch::Sender::new(Arc::new(settings)),
             analyses: Arc::new(Analyses::new(reader)),
             desk: Arc::new(Desk::new().map_err(|_| anyhow!("no randomness for the key of approvals"))?),
@@ -181,6 +184,7 @@ impl Engine {
             policies: self.policies.subscribe(),
             analyses: Arc::clone(&self.analyses),
             desk: Arc::clone(&self.desk),
+            rules: self.rules.subscribe(),
         }
     }
 
@@ -261,6 +265,7 @@ impl Engine {
         let bundle = read_bundle(bundle).map_err(|error| format!("{error:#}"))?;
         let settings = self.settings().next(bundle, &self.journal)?;
         self.policies.send_replace(Arc::clone(settings.policies()));
+        self.rules.send_replace(Arc::clone(settings.masking()));
         self.settings.send_replace(Arc::new(settings));
         Ok(())
     }

@@ -8,10 +8,13 @@ use std::sync::Arc;
 use super::upstreams::Upstreams;
 use crate::audit::Journal;
 use crate::audit::event::{Event, PolicyLoaded, PolicyRejected};
-use crate::bridge::{AttachmentInfo, Bundle};
-use crate::config::Config;
+use crate::bridge::{AttachmentInfo, Bundle, MaskingText};
+use crate::config::{Config, SecretSource};
+use crate::masking::file::MaskingFile;
+use crate::masking::rules::Rules;
 use crate::policy::load::{self, Origin, PolicyFile};
 use crate::policy::{KnownIds, PolicySnapshot, Source};
+use crate::secret::Secret;
 
 /// What is in force.
 #[derive(Debug)]
@@ -21,6 +24,7 @@ pub struct Settings {
     policies: Arc<PolicySnapshot>,
     source: Source,
     upstreams: Upstreams,
+    masking: Arc<Rules>,
 }
 
 impl Settings {
@@ -83,11 +87,18 @@ impl Settings {
         let mut attachments: BTreeMap<_, _> =
             config.attachments.iter().map(|attach| (attach.name.clone(), info(attach))).collect();
         attachments.extend(bundle.attachments.into_iter().map(|info| (info.name.clone(), info)));
-        let source = source(&config, &attachments, bundle.policies);
+        let masking = Arc::new(Rules::new(bundle.masking.map(read_masking).transpose()?));
+        let source = source(&config, &attachments, bundle.policies, masking.class_names());
         let policies = load::load(&source, counter)
             .map_err(|faults| faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))?;
         let upstreams = Upstreams::new(&config, bundle.materials);
-        Ok(Self { config, attachments, policies: Arc::new(policies), source, upstreams })
+        Ok(Self { config, attachments, policies: Arc::new(policies), source, upstreams, masking })
+    }
+
+    /// What is masked.
+    #[must_use]
+    pub fn masking(&self) -> &Arc<Rules> {
+        &self.masking
     }
 
     /// The configuration.
@@ -121,12 +132,26 @@ impl Settings {
     }
 }
 
+/// The masking file, its keys taken from the bundle.
+fn read_masking(masking: MaskingText) -> Result<MaskingFile, String> {
+    let key = |source: &SecretSource| {
+        let key = masking.keys.get(&source.to_string()).cloned().map(Secret::new);
+        key.ok_or_else(|| "its key did not come with the file: reload".to_owned())
+    };
+    MaskingFile::parse("masking.toml", &masking.text, &key).map_err(|error| error.to_string())
+}
+
 fn info(attach: &crate::config::Attach) -> AttachmentInfo {
     AttachmentInfo { name: attach.name.clone(), groups: attach.groups.clone(), observe: attach.observe }
 }
 
 /// Policies may name what the configuration knows. Attachments made by hand come and go, so their names are known too.
-fn source(config: &Config, attachments: &BTreeMap<String, AttachmentInfo>, files: Vec<(String, String)>) -> Source {
+fn source(
+    config: &Config,
+    attachments: &BTreeMap<String, AttachmentInfo>,
+    files: Vec<(String, String)>,
+    classes: BTreeSet<String>,
+) -> Source {
     let groups = attachments.values().flat_map(|info| info.groups.clone());
     let known = KnownIds {
         targets: config.targets.iter().map(|target| target.name.clone()).collect(),
@@ -134,7 +159,7 @@ fn source(config: &Config, attachments: &BTreeMap<String, AttachmentInfo>, files
         attachments: attachments.keys().cloned().collect(),
         groups: groups.collect(),
         issuers: BTreeSet::new(),
-        classes: BTreeSet::new(),
+        classes,
     };
     let origin = if files.is_empty() {
         Origin::Shipped

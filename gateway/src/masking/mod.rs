@@ -10,6 +10,7 @@ pub mod plan;
 pub mod stream;
 pub mod masked;
 pub mod file;
+pub mod rules;
 
 use std::sync::Arc;
 

@@ -64,7 +64,8 @@ fn of_target(target: &Target, authority: &Authority) -> Result<Material, String>
     Ok(Material { ca, client, password, leaf: Some(leaf) })
 }
 
-fn secret(source: &SecretSource) -> Result<Vec<u8>, String> {
+/// A secret, from wherever it is.
+pub(super) fn secret(source: &SecretSource) -> Result<Vec<u8>, String> {
     match source {
         SecretSource::File(path) => read_file(path).map(without_newline),
         SecretSource::Env(name) => std::env::var(name)
@@ -89,7 +90,7 @@ fn without_newline(mut bytes: Vec<u8>) -> Vec<u8> {
     bytes
 }
 
-fn read_file(path: &Path) -> Result<Vec<u8>, String> {
+pub(super) fn read_file(path: &Path) -> Result<Vec<u8>, String> {
     let cannot = |error: std::io::Error| format!("cannot read {}: {error}", path.display());
     if fs::metadata(path).map_err(cannot)?.len() > MAX_BYTES {
         return Err(format!("{} is larger than {MAX_BYTES} bytes", path.display()));

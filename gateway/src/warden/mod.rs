@@ -293,7 +293,7 @@ impl Warden {
         };
         let materials = materials::read(&config)?;
         let attachments = self.all().iter().map(|attachment| attachment.info()).collect();
-        let policies = self.policies.lock().read()?;
-        Ok((Bundle { config: text, policies, attachments, materials }, config))
+        let policies::Given { policies, masking } = self.policies.lock().read()?;
+        Ok((Bundle { config: text, policies, masking, attachments, materials }, config))
     }
 }

@@ -1,36 +1,54 @@
-//! Policy files, as bytes: read here, since the engine opens no files; understood there.
+//! Policy files and the masking file, as bytes: read here, since the engine opens no files; understood there.
 //!
-//! In: a folder, looked at again each second. Out: its files, and whether they have changed and come to rest.
+//! In: a folder and a file, looked at again each second. Out: what is in them, and whether it has changed and come to
+//! rest. The masking file is read as far as its keys go, which come from other files.
 
-use std::path::PathBuf;
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
+use super::materials;
+use crate::bridge::MaskingText;
+use crate::config::SecretSource;
+use crate::masking::file::MaskingFile;
 use crate::policy::load::read_folder;
+use crate::secret::Secret;
 
 /// Files by name.
 pub type Files = Vec<(String, String)>;
 
-/// Where policies are read from.
+/// What the engine judges and masks by.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Given {
+    /// Policy files; none: the shipped ones.
+    pub policies: Files,
+    /// The masking file.
+    pub masking: Option<MaskingText>,
+}
+
+/// Where both are read from.
 #[derive(Debug)]
 pub struct Folder {
     path: Option<PathBuf>,
+    masking: Option<PathBuf>,
     /// What the engine was last given.
-    given: Result<Files, String>,
+    given: Result<Given, String>,
     /// What the last look found.
-    last: Result<Files, String>,
+    last: Result<Given, String>,
 }
 
 impl Folder {
-    /// A folder of `*.cedar` files; `None`: the shipped policies alone.
+    /// A folder of `*.cedar` files, and a masking file; `None`: what is shipped alone.
     #[must_use]
-    pub fn new(path: Option<PathBuf>) -> Self {
-        Self { path, given: Ok(Vec::new()), last: Ok(Vec::new()) }
+    pub fn new(path: Option<PathBuf>, masking: Option<PathBuf>) -> Self {
+        Self { path, masking, given: Ok(Given::default()), last: Ok(Given::default()) }
     }
 
     /// Reads all files, for the engine.
     ///
     /// # Errors
     /// With every file that cannot be read: nothing is left out quietly.
-    pub fn read(&mut self) -> Result<Files, String> {
+    pub fn read(&mut self) -> Result<Given, String> {
         self.given = self.look();
         self.last = self.given.clone();
         self.given.clone()
@@ -45,7 +63,12 @@ impl Folder {
         settled && self.last != self.given
     }
 
-    fn look(&self) -> Result<Files, String> {
+    fn look(&self) -> Result<Given, String> {
+        let masking = self.masking.as_deref().map(read_masking).transpose()?;
+        Ok(Given { policies: self.policies()?, masking })
+    }
+
+    fn policies(&self) -> Result<Files, String> {
         let Some(path) = &self.path else { return Ok(Vec::new()) };
         let files = read_folder(path)
             .map_err(|faults| faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))?;
@@ -54,6 +77,20 @@ impl Folder {
         }
         Ok(files.into_iter().map(|file| (file.name, file.text)).collect())
     }
+}
+
+/// The text of a masking file and the keys that it names. A file with faults is an error here already.
+fn read_masking(path: &Path) -> Result<MaskingText, String> {
+    let bytes = materials::read_file(path)?;
+    let text = String::from_utf8(bytes).map_err(|_| format!("{} is not UTF-8", path.display()))?;
+    let keys = RefCell::new(BTreeMap::new());
+    let read = |source: &SecretSource| {
+        let key = materials::secret(source)?;
+        keys.borrow_mut().insert(source.to_string(), key.clone());
+        Ok(Secret::new(key))
+    };
+    MaskingFile::parse(&path.display().to_string(), &text, &read).map_err(|error| error.to_string())?;
+    Ok(MaskingText { text, keys: keys.into_inner() })
 }
 
 #[cfg(test)]
@@ -65,8 +102,8 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("a.cedar");
         std::fs::write(&file, "one").unwrap();
-        let mut folder = Folder::new(Some(directory.path().to_owned()));
-        assert_eq!(folder.read().unwrap().len(), 1);
+        let mut folder = Folder::new(Some(directory.path().to_owned()), None);
+        assert_eq!(folder.read().unwrap().policies.len(), 1);
         assert!(!folder.has_changed());
         std::fs::write(&file, "tw").unwrap();
         assert!(!folder.has_changed(), "it may still be written");
@@ -80,6 +117,20 @@ mod tests {
     #[test]
     fn an_empty_folder_is_an_error_and_not_the_shipped_policies() {
         let directory = tempfile::tempdir().unwrap();
-        assert!(Folder::new(Some(directory.path().to_owned())).read().is_err());
+        assert!(Folder::new(Some(directory.path().to_owned()), None).read().is_err());
+    }
+
+    #[test]
+    fn a_masking_file_brings_its_keys_and_its_faults_stop_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let (file, key) = (directory.path().join("masking.toml"), directory.path().join("key"));
+        std::fs::write(&key, "0123456789abcdef0123\n").unwrap();
+        let text = format!("version = 1\n[class.ref]\nshow = {{ hash = {{ key = {{ file = {key:?} }} }} }}\n");
+        std::fs::write(&file, &text).unwrap();
+        let mut folder = Folder::new(None, Some(file.clone()));
+        let masking = folder.read().unwrap().masking.unwrap();
+        assert_eq!(masking.keys.values().next().unwrap(), b"0123456789abcdef0123");
+        std::fs::write(&file, text.replace("version = 1", "version = 1\nnonsense = true")).unwrap();
+        assert!(folder.read().unwrap_err().contains("nonsense"));
     }
 }

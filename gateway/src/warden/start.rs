@@ -113,14 +113,12 @@ pub async fn start(options: Options) -> Result<Started, StartError> {
     let layout = Layout::new(&state);
     let sealer = Sealer::open(layout.clone(), host)?;
     let journal = open_journal(&layout, host, &config)?;
-    let mut folder = policies::Folder::new(options.policies.or_else(|| config.policy.dir.clone()));
+    let mut folder =
+        policies::Folder::new(options.policies.or_else(|| config.policy.dir.clone()), config.masking.clone());
     let materials = materials::read(&config).map_err(EngineError::Bundle)?;
-    let bundle = Bundle {
-        config: text,
-        policies: folder.read().map_err(EngineError::Bundle)?,
-        attachments: Vec::new(),
-        materials,
-    };
+    let given = folder.read().map_err(EngineError::Bundle)?;
+    let bundle =
+        Bundle { config: text, policies: given.policies, masking: given.masking, attachments: Vec::new(), materials };
     let engine = EngineProcess::new(host, layout);
     let ready = engine.start(&bundle).await?;
     let warden = Arc::new(Warden {

@@ -134,7 +134,7 @@ struct Mask {
 }
 
 impl Rewrite for Mask {
-    fn rewrite(&mut self, kind: Backend, message: &[u8], out: &mut Vec<u8>) -> Result<(), RewriteError> {
+    fn rewrite(&mut self, kind: Backend, message: &[u8], out: &mut Vec<u8>) -> Result<Pass, RewriteError> {
         match kind {
             Backend::RowDescription => self.described = true,
             Backend::DataRow if !self.described => return Err(RewriteError { reason: "no description".into() }),
@@ -145,7 +145,7 @@ impl Rewrite for Mask {
             message[at..at + 6].copy_from_slice(b"xxxxxx");
         }
         out.extend(message);
-        Ok(())
+        Ok(Pass::Replaced)
     }
 }
 

@@ -112,6 +112,12 @@ impl DetectorSet {
         u32::try_from(detector).ok().and_then(|at| self.0.checked_shr(at)).is_some_and(|bits| bits & 1 == 1)
     }
 
+    /// Both together.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
     fn with(self, detector: usize) -> Self {
         Self(self.0 | u32::try_from(detector).ok().and_then(|at| 1_u64.checked_shl(at)).unwrap_or_default())
     }
@@ -199,6 +205,11 @@ impl Detectors {
     #[must_use]
     pub fn detector(&self, index: usize) -> Option<&Detector> {
         self.detectors.get(index)
+    }
+
+    /// All that are on.
+    pub fn iter(&self) -> impl Iterator<Item = &Detector> {
+        self.detectors.iter()
     }
 
     /// Whether every detector is a built-in one of known words, so that it can be told where a value may begin.

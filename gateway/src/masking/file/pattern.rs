@@ -41,6 +41,12 @@ impl Glob {
         Self(pattern.split('*').map(str::to_owned).collect())
     }
 
+    /// What stands before, between and after its wildcards; one text: there are none.
+    #[must_use]
+    pub fn parts(&self) -> &[String] {
+        &self.0
+    }
+
     /// Whether a name fits.
     #[must_use]
     pub fn matches(&self, name: &str) -> bool {
@@ -75,6 +81,18 @@ pub struct ColumnPattern {
 }
 
 impl ColumnPattern {
+    /// Whether it may fit a column of a database.
+    #[must_use]
+    pub fn is_of(&self, target: &str, database: &str) -> bool {
+        self.target.matches(target) && self.database.matches(database)
+    }
+
+    /// The names of schema, relation and column.
+    #[must_use]
+    pub fn names(&self) -> [&Glob; 3] {
+        [&self.schema, &self.relation, &self.column]
+    }
+
     /// Whether a column fits.
     #[must_use]
     pub fn matches(&self, name: &ColumnName<'_>) -> bool {

@@ -11,8 +11,8 @@ use crate::masking::Masking;
 use crate::masking::detect::DetectorSet;
 use crate::masking::plan::{Columns, Treatment};
 use crate::protocol::postgres::frame::{HEADER, body};
-use crate::protocol::postgres::judge::RewriteError;
-use crate::protocol::postgres::rows::{Cell, Column};
+use crate::protocol::postgres::judge::{Pass, RewriteError};
+use crate::protocol::postgres::rows::{Cell, Column, Masked};
 use crate::protocol::postgres::texts::{close, malformed};
 use crate::protocol::postgres::values::{Format, Kind, holds_any};
 
@@ -98,12 +98,17 @@ impl CopyRows {
     }
 
     /// One CopyData.
-    pub(super) fn row(&mut self, message: &[u8], masking: &Masking, out: &mut Vec<u8>) -> Result<(), RewriteError> {
+    pub(super) fn row(
+        &mut self,
+        message: &[u8],
+        masking: &Masking,
+        masked: &mut Masked,
+        out: &mut Vec<u8>,
+    ) -> Result<Pass, RewriteError> {
         let row = body(message);
         let start = out.len();
         if std::mem::take(&mut self.awaits_header) {
-            out.extend_from_slice(message);
-            return Ok(());
+            return Ok(Pass::Forward);
         }
         let may_hold = || {
             let searches = |column: &Column| matches!(column.treatment, Treatment::Detect(_));
@@ -113,20 +118,24 @@ impl CopyRows {
             if may_hold() && holds_any(row, &masking.detectors, DetectorSet::default()) {
                 return Err(refused("COPY in binary holds a value that is masked: use the format `text` or `csv`"));
             }
-            out.extend_from_slice(message);
-            return Ok(());
+            return Ok(Pass::Forward);
         }
         // Escapes hide values from a search of the whole row.
         if !self.masks && !row.contains(&b'\\') && !may_hold() {
-            out.extend_from_slice(message);
-            return Ok(());
+            return Ok(Pass::Forward);
         }
         out.extend_from_slice(message.get(..HEADER).unwrap_or_default());
-        self.columns(row, masking, out)?;
-        close(start, out)
+        self.columns(row, masking, masked, out)?;
+        close(start, out).map(|()| Pass::Replaced)
     }
 
-    fn columns(&self, row: &[u8], masking: &Masking, out: &mut Vec<u8>) -> Result<(), RewriteError> {
+    fn columns(
+        &self,
+        row: &[u8],
+        masking: &Masking,
+        masked: &mut Masked,
+        out: &mut Vec<u8>,
+    ) -> Result<(), RewriteError> {
         let line = row.strip_suffix(b"\n").ok_or_else(|| refused("a CopyData that does not end with its row"))?;
         let (line, end) = line.strip_suffix(b"\r").map_or((line, &b"\n"[..]), |line| (line, b"\r\n"));
         let (delimiter, null) = match &self.format {
@@ -143,10 +152,14 @@ impl CopyRows {
             }
             let value = if raw == null.as_slice() { None } else { Some(self.decode(raw)) };
             match column.rewrite(value.as_deref(), masking) {
-                Cell::Same => out.extend_from_slice(raw),
+                Cell::Same => {
+                    out.extend_from_slice(raw);
+                    continue;
+                }
                 Cell::Null => out.extend_from_slice(null),
                 Cell::New(value) => self.encode(&value, out),
             }
+            column.count(masked);
         }
         let is_over = if self.columns.is_empty() { line.is_empty() } else { rest.is_none() };
         out.extend_from_slice(end);

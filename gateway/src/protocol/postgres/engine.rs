@@ -12,7 +12,8 @@ use std::task::Poll;
 use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
 
-use crate::protocol::postgres::frame::{BATCH, Header, Inbox};
+use crate::masking::class::{MARK, MaskFinder};
+use crate::protocol::postgres::frame::{BATCH, HEADER, Header, Inbox};
 use crate::protocol::postgres::judge::{Judge, Ruling, Say};
 use crate::protocol::postgres::link::{ClientSide, Link};
 use crate::protocol::postgres::login::Session;
@@ -28,7 +29,15 @@ const MAX_SMALL: usize = 64 * 1024;
 pub(super) async fn run<J: Judge>(mut session: Session, judge: Arc<J>, limits: Limits) -> End {
     let key = session.key.take();
     let (link, inbox) = Link::new(session, Arc::clone(&judge), &limits);
-    let front = Front { inbox, behind: Inbox::default(), whole: 0, left: 0, unread: Unread::Drop };
+    let front = Front {
+        inbox,
+        behind: Inbox::default(),
+        whole: 0,
+        left: 0,
+        unread: Unread::Drop,
+        header_left: 0,
+        masks: MaskFinder::default(),
+    };
     let mut engine = Engine { link, front, judge, say: Say::default(), limits };
     let cause = engine.serve().await;
     let cause = engine.end(cause).await;
@@ -64,6 +73,20 @@ struct Front {
     left: usize,
     /// What is done with it.
     unread: Unread,
+    /// Of that, what is still to come of its header.
+    header_left: usize,
+    /// Looks for masks in COPY data.
+    masks: MaskFinder,
+}
+
+impl Front {
+    /// Puts what was read meanwhile behind what was there before.
+    fn join(&mut self) {
+        if !self.behind.filled().is_empty() {
+            self.inbox.append(self.behind.filled());
+            self.behind = Inbox::default();
+        }
+    }
 }
 
 impl<J: Judge> Engine<J> {
@@ -90,7 +113,7 @@ impl<J: Judge> Engine<J> {
                 if self.front.inbox.filled().is_empty() {
                     return Ok(());
                 }
-                self.pass_on();
+                self.pass_on()?;
                 continue;
             }
             self.front.whole = 0;
@@ -102,8 +125,10 @@ impl<J: Judge> Engine<J> {
             let unread = self.link.state.unread(kind);
             if unread != Unread::Read {
                 (self.front.left, self.front.unread) = (header.size, unread);
+                self.front.header_left = HEADER;
                 continue;
             }
+            self.front.masks = MaskFinder::default();
             if header.size > self.cap(kind) {
                 self.refuse_oversized(kind, header.size)?;
                 continue;
@@ -118,15 +143,29 @@ impl<J: Judge> Engine<J> {
     }
 
     /// The part that is here of a message that nobody reads.
-    fn pass_on(&mut self) {
+    ///
+    /// # Errors
+    /// Where it is COPY data that would write a mask back: a row that was begun cannot be taken back, so the session ends,
+    /// and the server undoes the COPY.
+    fn pass_on(&mut self) -> Result<(), Cause> {
         let filled = self.front.inbox.filled();
         let part = filled.get(..self.front.left.min(filled.len())).unwrap_or_default();
+        let count = part.len();
         if self.front.unread == Unread::Pass {
+            let header = self.front.header_left.min(count);
+            self.front.header_left -= header;
+            if self.front.masks.ends_in(part.get(header..).unwrap_or_default()) {
+                let what =
+                    format!("the COPY data holds a mask ({MARK}), and what was shown masked is not written back");
+                let denial = Denial::fatal(SqlState::DENIED, what).with_hint("Leave out what was not changed.");
+                self.judge.refused(&denial);
+                return Err(Cause::Refused(Box::new(denial)));
+            }
             self.link.to_server.bytes.extend_from_slice(part);
         }
-        let count = part.len();
         self.front.inbox.consume(count);
         self.front.left -= count;
+        Ok(())
     }
 
     fn cap(&self, kind: Frontend) -> usize {
@@ -153,6 +192,18 @@ impl<J: Judge> Engine<J> {
 
     /// One whole message.
     async fn message(&mut self, kind: Frontend, size: usize) -> Result<(), Cause> {
+        let is_asked = matches!(kind, Frontend::Query | Frontend::Parse | Frontend::Bind | Frontend::Execute);
+        if is_asked
+            && self.link.state.is_between_pipelines()
+            && let Some(question) = self.judge.question(self.link.state.transaction())
+        {
+            if !self.link.state.is_at_rest() {
+                let flush = self.link.state.settle();
+                self.link.to_server.bytes.extend_from_slice(flush);
+                return Ok(());
+            }
+            self.inquire(&question).await?;
+        }
         let Self { link, front, judge, say, .. } = self;
         let Front { inbox, behind, .. } = front;
         let message = inbox.filled().get(..size).unwrap_or_default();
@@ -189,10 +240,29 @@ impl<J: Judge> Engine<J> {
             self.refuse(kind, denial);
         }
         self.front.inbox.consume(size);
-        if !self.front.behind.filled().is_empty() {
-            self.front.inbox.append(self.front.behind.filled());
-            self.front.behind = Inbox::default();
-        }
+        self.front.join();
+        Ok(())
+    }
+
+    /// Puts a question of ours to the server; what the client sends meanwhile waits.
+    async fn inquire(&mut self, question: &str) -> Result<(), Cause> {
+        let Self { link, front, judge, .. } = self;
+        link.to_server.bytes.extend_from_slice(&ours::query(question));
+        link.state.send_question();
+        let answer = poll_fn(|cx| {
+            loop {
+                if let Some(answer) = link.state.take_answer() {
+                    return Poll::Ready(Ok(answer));
+                }
+                std::task::ready!(link.poll_turn(cx, &mut front.behind, 0))?;
+                if link.side != ClientSide::Present {
+                    return Poll::Ready(Err(Cause::ClientLost));
+                }
+            }
+        })
+        .await?;
+        judge.answered(answer.as_ref().map_err(|code| *code));
+        front.join();
         Ok(())
     }
 
@@ -230,7 +300,7 @@ impl<J: Judge> Engine<J> {
     /// What a client reads when its session ends for a reason of ours.
     fn last_words(&self, cause: &Cause) -> Option<Denial> {
         match cause {
-            Cause::Ended(denial) => Some((**denial).clone()),
+            Cause::Ended(denial) | Cause::Refused(denial) => Some((**denial).clone()),
             Cause::ClientProtocol { what } => Some(Denial::fatal(SqlState::PROTOCOL_VIOLATION, what.clone())),
             Cause::ServerProtocol(_) => Some(Denial::fatal(SqlState::CONNECTION_LOST, cause.to_string()).with_hint(
                 "What the server sent could not be matched to what was asked; nothing of it was passed on.",

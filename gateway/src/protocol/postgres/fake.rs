@@ -4,8 +4,8 @@
 use parking_lot::Mutex;
 
 use crate::protocol::postgres::{
-    Backend, BindRequest, CopyIn, Denial, Forward, Judge, Outcome, OutcomeEnd, ParseRequest, Rewrite, RewriteError,
-    Ruling, Say, SqlState, Startup,
+    Backend, BindRequest, CopyIn, Denial, Forward, Judge, Outcome, OutcomeEnd, ParseRequest, Pass, Rewrite,
+    RewriteError, Ruling, Say, SqlState, Startup,
 };
 
 #[derive(Default)]
@@ -40,10 +40,10 @@ pub(super) fn permit(text: &str) -> Forward<String> {
 struct Stars;
 
 impl Rewrite for Stars {
-    fn rewrite(&mut self, kind: Backend, message: &[u8], out: &mut Vec<u8>) -> Result<(), RewriteError> {
+    fn rewrite(&mut self, kind: Backend, message: &[u8], out: &mut Vec<u8>) -> Result<Pass, RewriteError> {
         let stars = |byte: &u8| if kind == Backend::DataRow && *byte == b'7' { b'*' } else { *byte };
         out.extend(message.iter().map(stars));
-        Ok(())
+        Ok(Pass::Replaced)
     }
 }
 

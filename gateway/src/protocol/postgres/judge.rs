@@ -4,6 +4,7 @@
 //! Query, Parse, Bind or Execute goes to the server without the answer in hand; an answer is given only when the
 //! journal has it. The engine reads no SQL: what a statement means for the protocol comes with its permit.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -63,6 +64,20 @@ pub trait Judge: Send + Sync + 'static {
     /// The engine itself refused a message that no judge can read: too long, not UTF-8, a name that is not there, a
     /// function call. The session goes on; this is for the record.
     fn refused(&self, _denial: &Denial) {}
+    /// What has to be asked of the server, by us, before the next message is ruled on: one SELECT.
+    fn question(&self, _transaction: Transaction) -> Option<String> {
+        None
+    }
+    /// The server's answer to it.
+    fn answered(&self, _answer: Result<&Rows, SqlState>) {}
+    /// Given a message that belongs to no run (an error, a notice, a notification, a reported setting), writes what the
+    /// client may see of it.
+    ///
+    /// # Errors
+    /// When it cannot be rewritten with certainty: the session then ends.
+    fn aside(&self, _kind: Backend, _message: &[u8], _out: &mut Vec<u8>) -> Result<Pass, RewriteError> {
+        Ok(Pass::Forward)
+    }
     /// Resolves when the session has to end, with what the client reads.
     fn ended(&self) -> impl Future<Output = Box<Denial>> + Send;
 }
@@ -131,13 +146,30 @@ pub enum CopyIn {
     Unexpected,
 }
 
+/// Rows of an answer to a question of ours, in text.
+pub use crate::protocol::postgres::catalog::Rows;
+
 /// Rewrites the replies to one statement.
 pub trait Rewrite: Send {
-    /// Given one whole message of the server, writes what the client may see of it: the message in full, or nothing.
+    /// How many values were hidden so far, by class.
+    fn masked(&self) -> BTreeMap<Arc<str>, u64> {
+        BTreeMap::new()
+    }
+
+    /// Given one whole message of the server, writes what the client may see in its place, where it is not the same.
     ///
     /// # Errors
     /// When it cannot be rewritten with certainty: the session then ends, and nothing more is shown.
-    fn rewrite(&mut self, kind: Backend, message: &[u8], out: &mut Vec<u8>) -> Result<(), RewriteError>;
+    fn rewrite(&mut self, kind: Backend, message: &[u8], out: &mut Vec<u8>) -> Result<Pass, RewriteError>;
+}
+
+/// What is done with a message of the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pass {
+    /// The client gets it as it is.
+    Forward,
+    /// The client gets what was written in its place, which may be nothing.
+    Replaced,
 }
 
 /// A reply that could not be rewritten.
@@ -149,7 +181,7 @@ pub struct RewriteError {
 }
 
 /// What became of one run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outcome<'a> {
     /// How it ended.
     pub end: OutcomeEnd<'a>,
@@ -157,6 +189,8 @@ pub struct Outcome<'a> {
     pub rows: u64,
     /// Their bytes.
     pub bytes: u64,
+    /// Values that were hidden in them, by class.
+    pub masked: BTreeMap<Arc<str>, u64>,
 }
 
 /// How one run ended.

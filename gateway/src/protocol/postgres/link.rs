@@ -16,10 +16,10 @@ use tokio::time::{Instant, Sleep, sleep};
 use crate::conn::BoxConn;
 use crate::protocol::postgres::frame::{BATCH, Header, Inbox};
 use crate::protocol::postgres::interrupt::Interrupt;
-use crate::protocol::postgres::judge::{Judge, Say};
+use crate::protocol::postgres::judge::{Judge, Pass, Say};
 use crate::protocol::postgres::message::Backend;
 use crate::protocol::postgres::reply::Denial;
-use crate::protocol::postgres::state::{Fault, Pass, State};
+use crate::protocol::postgres::state::{Fault, State};
 use crate::protocol::postgres::{Cause, Limits};
 
 /// The longest message of a server that has to be read whole though nothing masks it: errors, notices, tags.
@@ -95,6 +95,8 @@ struct Back {
     /// The size of the message that is being read whole.
     whole: usize,
     max_masked_row: usize,
+    /// What stands for the message that was just looked at; kept for its memory.
+    replacement: Vec<u8>,
     read: u64,
 }
 
@@ -128,6 +130,7 @@ impl<J: Judge> Link<J> {
             left: 0,
             whole: 0,
             max_masked_row: limits.max_masked_row,
+            replacement: Vec::new(),
             read: 0,
         };
         let link = Self {
@@ -275,11 +278,6 @@ impl<J: Judge> Link<J> {
             let Some(Header { tag, size }) = Header::read(unread).map_err(|_| Fault::BadLength)? else { return Ok(()) };
             let kind = Backend::from_tag(tag).ok_or(Fault::UnknownMessage { tag })?;
             let is_rewritten = self.state.rewrites();
-            if is_rewritten && self.back.passed > 0 {
-                // What is rewritten is put behind what was passed before it.
-                self.detach();
-                continue;
-            }
             if kind.streams() && !is_rewritten {
                 self.state.pass(kind, size)?;
                 self.back.left = size;
@@ -292,18 +290,18 @@ impl<J: Judge> Link<J> {
                 self.back.whole = self.back.passed + size;
                 return Ok(());
             };
-            let written = self.to_client.bytes.len();
-            match self.state.reply(kind, message, &self.judge, &mut self.to_client.bytes) {
-                Ok(Pass::Forward) => self.back.passed += size,
-                Ok(Pass::Replaced) => {
+            let mut replacement = std::mem::take(&mut self.back.replacement);
+            replacement.clear();
+            match self.state.reply(kind, message, &self.judge, &mut replacement)? {
+                Pass::Forward => self.back.passed += size,
+                Pass::Replaced => {
+                    // It is put behind what was passed before it.
                     self.detach();
+                    self.to_client.bytes.extend_from_slice(&replacement);
                     self.back.inbox.consume(size);
                 }
-                Err(fault) => {
-                    self.to_client.bytes.truncate(written);
-                    return Err(fault);
-                }
             }
+            self.back.replacement = if replacement.capacity() > BATCH { Vec::new() } else { replacement };
             self.speak();
         }
     }

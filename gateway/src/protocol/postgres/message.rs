@@ -146,14 +146,7 @@ impl Backend {
 
     /// Whether the message passes through without being read whole, where nothing masks it.
     pub(super) fn streams(self) -> bool {
-        matches!(
-            self,
-            Self::DataRow
-                | Self::CopyData
-                | Self::RowDescription
-                | Self::ParameterDescription
-                | Self::NotificationResponse
-        )
+        matches!(self, Self::DataRow | Self::CopyData | Self::RowDescription | Self::ParameterDescription)
     }
 }
 

@@ -15,6 +15,7 @@ mod auth;
 mod relay;
 mod login;
 mod cancel;
+mod catalog;
 mod interrupt;
 mod state;
 mod link;
@@ -48,8 +49,8 @@ pub use cancel::{CancelKeys, Found};
 pub use copy_out::{CopyFormat, CopyShape};
 pub use decide::{About, Analyses, PolicyJudge, Shared, questions_of};
 pub use judge::{
-    BindRequest, CopyIn, Dial, Dialer, Forgets, Forward, Judge, Outcome, OutcomeEnd, ParseRequest, Rewrite,
-    RewriteError, Ruling, Say,
+    BindRequest, CopyIn, Dial, Dialer, Forgets, Forward, Judge, Outcome, OutcomeEnd, ParseRequest, Pass, Rewrite,
+    RewriteError, Rows, Ruling, Say,
 };
 pub use message::Backend;
 pub use relay::RelayError;
@@ -57,7 +58,7 @@ pub use reply::{Denial, Severity, SqlState};
 pub use rows::{ResultRewriter, StatementPlan};
 pub use settings::{SettingsError, Startup};
 pub use startup::StartupError;
-pub use state::Fault;
+pub use state::{Fault, Transaction};
 pub use upstream::UpstreamError;
 
 /// TLS settings towards clients.

@@ -9,13 +9,14 @@ mod server_tests;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::masking::Masking;
 use crate::masking::plan::{Origin, ResultPlan, Texts, Treatment};
 use crate::protocol::postgres::copy_out::{CopyRows, CopyShape};
 use crate::protocol::postgres::frame::{HEADER, body, split_string};
-use crate::protocol::postgres::judge::{Rewrite, RewriteError};
+use crate::protocol::postgres::judge::{Pass, Rewrite, RewriteError};
 use crate::protocol::postgres::message::Backend;
 use crate::protocol::postgres::texts::{self, close, malformed};
 use crate::protocol::postgres::values::{Format, Kind, Searched, mask, put_value, search, split_value};
@@ -39,7 +40,11 @@ pub struct ResultRewriter {
     texts: Texts,
     columns: Option<Vec<Column>>,
     copy: Option<CopyRows>,
+    masked: Masked,
 }
+
+/// How many values were hidden, by class.
+pub(super) type Masked = BTreeMap<Arc<str>, u64>;
 
 /// One column of the result.
 #[derive(Clone, Debug)]
@@ -56,7 +61,19 @@ pub(super) enum Cell {
     New(Vec<u8>),
 }
 
+/// What detectors find is counted under this name: one value can hold several classes.
+const DETECTED: &str = "detected";
+
 impl Column {
+    /// Counts a value of it that was hidden.
+    pub(super) fn count(&self, masked: &mut Masked) {
+        let class = self.treatment.class().map_or(DETECTED, |class| &class.name);
+        match masked.get_mut(class) {
+            Some(count) => *count += 1,
+            None => drop(masked.insert(class.into(), 1)),
+        }
+    }
+
     /// What stands for a value.
     pub(super) fn rewrite(&self, value: Option<&[u8]>, masking: &Masking) -> Cell {
         match (&self.treatment, value) {
@@ -87,7 +104,7 @@ impl ResultRewriter {
         plans.reverse();
         let detects = !plans.is_empty() && plans.iter().all(|plan| plan.result.texts == Texts::Detect);
         let texts = if detects { Texts::Detect } else { Texts::Scrub };
-        Self { masking, plans, texts, columns: None, copy: None }
+        Self { masking, plans, texts, columns: None, copy: None, masked: Masked::new() }
     }
 
     fn plan(&self) -> Result<&StatementPlan, RewriteError> {
@@ -109,7 +126,7 @@ impl ResultRewriter {
         Ok(())
     }
 
-    fn data_row(&self, message: &[u8], out: &mut Vec<u8>) -> Result<(), RewriteError> {
+    fn data_row(&mut self, message: &[u8], out: &mut Vec<u8>) -> Result<Pass, RewriteError> {
         let undescribed = || RewriteError { reason: "a row came before its description".to_owned() };
         let columns = self.columns.as_ref().ok_or_else(undescribed)?;
         let (count, mut rest) = body(message).split_first_chunk::<2>().ok_or_else(|| malformed("row"))?;
@@ -128,6 +145,7 @@ impl ResultRewriter {
                 Cell::Null => None,
                 Cell::New(value) => Some(value.as_slice()),
             };
+            column.count(&mut self.masked);
             out.extend_from_slice(message.get(copied..at).unwrap_or_default());
             if !put_value(new, out) {
                 return Err(RewriteError { reason: "a masked value is longer than a value can be".to_owned() });
@@ -137,8 +155,11 @@ impl ResultRewriter {
         if !rest.is_empty() {
             return Err(malformed("row"));
         }
+        if copied == 0 {
+            return Ok(Pass::Forward);
+        }
         out.extend_from_slice(message.get(copied..).unwrap_or_default());
-        if copied == 0 { Ok(()) } else { close(start, out) }
+        close(start, out).map(|()| Pass::Replaced)
     }
 
     fn begin_copy(&mut self, message: &[u8]) -> Result<(), RewriteError> {
@@ -149,9 +170,9 @@ impl ResultRewriter {
         Ok(())
     }
 
-    fn copy_row(&mut self, message: &[u8], out: &mut Vec<u8>) -> Result<(), RewriteError> {
+    fn copy_row(&mut self, message: &[u8], out: &mut Vec<u8>) -> Result<Pass, RewriteError> {
         let unannounced = || RewriteError { reason: "COPY data that was not announced".to_owned() };
-        self.copy.as_mut().ok_or_else(unannounced)?.row(message, &self.masking, out)
+        self.copy.as_mut().ok_or_else(unannounced)?.row(message, &self.masking, &mut self.masked, out)
     }
 
     fn next_statement(&mut self) {
@@ -162,7 +183,11 @@ impl ResultRewriter {
 }
 
 impl Rewrite for ResultRewriter {
-    fn rewrite(&mut self, kind: Backend, message: &[u8], out: &mut Vec<u8>) -> Result<(), RewriteError> {
+    fn masked(&self) -> Masked {
+        self.masked.clone()
+    }
+
+    fn rewrite(&mut self, kind: Backend, message: &[u8], out: &mut Vec<u8>) -> Result<Pass, RewriteError> {
         if message.len() < HEADER {
             return Err(malformed("message"));
         }
@@ -194,8 +219,7 @@ impl Rewrite for ResultRewriter {
             | Backend::PortalSuspended
             | Backend::CopyInResponse => {}
         }
-        out.extend_from_slice(message);
-        Ok(())
+        Ok(Pass::Forward)
     }
 }
 

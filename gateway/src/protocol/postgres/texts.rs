@@ -7,8 +7,9 @@ use crate::masking::detect::Detectors;
 use crate::masking::masked::mask_found;
 use crate::masking::plan::Texts;
 use crate::protocol::postgres::frame::{HEADER, body, split_string};
-use crate::protocol::postgres::judge::RewriteError;
+use crate::protocol::postgres::judge::{Pass, RewriteError};
 use crate::protocol::postgres::message::Backend;
+use crate::protocol::postgres::reply::fields;
 
 /// Stands for the text of a scrubbed error.
 const HIDDEN: &[u8] = b"the text is hidden: this statement reads masked columns, and the text may quote them";
@@ -35,16 +36,14 @@ pub(super) fn rewrite(
     texts: Texts,
     detectors: &Detectors,
     out: &mut Vec<u8>,
-) -> Result<(), RewriteError> {
+) -> Result<Pass, RewriteError> {
     match kind {
-        Backend::ErrorResponse | Backend::NoticeResponse => report(message, texts, detectors, out),
-        Backend::NotificationResponse => notification(message, texts, detectors, out),
-        Backend::ParameterStatus => setting(message, detectors, out),
-        _ => {
-            out.extend_from_slice(message);
-            Ok(())
-        }
+        Backend::ErrorResponse | Backend::NoticeResponse => report(message, texts, detectors, out)?,
+        Backend::NotificationResponse => notification(message, texts, detectors, out)?,
+        Backend::ParameterStatus => setting(message, detectors, out)?,
+        _ => return Ok(Pass::Forward),
     }
+    Ok(Pass::Replaced)
 }
 
 /// An ErrorResponse or NoticeResponse ("Error and Notice Message Fields").
@@ -52,6 +51,8 @@ fn report(message: &[u8], texts: Texts, detectors: &Detectors, out: &mut Vec<u8>
     let start = out.len();
     out.extend_from_slice(message.get(..HEADER).unwrap_or_default());
     let mut rest = body(message);
+    // What is wrong with the statement itself, said before a row of it was read, quotes nothing but the statement.
+    let texts = if is_of_analysis(rest) { Texts::Detect } else { texts };
     loop {
         match rest.split_first() {
             Some((0, [])) => break,
@@ -65,6 +66,16 @@ fn report(message: &[u8], texts: Texts, detectors: &Detectors, out: &mut Vec<u8>
     }
     out.push(0);
     close(start, out)
+}
+
+/// Whether an error is one of parse analysis or of a missing right: of class 42, and reported from a file of these
+/// (src/backend/parser, src/backend/catalog/aclchk.c), which name objects alone. A function or trigger that raises an
+/// error of that class does so from elsewhere.
+fn is_of_analysis(fields_of: &[u8]) -> bool {
+    let field = |wanted: u8| fields(fields_of).find(|(field, _)| *field == wanted).map(|(_, text)| text);
+    let file = field(b'F').unwrap_or_default();
+    field(b'C').is_some_and(|code| code.starts_with(b"42"))
+        && (file.starts_with(b"parse_") || matches!(file, b"scan.l" | b"gram.y" | b"analyze.c" | b"aclchk.c"))
 }
 
 fn put_field(field: u8, text: &[u8], texts: Texts, detectors: &Detectors, out: &mut Vec<u8>) {

@@ -59,6 +59,11 @@ pub(super) enum Kind {
 }
 
 impl Kind {
+    /// Whether a mask of such a value carries the mark by which it is known again.
+    pub(super) fn keeps_marks(self) -> bool {
+        matches!(self, Self::Text | Self::Json | Self::Jsonb | Self::Xml | Self::Bytea)
+    }
+
     /// The kind of a type by its object id, which is fixed for built-in types (`pg_type.dat`).
     pub(super) fn of(oid: u32) -> Self {
         match oid {

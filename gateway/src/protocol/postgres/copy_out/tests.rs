@@ -64,7 +64,9 @@ proptest! {
         let message = written(&rows, delimiter, null, &values);
         prop_assert_eq!(&read(&rows, delimiter, null, &message), &values);
         let mut out = Vec::new();
-        rows.row(&message, &Masking::default(), &mut out).unwrap();
+        if rows.row(&message, &Masking::default(), &mut Masked::new(), &mut out).unwrap() == Pass::Forward {
+            out.clone_from(&message);
+        }
         let expected = values.iter().zip(&masked).map(|(value, is_masked)| match value {
             Some(_) if *is_masked => Some("[secret•••]".to_owned()),
             value => value.clone(),

@@ -13,9 +13,12 @@ use quick_cache::sync::Cache;
 use quick_cache::{Equivalent, Weighter};
 use serde_json::json;
 
+use super::labels::LabelUse;
 use super::questions::{self, NoWord, Scene};
+use super::view::Catalogs;
 use crate::audit::{Kept, KeptInput};
 use crate::masking::Masking;
+use crate::masking::class::contains_mask;
 use crate::masking::masked::Masked;
 use crate::policy::Question;
 use crate::protocol::postgres::sql::facts::{Effect, Facts, Object, SettingClass, Verb};
@@ -46,6 +49,10 @@ pub struct Analysis {
 pub struct Shape {
     /// The facts, of one of them.
     facts: Arc<Facts>,
+    /// What it does with labelled columns.
+    pub labels: LabelUse,
+    /// For the journal: the data classes that it meets.
+    pub data_classes: Vec<String>,
     /// What policy is asked. The questions carry the text of one of them, which only a policy that reads texts sees.
     pub questions: Vec<Arc<Question>>,
     /// For approvers: the text without its constants.
@@ -73,6 +80,17 @@ pub enum Unreadable {
     /// It cannot be put into questions.
     #[error(transparent)]
     NoWord(#[from] NoWord),
+    /// What its names mean cannot be known.
+    #[error("{reason}")]
+    Catalog {
+        /// Why.
+        reason: String,
+    },
+    /// It would write masks where values were.
+    #[error(
+        "it holds a mask (\u{2022}\u{2022}\u{2022}), and what was shown masked is not written back: leave out what was not changed"
+    )]
+    Mask,
     /// It changes how statements are read.
     #[error("{name} is pinned, since it changes how statements are read: leave it as it is")]
     Pinned {
@@ -87,16 +105,37 @@ pub struct Scope {
     /// Everything besides the text that an analysis depends on.
     key: Arc<str>,
     scene: Arc<Scene>,
+    masking: Arc<Masking>,
+    rules: u64,
     /// Who asks, for the decision input.
     principal: Arc<serde_json::Value>,
 }
 
 impl Scope {
-    /// The scope of a session.
+    /// The scope of a session. `rules` tells the masking rules from others.
     #[must_use]
-    pub fn new(scene: Scene, principal: serde_json::Value, login: &str) -> Self {
-        let key = json!([principal, scene.database.id(), login, scene.path, scene.in_transaction]).to_string().into();
-        Self { key, scene: Arc::new(scene), principal: Arc::new(principal) }
+    pub fn new(scene: Scene, (masking, rules): (Arc<Masking>, u64), principal: serde_json::Value, login: &str) -> Self {
+        let catalog = scene.catalog.as_ref().map(|catalog| catalog.digest());
+        let key = json!([principal, scene.database.id(), login, scene.path, scene.in_transaction, rules, catalog]);
+        Self { key: key.to_string().into(), scene: Arc::new(scene), masking, rules, principal: Arc::new(principal) }
+    }
+
+    /// Whether it hides by the same rules.
+    #[must_use]
+    pub fn masks_as(&self, other: &Self) -> bool {
+        self.rules == other.rules
+    }
+
+    /// Tells its masking rules from others.
+    #[must_use]
+    pub fn rules(&self) -> u64 {
+        self.rules
+    }
+
+    /// What masks values.
+    #[must_use]
+    pub fn masking(&self) -> &Arc<Masking> {
+        &self.masking
     }
 
     /// The scene.
@@ -109,7 +148,8 @@ impl Scope {
 /// Analyses of all sessions.
 pub struct Analyses {
     reader: sql::Reader,
-    masking: Masking,
+    /// What is known of the databases that have labels.
+    pub(super) catalogs: Catalogs,
     seen: Seen,
     texts: Cache<Key, Arc<Analysis>, Weight>,
     shapes: Cache<Key, Arc<Shape>, Weight>,
@@ -188,7 +228,7 @@ impl Analyses {
     pub fn new(reader: sql::Reader) -> Self {
         Self {
             reader,
-            masking: Masking::default(),
+            catalogs: Catalogs::default(),
             seen: Seen::new(),
             texts: Cache::with_weighter(CACHE_ENTRIES, CACHE_BYTES, Weight),
             shapes: Cache::with_weighter(CACHE_ENTRIES, CACHE_BYTES, Weight),
@@ -213,11 +253,15 @@ impl Analyses {
                 },
             });
         }
+        if writes(&facts) && contains_mask(text.as_bytes()) {
+            return Err(Unreadable::Mask);
+        }
         let text: Arc<str> = text.into();
-        // Constants in places for secrets are left out, and values that a detector knows are masked.
-        let redacted = sql::redact(text.as_bytes(), &facts, |_| false);
-        let kept = Kept::after_redaction(Masked::new(&redacted, &self.masking.detectors).as_str().to_owned());
         let shape = self.shape_of(scope, &text, &facts)?;
+        // Constants in places for secrets are left out, those that may be values of labelled columns too, and values
+        // that a detector knows are masked.
+        let redacted = sql::redact(text.as_bytes(), &facts, |_| shape.labels.touches_label);
+        let kept = Kept::after_redaction(Masked::new(&redacted, &scope.masking.detectors).as_str().to_owned());
         let analysis = Arc::new(Analysis { text, facts, kept, shape });
         if self.seen.again(&analysis.text) {
             let key = Key { scope: Arc::clone(&scope.key), text: Arc::clone(&analysis.text) };
@@ -242,8 +286,11 @@ impl Analyses {
 
 impl Shape {
     fn new(scope: &Scope, text: &Arc<str>, facts: &Arc<Facts>, plain: &str) -> Result<Self, NoWord> {
-        let questions = questions::ask(facts, scope.scene(), text)?;
-        Ok(Self::of_questions(questions, facts, &scope.principal, plain))
+        let labels = LabelUse::of(facts, scope.scene());
+        let mut questions = questions::ask(facts, scope.scene(), text)?;
+        questions.extend(labels.questions(scope.scene()));
+        let data_classes = labels.class_names();
+        Ok(Self { labels, data_classes, ..Self::of_questions(questions, facts, &scope.principal, plain) })
     }
 
     /// A shape of questions that are asked without a text, such as that of a login.
@@ -271,6 +318,8 @@ impl Shape {
             relations_read: relations(facts, reads).into(),
             relations_written: relations(facts, |effect| !reads(effect)).into(),
             facts: Arc::clone(facts),
+            labels: LabelUse::default(),
+            data_classes: Vec::new(),
             questions,
         }
     }
@@ -286,9 +335,28 @@ impl Analysis {
     #[must_use]
     pub fn questions_with_text(&self, scope: &Scope) -> Vec<Arc<Question>> {
         // A text that could be asked once can be asked again.
-        questions::ask(&self.facts, scope.scene(), &self.text).unwrap_or_default()
+        let mut questions = questions::ask(&self.facts, scope.scene(), &self.text).unwrap_or_default();
+        questions.extend(self.shape.labels.questions(scope.scene()));
+        questions
     }
 }
+
+/// Whether a message puts values of its own into relations.
+pub(super) fn writes(facts: &Facts) -> bool {
+    let asked = facts.statements.iter().flat_map(|statement| &statement.questions);
+    facts.is_opaque() || asked.into_iter().any(|question| WRITES.contains(&question.effect))
+}
+
+/// What puts values of the client's into relations or objects of the server.
+const WRITES: [Effect; 7] = [
+    Effect::Insert,
+    Effect::Update,
+    Effect::Create,
+    Effect::Alter,
+    Effect::RunCode,
+    Effect::LargeObject,
+    Effect::ServerFile,
+];
 
 /// `schema.name` of relations, as the statements name them.
 fn relations(facts: &Facts, wanted: impl Fn(Effect) -> bool) -> Vec<String> {
@@ -348,8 +416,8 @@ mod tests {
             environment: None,
         });
         let database = postgres::database(&target, "shop");
-        let scene = Scene { target, database, path: vec!["public".to_owned()], in_transaction: false };
-        Scope::new(scene, json!("agent"), "agent")
+        let scene = Scene { target, database, path: vec!["public".to_owned()], in_transaction: false, catalog: None };
+        Scope::new(scene, Default::default(), json!("agent"), "agent")
     }
 
     fn analyses() -> Analyses {
@@ -383,7 +451,7 @@ mod tests {
     async fn another_search_path_is_another_scope() {
         let (analyses, scope) = (analyses(), scope());
         let scene = Scene { path: vec!["app".to_owned()], ..scope.scene().clone() };
-        let other = Scope::new(scene, json!("agent"), "agent");
+        let other = Scope::new(scene, Default::default(), json!("agent"), "agent");
         let here = analyses.of(&scope, "SELECT a FROM t").await.unwrap();
         let there = analyses.of(&other, "SELECT a FROM t").await.unwrap();
         assert_ne!(here.shape.input, there.shape.input);

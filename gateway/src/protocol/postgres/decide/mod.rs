@@ -6,11 +6,15 @@
 
 mod analysis;
 mod hold;
+mod labels;
+mod masks;
 mod names;
 mod questions;
 mod raw;
 mod record;
+mod view;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
@@ -18,21 +22,32 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 pub use analysis::Analyses;
-use analysis::{Analysis, Scope, Shape};
+use analysis::{Analysis, Scope, Shape, Unreadable};
 use hold::Answer;
 use names::Names;
 use questions::Scene;
 pub use raw::questions_of;
+use view::View;
 
 use super::LoginMode;
-use super::judge::{BindRequest, CopyIn, Forgets, Forward, Judge, Outcome, ParseRequest, Ruling, Say};
+use super::judge::{
+    BindRequest, CopyIn, Forgets, Forward, Judge, Outcome, ParseRequest, Pass, RewriteError, Rows, Ruling, Say,
+};
+use super::message::Backend;
 use super::reply::{Denial, Severity, SqlState};
+use super::rows::ResultRewriter;
 use super::settings::Startup;
 use super::sql::facts::{Discard, Verb};
+use super::state::Transaction;
+use super::texts;
 use crate::approval::Desk;
-use crate::audit::event::Phase;
+use crate::audit::event::{Phase, Verdict};
 use crate::audit::{Kept, Seq, SessionGuard};
 use crate::config::ApprovalSection;
+use crate::masking::class::contains_mask;
+use crate::masking::detect::DetectorSet;
+use crate::masking::plan::Texts;
+use crate::masking::rules::Rules;
 use crate::policy::request::Entity;
 use crate::policy::vocabulary::names::Action;
 use crate::policy::vocabulary::postgres as vocabulary;
@@ -68,6 +83,8 @@ pub struct Shared {
     pub analyses: Arc<Analyses>,
     /// Where held requests wait.
     pub desk: Arc<Desk>,
+    /// What is masked.
+    pub rules: watch::Receiver<Arc<Rules>>,
 }
 
 /// Judges one session.
@@ -80,6 +97,11 @@ pub struct PolicyJudge {
     login: OnceLock<Login>,
     scopes: Mutex<Option<Scopes>>,
     names: Mutex<Names>,
+    view: Mutex<Option<View>>,
+    /// Detectors whose finds policy shows, by policies and rules.
+    allowed: Mutex<Option<((u64, u64), DetectorSet)>>,
+    /// A statement named relations that have labels: errors may quote their rows, even that of a COMMIT.
+    scrubs: AtomicBool,
 }
 
 /// The scope of a session outside and inside a transaction block.
@@ -111,7 +133,7 @@ pub struct Understood {
 #[derive(Debug)]
 pub struct Permit {
     /// Given by policy; ends with the run.
-    _permit: RequestPermit,
+    permit: RequestPermit,
     request: Seq,
     since: Instant,
 }
@@ -140,7 +162,18 @@ impl PolicyJudge {
         guard: Arc<SessionGuard>,
         ending: watch::Receiver<Option<String>>,
     ) -> Self {
-        Self { about, shared, guard, ending, login: OnceLock::new(), scopes: Mutex::default(), names: Mutex::default() }
+        Self {
+            about,
+            shared,
+            guard,
+            ending,
+            login: OnceLock::new(),
+            scopes: Mutex::default(),
+            names: Mutex::default(),
+            view: Mutex::default(),
+            allowed: Mutex::default(),
+            scrubs: AtomicBool::new(false),
+        }
     }
 
     /// Reads a text, following what it does to the search path.
@@ -157,21 +190,38 @@ impl PolicyJudge {
             scope = self.scope(in_transaction)?;
             own = self.shared.analyses.of(&scope, text).await.map_err(|error| self.unreadable(text, &error))?;
         }
-        let named = self.names.lock().run_by(own.verbs()).map_err(|name| {
-            let reason = format!("`{name}` was not made in this session, so that nobody knows what it runs");
-            self.refusal(SqlState::NO_STATEMENT, &reason)
-        })?;
+        let known = self.view.lock().as_ref().map(|view| view.catalog(&own.facts).map(drop));
+        if let Some(Err(reason)) = known {
+            return Err(self.unreadable(text, &Unreadable::Catalog { reason }));
+        }
+        let named = self.named(&scope, &own).await?;
         Ok(Arc::new(Understood { scope, own, named }))
     }
 
-    /// The same with what its names stand for now, which may have changed since it was prepared.
-    fn named_now(&self, understood: &Arc<Understood>) -> Result<Arc<Understood>, Denial> {
-        let named = self.names.lock().run_by(understood.own.verbs()).map_err(|name| {
-            self.refusal(
-                SqlState::NO_STATEMENT,
-                &format!("`{name}` is not known any more, so that nobody knows what it runs"),
-            )
+    /// What a text runs by name, as it is understood now.
+    async fn named(&self, scope: &Scope, own: &Analysis) -> Result<Vec<Arc<Analysis>>, Denial> {
+        let run = self.names.lock().run_by(own.verbs()).map_err(|name| {
+            let reason = format!("`{name}` is not known in this session, so that nobody knows what it runs");
+            self.refusal(SqlState::NO_STATEMENT, &reason)
         })?;
+        let mut named = Vec::with_capacity(run.len());
+        for analysis in run {
+            let text = &analysis.text;
+            let now = self.shared.analyses.of(scope, text).await.map_err(|error| self.unreadable(text, &error))?;
+            named.push(now);
+        }
+        Ok(named)
+    }
+
+    /// The same as it is understood now: the names in it, and the labels, may have changed since it was prepared.
+    async fn now(&self, understood: &Arc<Understood>) -> Result<Arc<Understood>, Denial> {
+        let scene = understood.scope.scene();
+        let scope = self.scope(scene.in_transaction)?;
+        let catalog = |scene: &Scene| scene.catalog.as_ref().map(|catalog| *catalog.digest());
+        if catalog(scope.scene()) != catalog(scene) || !scope.masks_as(&understood.scope) {
+            return self.understand(&understood.own.text, scene.in_transaction).await;
+        }
+        let named = self.named(&understood.scope, &understood.own).await?;
         Ok(if named.is_empty() && understood.named.is_empty() {
             Arc::clone(understood)
         } else {
@@ -188,10 +238,10 @@ impl PolicyJudge {
     }
 
     fn set_path(&self, path: Vec<String>) {
-        let mut scopes = self.scopes.lock();
-        if let Some(known) = scopes.as_ref() {
-            let scene = Scene { path, ..known.outside.scene().clone() };
-            *scopes = Some(self.scopes_of(scene));
+        let scene = self.scopes.lock().as_ref().map(|scopes| scopes.outside.scene().clone());
+        if let Some(scene) = scene {
+            let changed = self.scopes_of(Scene { path, ..scene });
+            *self.scopes.lock() = Some(changed);
         }
     }
 
@@ -200,9 +250,12 @@ impl PolicyJudge {
     }
 
     fn scopes_of(&self, scene: Scene) -> Scopes {
+        let view = self.view.lock();
+        let catalog = view.as_ref().and_then(View::last);
+        let masking = view.as_ref().map(|view| (Arc::clone(&view.masking), view.rules.id())).unwrap_or_default();
         let scope = |in_transaction| {
-            let scene = Scene { in_transaction, ..scene.clone() };
-            Scope::new(scene, self.about.principal.facts(), &self.user())
+            let scene = Scene { in_transaction, catalog: catalog.clone(), ..scene.clone() };
+            Scope::new(scene, masking.clone(), self.about.principal.facts(), &self.user())
         };
         Scopes { outside: scope(false), inside: scope(true) }
     }
@@ -242,13 +295,23 @@ impl PolicyJudge {
             return Decided::Refused(Box::new(self.refusal(SqlState::PROTOCOL_VIOLATION, "no login came first")));
         };
         let (decision, policies) = self.judge(understood, login);
-        let recorded = record::decision(&decision, &policies, understood.own.shape.input.clone());
+        let mut recorded = record::decision(&decision, &policies, understood.own.shape.input.clone());
+        let refusal = match &decision {
+            Decision::Allow(permit) => self.refused_by_masks(understood, permit),
+            Decision::Hold(_) | Decision::Deny(_) => None,
+        };
+        if let Some(reason) = &refusal {
+            (recorded.verdict, recorded.message) = (Verdict::Deny, Some(reason.clone()));
+        }
         let request = match self.record_statement(&understood.own, phase, recorded).await {
             Ok(request) => request,
             Err(denial) => return Decided::Refused(Box::new(denial)),
         };
         match decision {
-            Decision::Allow(permit) => Decided::Permitted(Permit { _permit: permit, request, since: Instant::now() }),
+            Decision::Allow(_) if refusal.is_some() => {
+                Decided::Refused(Box::new(self.refusal(SqlState::DENIED, &refusal.unwrap_or_default())))
+            }
+            Decision::Allow(permit) => Decided::Permitted(Permit { permit, request, since: Instant::now() }),
             Decision::Hold(hold) => Decided::Held(hold, request),
             Decision::Deny(denial) => {
                 for error in denial.errors() {
@@ -274,7 +337,11 @@ impl PolicyJudge {
                 Decided::Held(hold, request) => (hold, request),
             };
             match self.ask_people(understood, parameters, (hold, request), say).await? {
-                Answer::Approved(permit) => return Ok(Permit { _permit: permit, request, since: Instant::now() }),
+                Answer::Approved(permit) if self.refused_by_masks(understood, &permit).is_some() => {
+                    let reason = self.refused_by_masks(understood, &permit).unwrap_or_default();
+                    return Err(Box::new(self.refusal(SqlState::DENIED, &reason)));
+                }
+                Answer::Approved(permit) => return Ok(Permit { permit, request, since: Instant::now() }),
                 // Other policies came into force meanwhile: what they say counts.
                 Answer::JudgeAgain => {}
             }
@@ -299,7 +366,19 @@ impl PolicyJudge {
     }
 
     fn forward(&self, understood: &Understood, permit: Permit) -> Forward<Permit> {
+        let rewriter = self.with_masks(understood, &permit.permit, |masks| {
+            if masks.texts() == Texts::Scrub {
+                self.scrubs.store(true, Ordering::Relaxed);
+            }
+            let masking = understood.scope.masking();
+            ResultRewriter::new(Arc::clone(masking), masks.plans(&understood.own.facts))
+        });
         let mut forward = Forward::plain(permit);
+        forward.rewrite = Some(Box::new(rewriter));
+        if let Some(view) = self.view.lock().as_mut() {
+            view.follow(&understood.own.facts);
+            understood.named.iter().for_each(|named| view.follow(&named.facts));
+        }
         for verb in understood.own.verbs() {
             forward.forgets.extend(forgets(verb));
             if *verb == Verb::CopyIn {
@@ -331,6 +410,7 @@ impl Judge for PolicyJudge {
             database,
             path: vec!["public".to_owned()],
             in_transaction: false,
+            catalog: None,
         };
         let login = Login {
             session,
@@ -341,6 +421,7 @@ impl Judge for PolicyJudge {
         if self.login.set(login).is_err() {
             return Ruling::Refuse(Box::new(self.refusal(SqlState::PROTOCOL_VIOLATION, "a second login")));
         }
+        self.look_at_rules();
         let scopes = self.scopes_of(scene);
         let scope = scopes.outside.clone();
         *self.scopes.lock() = Some(scopes);
@@ -361,6 +442,24 @@ impl Judge for PolicyJudge {
 
     fn logged_in(&self, schemas: Vec<String>) {
         self.set_path(schemas);
+    }
+
+    fn question(&self, transaction: Transaction) -> Option<String> {
+        self.look_at_rules();
+        self.view.lock().as_ref().and_then(|view| view.question(transaction, &self.shared.analyses.catalogs))
+    }
+
+    fn answered(&self, answer: Result<&Rows, SqlState>) {
+        let changed = self.view.lock().as_mut().is_some_and(|view| view.answer(answer, &self.shared.analyses.catalogs));
+        if changed {
+            self.renew_scopes();
+        }
+    }
+
+    fn aside(&self, kind: Backend, message: &[u8], out: &mut Vec<u8>) -> Result<Pass, RewriteError> {
+        let texts = if self.scrubs.load(Ordering::Relaxed) { Texts::Scrub } else { Texts::Detect };
+        let masking = self.view.lock().as_ref().map(|view| Arc::clone(&view.masking));
+        texts::rewrite(kind, message, texts, &masking.unwrap_or_default().detectors, out)
     }
 
     async fn query(&self, text: &str, say: &Say) -> Ruling<Forward<Permit>> {
@@ -390,10 +489,13 @@ impl Judge for PolicyJudge {
     }
 
     async fn bind(&self, prepared: &Arc<Understood>, bind: BindRequest<'_>, say: &Say) -> Ruling<Arc<Bound>> {
-        let understood = match self.named_now(prepared) {
+        let understood = match self.now(prepared).await {
             Ok(understood) => understood,
             Err(denial) => return Ruling::Refuse(Box::new(denial)),
         };
+        if analysis::writes(&understood.own.facts) && contains_mask(bind.parameters) {
+            return Ruling::Refuse(Box::new(self.unreadable(&understood.own.text, &Unreadable::Mask)));
+        }
         let asks = self.login.get().is_none_or(|login| !matches!(self.judge(&understood, login).0, Decision::Allow(_)));
         let approved = if asks {
             match self.settle(&understood, bind.parameters, Phase::Bind, say).await {
@@ -412,7 +514,7 @@ impl Judge for PolicyJudge {
         if let Some(permit) = approved {
             return Ruling::Forward(self.forward(&bound.understood, permit));
         }
-        let now = match self.named_now(&bound.understood) {
+        let now = match self.now(&bound.understood).await {
             Ok(now) => now,
             Err(denial) => return Ruling::Refuse(Box::new(denial)),
         };

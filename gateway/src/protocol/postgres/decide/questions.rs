@@ -6,10 +6,12 @@
 
 use std::sync::Arc;
 
+use super::labels::classes_of;
 use crate::policy::Question;
 use crate::policy::request::Entity;
 use crate::policy::vocabulary::names::{Action, FunctionKind, ObjectKind, RelationKind, Where};
 use crate::policy::vocabulary::postgres::{self as vocabulary, RelationFacts};
+use crate::protocol::postgres::catalog::{Catalog, Relation};
 use crate::protocol::postgres::sql::facts::{
     Effect, Facts, Filter, FunctionClass, Object, Question as Fact, RelationName, RoleName, Statement,
 };
@@ -30,6 +32,8 @@ pub struct Scene {
     pub path: Vec<String>,
     /// A transaction block was open when the message came.
     pub in_transaction: bool,
+    /// Which columns carry labels; none: none of this database does.
+    pub catalog: Option<Arc<Catalog>>,
 }
 
 /// A part of a statement that policies have no word for.
@@ -153,7 +157,10 @@ impl About<'_> {
     fn relations(&self, name: &RelationName) -> Vec<Arc<Entity>> {
         // The server takes no database but the session's own before a schema.
         let relation = |schema: &str, kind: RelationKind| {
-            let facts = RelationFacts { name: &name.name, kind, classes: Vec::new(), rows_estimate: None };
+            let labelled = self.scene.catalog.as_deref().into_iter().flat_map(|catalog| catalog.relations());
+            let is_it = |relation: &&Arc<Relation>| *relation.name == *name.name && *relation.schema == *schema;
+            let classes = labelled.filter(is_it).flat_map(|relation| classes_of(relation)).collect();
+            let facts = RelationFacts { name: &name.name, kind, classes, rows_estimate: None };
             vocabulary::relation(&self.schema(schema), facts)
         };
         if name.temporary || name.schema.as_deref().is_some_and(|schema| schema.starts_with("pg_temp")) {

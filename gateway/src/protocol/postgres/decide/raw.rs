@@ -27,6 +27,7 @@ pub fn questions_of(
         database: vocabulary::database(target, database),
         path,
         in_transaction: false,
+        catalog: None,
     };
     questions::ask(&facts, &scene, &text.into()).map_err(|error| error.to_string())
 }

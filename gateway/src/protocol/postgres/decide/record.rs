@@ -34,7 +34,7 @@ impl PolicyJudge {
             actions: Arc::clone(&shape.actions),
             relations_read: Arc::clone(&shape.relations_read),
             relations_written: Arc::clone(&shape.relations_written),
-            data_classes: Vec::new(),
+            data_classes: shape.data_classes.clone(),
             text: analysis.kept.clone(),
             parameters: Vec::new(),
             fingerprint: Arc::clone(&shape.fingerprint),
@@ -61,7 +61,9 @@ impl PolicyJudge {
             Unreadable::Sql(SqlError::Syntax { .. }) => SqlState(*b"42601"),
             Unreadable::Sql(SqlError::NotUtf8 { .. } | SqlError::Nul { .. }) => SqlState::NOT_UTF8,
             Unreadable::Sql(_) => SqlState::TOO_LARGE,
-            Unreadable::NoWord(_) | Unreadable::Pinned { .. } => SqlState::DENIED,
+            Unreadable::NoWord(_) | Unreadable::Pinned { .. } | Unreadable::Mask | Unreadable::Catalog { .. } => {
+                SqlState::DENIED
+            }
         };
         let policies = Arc::clone(&self.shared.policies.borrow());
         let (database, login) = self.names_of_login();
@@ -111,7 +113,7 @@ impl PolicyJudge {
             rows_affected,
             duration_us: u64::try_from(permit.since.elapsed().as_micros()).unwrap_or(u64::MAX),
             held_us: 0,
-            masked: Default::default(),
+            masked: outcome.masked.iter().map(|(class, count)| (class.to_string(), *count)).collect(),
             shown: Default::default(),
         };
         if let Err(error) = self.guard.note(&Event::PostgresOutcome(event)) {

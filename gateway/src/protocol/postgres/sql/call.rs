@@ -15,10 +15,46 @@ use super::walk::{Place, Walk};
 /// Functions of extensions that take a key or a password.
 const SECRET: &[&str] = &["crypt", "hmac", "encrypt", "decrypt", "encrypt_iv", "decrypt_iv"];
 
+/// Built-in functions that give a set (pg_proc.dat, `proretset`), of those that take values of columns: in a list of
+/// outputs each makes as many rows as its argument says.
+const ROWS_BY_ARGUMENT: &[&str] = &[
+    "_pg_expandarray",
+    "aclexplode",
+    "generate_series",
+    "generate_subscripts",
+    "json_array_elements",
+    "json_array_elements_text",
+    "json_each",
+    "json_each_text",
+    "json_object_keys",
+    "json_populate_recordset",
+    "json_to_recordset",
+    "jsonb_array_elements",
+    "jsonb_array_elements_text",
+    "jsonb_each",
+    "jsonb_each_text",
+    "jsonb_object_keys",
+    "jsonb_path_query",
+    "jsonb_path_query_tz",
+    "jsonb_populate_recordset",
+    "jsonb_to_recordset",
+    "regexp_matches",
+    "regexp_split_to_table",
+    "string_to_table",
+    "ts_debug",
+    "ts_parse",
+    "unnest",
+];
+
 /// A call anywhere in a statement.
 pub(super) fn function<'a>(walk: &mut Walk<'a>, call: &'a nodes::FuncCall, place: Place) -> Result<(), SqlError> {
-    walk.push_children(Node::FuncCall(call), place)?;
-    named(walk, &names::parts(Node::NodeList(call.funcname())), Some(call))
+    let parts = names::parts(Node::NodeList(call.funcname()));
+    // Their arguments say how many rows there are, or which.
+    let chooses = call.agg_distinct
+        || !matches!(call.agg_filter(), Node::None)
+        || parts.last().is_some_and(|name| ROWS_BY_ARGUMENT.contains(name));
+    walk.push_children(Node::FuncCall(call), if chooses { place.comparing() } else { place })?;
+    named(walk, &parts, Some(call))
 }
 
 /// A function by its name: of a call, or of a trigger, cast, operator or aggregate that will call it.
@@ -111,5 +147,13 @@ pub(super) fn constant(node: Node<'_>) -> Option<String> {
         ConstValue::Boolean(b) => Some(if b { "true".into() } else { "false".into() }),
         ConstValue::Float(s) | ConstValue::String(s) => Some(s.to_owned()),
         _ => None,
+    }
+}
+
+/// The text of a constant, or of a word of the grammar.
+pub(super) fn constant_or_string(node: Node<'_>) -> Option<String> {
+    match node {
+        Node::String(s) => s.sval().map(str::to_owned),
+        other => constant(other),
     }
 }

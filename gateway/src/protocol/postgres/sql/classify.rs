@@ -22,10 +22,12 @@ pub(super) fn node<'a>(walk: &mut Walk<'a>, node: Node<'a>, place: Place) -> Res
         Node::ColumnRef(s) => done(query::column(walk, s, place)),
         Node::JoinExpr(s) => query::join(walk, s, place),
         Node::FuncCall(s) => call::function(walk, s, place),
-        Node::RangeSubselect(s) => aliased(walk, node, s.alias(), place),
-        Node::RangeFunction(s) => aliased(walk, node, s.alias(), place),
-        Node::RangeTableFunc(s) => aliased(walk, node, s.alias(), place),
-        Node::JsonTable(s) => aliased(walk, node, s.alias(), place),
+        Node::RangeSubselect(s) => aliased(walk, node, s.alias(), Place { nested: true, ..place }),
+        // How many rows a function gives, and what is in them, tells of its arguments.
+        Node::RangeFunction(s) => aliased(walk, node, s.alias(), place.comparing()),
+        Node::RangeTableFunc(s) => aliased(walk, node, s.alias(), place.comparing()),
+        Node::JsonTable(s) => aliased(walk, node, s.alias(), place.comparing()),
+        Node::SortBy(_) | Node::WindowDef(_) | Node::RangeTableSample(_) => walk.push_children(node, place.comparing()),
         Node::CopyStmt(s) => utility::copy(walk, s, place),
         Node::ExplainStmt(s) => done(utility::explain(walk, s, place)),
         Node::DeclareCursorStmt(s) => done(utility::declare(walk, s, place)),
@@ -234,10 +236,7 @@ pub(super) fn node<'a>(walk: &mut Walk<'a>, node: Node<'a>, place: Place) -> Res
         | Node::A_ArrayExpr(_)
         | Node::ResTarget(_)
         | Node::MultiAssignRef(_)
-        | Node::SortBy(_)
-        | Node::WindowDef(_)
         | Node::RangeTableFuncCol(_)
-        | Node::RangeTableSample(_)
         | Node::ColumnDef(_)
         | Node::TableLikeClause(_)
         | Node::IndexElem(_)

@@ -31,6 +31,8 @@ pub struct Statement {
     pub span: Range<usize>,
     /// One question to policy each; the strictest answer wins.
     pub questions: Vec<Question>,
+    /// How it uses the columns of the relations that it names.
+    pub uses: Vec<ColumnUse>,
     /// Every function that is called by name, pure ones too.
     pub calls: BTreeSet<Call>,
     /// Session and stored settings that it changes.
@@ -39,6 +41,8 @@ pub struct Statement {
     pub opaque: BTreeSet<Opaque>,
     /// What it does to the protocol state of the session.
     pub verbs: Vec<Verb>,
+    /// How it writes rows, where it is COPY.
+    pub copy: Option<CopyRows>,
     /// It has a place for passwords, keys or connection strings: its constants are kept nowhere.
     pub secret: bool,
 }
@@ -166,6 +170,44 @@ pub struct Columns {
     pub names: BTreeSet<String>,
 }
 
+/// How a statement uses the columns of one relation, each an over-approximation: what masking needs to know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ColumnUse {
+    /// The relation.
+    pub relation: RelationName,
+    /// Read in any way.
+    pub read: Columns,
+    /// Of these, what rows are chosen, joined, sorted or grouped by: whoever sees the result learns of the values.
+    pub compared: Columns,
+    /// Of these, what may end where the statement writes: in a relation, a file, a setting, a notification.
+    pub moved: Columns,
+    /// Written in rows that are there already.
+    pub updated: Columns,
+}
+
+/// How COPY writes and reads rows (documentation of COPY, its options).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct CopyRows {
+    /// The relation, where it is no query.
+    pub relation: Option<RelationName>,
+    /// Its columns as listed; none: all that are not generated.
+    pub columns: Vec<String>,
+    /// `text`, `csv` or `binary`; `text` where nothing is said.
+    pub format: Option<String>,
+    /// Rows begin with the names of the columns.
+    pub header: bool,
+    /// Where it differs from the format's own.
+    pub delimiter: Option<String>,
+    /// The same.
+    pub null: Option<String>,
+    /// The same.
+    pub quote: Option<String>,
+    /// The same.
+    pub escape: Option<String>,
+    /// Options that nobody here knows, or whose value cannot be read; `encoding` is one.
+    pub unknown: Vec<String>,
+}
+
 /// A function that is called by name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Call {
@@ -270,9 +312,11 @@ impl Facts {
     #[must_use]
     pub fn same_but_for_places(&self, other: &Self) -> bool {
         let same = |(a, b): (&Statement, &Statement)| {
-            let Statement { command, span: _, questions, calls, settings, opaque, verbs, secret } = a;
+            let Statement { command, span: _, questions, uses, calls, settings, opaque, verbs, copy, secret } = a;
             *command == b.command
                 && *questions == b.questions
+                && *uses == b.uses
+                && *copy == b.copy
                 && *calls == b.calls
                 && *settings == b.settings
                 && *opaque == b.opaque
@@ -286,6 +330,26 @@ impl Facts {
     #[must_use]
     pub fn is_opaque(&self) -> bool {
         self.statements.iter().any(|statement| !statement.opaque.is_empty())
+    }
+}
+
+impl Columns {
+    /// Adds what another names.
+    pub fn extend(&mut self, other: &Self) {
+        self.all |= other.all;
+        self.names.extend(other.names.iter().cloned());
+    }
+
+    /// Whether a column is among them.
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        self.all || self.names.contains(name)
+    }
+
+    /// Whether none is.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        !self.all && self.names.is_empty()
     }
 }
 

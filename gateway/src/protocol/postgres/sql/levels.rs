@@ -7,9 +7,10 @@
 use std::collections::HashSet;
 
 use super::SqlError;
-use super::facts::{Columns, Effect, Filter, RelationName};
+use super::facts::{ColumnUse, Columns, Effect, Filter, RelationName};
 use super::names;
 use super::parse::nodes;
+use super::walk::Place;
 
 /// Attributions of a column to a relation that one statement may take; a wide report query takes a few thousand.
 const STEPS: usize = 250_000;
@@ -18,6 +19,8 @@ const STEPS: usize = 250_000;
 #[derive(Default)]
 pub(super) struct Levels<'a> {
     levels: Vec<Level<'a>>,
+    /// A condition names what may be a column of a subquery, CTE or function: whatever those hold is compared.
+    compares_derived: bool,
 }
 
 #[derive(Default)]
@@ -29,6 +32,10 @@ struct Level<'a> {
     joins: Vec<&'a str>,
     /// Aliases of subqueries, functions and CTEs: no relation's columns.
     others: Vec<&'a str>,
+    /// There are such, with or without an alias.
+    has_others: bool,
+    /// A join renames columns.
+    renames: bool,
     references: HashSet<Reference<'a>>,
 }
 
@@ -38,7 +45,16 @@ pub(super) struct Seen<'a> {
     label: &'a str,
     effects: Vec<(Effect, Filter)>,
     written: Columns,
+    updated: Columns,
+    /// Columns have other names here than in the catalog.
+    is_renamed: bool,
     read: Columns,
+    compared: Columns,
+    returned: Columns,
+    /// What is neither.
+    valued: Columns,
+    /// Of `valued`, what a subquery in FROM or a CTE hands on.
+    nested: Columns,
     filtered: bool,
 }
 
@@ -53,6 +69,37 @@ pub(super) struct Reference<'a> {
     pub(super) in_where: bool,
     /// It names the schema too, so that a relation further out can be meant though a nearer one has the name.
     pub(super) schema: bool,
+    /// What its value is for.
+    pub(super) purpose: Purpose,
+    /// It stands in a subquery of FROM or a CTE, whose columns others name.
+    pub(super) nested: bool,
+}
+
+impl<'a> Reference<'a> {
+    /// A name without a relation, or `*`.
+    pub(super) fn bare(column: Option<&'a str>, place: Place) -> Self {
+        Self { relation: None, column, in_where: false, schema: false, purpose: place.purpose, nested: place.nested }
+    }
+}
+
+/// What a column's value is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub(super) enum Purpose {
+    /// To be shown, or written.
+    #[default]
+    Value,
+    /// To choose, join, sort or group rows.
+    Comparison,
+    /// To be shown by the RETURNING of a statement that has no other way to hand it on.
+    Returning,
+}
+
+/// What a statement does with relations and their columns.
+pub(super) struct Settled {
+    pub(super) uses: Vec<Use>,
+    pub(super) columns: Vec<ColumnUse>,
+    /// Columns that RETURNING shows, by their place in `columns`.
+    pub(super) returned: Vec<Columns>,
 }
 
 /// What a relation is used for, when all references are known.
@@ -69,8 +116,21 @@ impl<'a> Seen<'a> {
         let label = alias.and_then(|a| a.aliasname()).or_else(|| rel.relname()).unwrap_or_default();
         // Columns that an alias renames have names that no catalog knows.
         let renamed = alias.is_some_and(|a| !a.colnames().is_empty());
-        let read = Columns { all: renamed, ..Columns::default() };
-        Self { name: names::relation(rel), label, effects, written: Columns::default(), read, filtered: false }
+        let all = Columns { all: renamed, ..Columns::default() };
+        Self {
+            name: names::relation(rel),
+            label,
+            effects,
+            written: Columns::default(),
+            updated: Columns::default(),
+            is_renamed: renamed,
+            read: all.clone(),
+            compared: Columns::default(),
+            returned: Columns::default(),
+            valued: all.clone(),
+            nested: all,
+            filtered: false,
+        }
     }
 
     pub(super) fn writes(mut self, columns: Columns) -> Self {
@@ -78,8 +138,15 @@ impl<'a> Seen<'a> {
         self
     }
 
+    /// Columns that are changed in rows that are there.
+    pub(super) fn updates(mut self, columns: Columns) -> Self {
+        self.updated = columns;
+        self
+    }
+
     /// Columns that are read without a reference, as by COPY.
     pub(super) fn reads(mut self, columns: Columns) -> Self {
+        self.valued = columns.clone();
         self.read = columns;
         self
     }
@@ -104,9 +171,18 @@ impl<'a> Levels<'a> {
         }
     }
 
-    pub(super) fn bind_other(&mut self, level: usize, alias: &'a str) {
+    /// A subquery, function or CTE in FROM, which need not have an alias.
+    pub(super) fn bind_other(&mut self, level: usize, alias: Option<&'a str>) {
         if let Some(level) = self.levels.get_mut(level) {
-            level.others.push(alias);
+            level.others.extend(alias);
+            level.has_others = true;
+        }
+    }
+
+    /// A join of the level gives columns other names.
+    pub(super) fn rename(&mut self, level: usize) {
+        if let Some(level) = self.levels.get_mut(level) {
+            level.renames = true;
         }
     }
 
@@ -117,7 +193,7 @@ impl<'a> Levels<'a> {
     }
 
     /// Settles every reference and gives the uses; an error where that takes too many steps.
-    pub(super) fn settle(mut self) -> Result<Vec<Use>, SqlError> {
+    pub(super) fn settle(mut self) -> Result<Settled, SqlError> {
         let mut steps = STEPS;
         for from in 0..self.levels.len() {
             let references = self.levels.get_mut(from).map(|l| std::mem::take(&mut l.references)).unwrap_or_default();
@@ -125,7 +201,11 @@ impl<'a> Levels<'a> {
                 self.attribute(from, reference, &mut steps)?;
             }
         }
-        Ok(self.levels.into_iter().flat_map(|l| l.relations).flat_map(Seen::uses).collect())
+        let mut settled = Settled { uses: Vec::new(), columns: Vec::new(), returned: Vec::new() };
+        for seen in self.levels.into_iter().flat_map(|level| level.relations) {
+            seen.settle(self.compares_derived, &mut settled);
+        }
+        Ok(settled)
     }
 
     /// Walks outward from the level of the reference, as the server does.
@@ -135,6 +215,7 @@ impl<'a> Levels<'a> {
             let Some(level) = self.levels.get_mut(at) else { return Ok(()) };
             let cost = 1 + level.relations.len() + level.joins.len() + level.others.len();
             *steps = steps.checked_sub(cost).ok_or(SqlError::TooComplex)?;
+            self.compares_derived |= reference.purpose == Purpose::Comparison && level.may_derive(reference);
             if level.take(reference, in_where, inside) {
                 return Ok(());
             }
@@ -147,6 +228,14 @@ impl<'a> Levels<'a> {
 }
 
 impl Level<'_> {
+    /// Whether a reference may be a column of something else than a relation.
+    fn may_derive(&self, reference: &Reference<'_>) -> bool {
+        match reference.relation.filter(|qualifier| !self.joins.contains(qualifier)) {
+            Some(qualifier) => self.others.contains(&qualifier),
+            None => self.has_others,
+        }
+    }
+
     /// Gives the reference to the relations that it can mean; true if it can mean none further out.
     fn take(&mut self, reference: &Reference<'_>, in_where: bool, inside: bool) -> bool {
         let Some(qualifier) = reference.relation.filter(|q| !self.joins.contains(q)) else {
@@ -154,7 +243,7 @@ impl Level<'_> {
         };
         let mut found = self.others.contains(&qualifier);
         for seen in self.relations.iter_mut().filter(|seen| seen.label == qualifier) {
-            seen.read_column(reference.column);
+            seen.read_column(reference.column, reference, self.renames);
             seen.filtered |= in_where && reference.column.is_some();
             found = true;
         }
@@ -166,7 +255,7 @@ impl Level<'_> {
     fn take_bare(&mut self, reference: &Reference<'_>, in_where: bool, inside: bool) -> bool {
         for seen in &mut self.relations {
             let row = reference.column == Some(seen.label);
-            seen.read_column(reference.column.filter(|_| !row));
+            seen.read_column(reference.column.filter(|_| !row), reference, self.renames);
             seen.filtered |= in_where && inside && !row && reference.column.is_some();
         }
         reference.column.is_none() || reference.relation.is_some()
@@ -174,14 +263,35 @@ impl Level<'_> {
 }
 
 impl Seen<'_> {
-    fn read_column(&mut self, column: Option<&str>) {
-        match column {
-            None => self.read.all = true,
-            Some(column) if !self.read.names.contains(column) => {
-                self.read.names.insert(column.to_owned());
+    fn read_column(&mut self, column: Option<&str>, reference: &Reference<'_>, renames: bool) {
+        add(&mut self.read, column);
+        // Under another name any of them may be meant.
+        let column = column.filter(|_| !self.is_renamed && !renames);
+        match reference.purpose {
+            Purpose::Comparison => add(&mut self.compared, column),
+            Purpose::Returning => add(&mut self.returned, column),
+            Purpose::Value => {
+                add(&mut self.valued, column);
+                if reference.nested {
+                    add(&mut self.nested, column);
+                }
             }
-            Some(_) => {}
         }
+    }
+
+    fn settle(mut self, compares_derived: bool, settled: &mut Settled) {
+        if compares_derived {
+            self.compared.extend(&self.nested);
+        }
+        settled.columns.push(ColumnUse {
+            relation: self.name.clone(),
+            read: self.read.clone(),
+            compared: std::mem::take(&mut self.compared),
+            moved: std::mem::take(&mut self.valued),
+            updated: std::mem::take(&mut self.updated),
+        });
+        settled.returned.push(std::mem::take(&mut self.returned));
+        settled.uses.extend(self.uses());
     }
 
     /// A written relation of which a column is read asks for SELECT too, as the server does.
@@ -204,5 +314,16 @@ impl Seen<'_> {
             uses.push(Use { effect, relation: self.name.clone(), filter, columns });
         }
         uses
+    }
+}
+
+/// Adds a column, or all.
+fn add(columns: &mut Columns, column: Option<&str>) {
+    match column {
+        None => columns.all = true,
+        Some(column) if !columns.names.contains(column) => {
+            columns.names.insert(column.to_owned());
+        }
+        Some(_) => {}
     }
 }

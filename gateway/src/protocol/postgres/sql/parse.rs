@@ -10,7 +10,7 @@ use super::SqlError;
 pub(super) use pg_raw_parse::list::{CastNodeList, NodeList};
 pub(super) use pg_raw_parse::raw::{
     AlterTableType, CmdType, DiscardMode, GrantTargetType, LimitOption, MergeMatchKind, ObjectType, OnConflictAction,
-    ReindexObjectType, RoleSpecType, TransactionStmtKind, VariableSetKind,
+    ReindexObjectType, RoleSpecType, SetOperation, TransactionStmtKind, VariableSetKind,
 };
 pub(super) use pg_raw_parse::{ConstValue, Node, nodes};
 

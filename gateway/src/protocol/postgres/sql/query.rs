@@ -9,8 +9,10 @@ use std::collections::BTreeSet;
 use super::SqlError;
 use super::call;
 use super::facts::{Columns, Effect, Filter, Opaque, SettingReach, SettingValue};
-use super::levels::{Reference, Seen};
-use super::parse::{CmdType, ConstValue, LimitOption, MergeMatchKind, Node, NodeList, OnConflictAction, nodes};
+use super::levels::{Purpose, Reference, Seen};
+use super::parse::{
+    CmdType, ConstValue, LimitOption, MergeMatchKind, Node, NodeList, OnConflictAction, SetOperation, nodes,
+};
 use super::walk::{Place, Walk};
 
 /// SELECT, VALUES, TABLE, SELECT INTO, and set operations.
@@ -22,21 +24,86 @@ pub(super) fn select<'a>(walk: &mut Walk<'a>, s: &'a nodes::SelectStmt, place: P
     if let Some(into) = s.into_clause() {
         walk.ask_relation(Effect::Create, into.rel())?;
     }
-    walk.push(s.larg(), here);
-    walk.push(s.rarg(), here);
+    // The rows of a set operation are told apart unless it says ALL, and sorted by whatever column its own ORDER BY names.
+    let compares =
+        place.compares_outputs || !s.sort_clause().is_empty() || (s.op != SetOperation::SETOP_NONE && !s.all);
+    let arm = Place { compares_outputs: compares, ..here };
+    walk.push(s.larg(), arm);
+    walk.push(s.rarg(), arm);
+    let here = Place { compares_outputs: false, ..here };
     // FOR UPDATE OF names some relations; all of them are asked for, since a name can be a subquery or a join.
     let locks = place.locks || !s.locking_clause().is_empty();
     walk.push_all(s.from_clause(), Place { filter: filter_of(s.where_clause()), locks, ..here });
-    walk.push(s.where_clause(), Place { in_where: true, ..here });
-    walk.push_all(s.target_list(), here);
-    for list in [s.distinct_clause(), s.group_clause(), s.window_clause(), s.values_lists()] {
-        walk.push_all(list, here);
+    walk.push(s.where_clause(), Place { in_where: true, ..here }.comparing());
+    let named = Named::of(s);
+    for (index, target) in s.target_list().iter().enumerate() {
+        let compared = place.compares_outputs || named.is_meant(index, target);
+        walk.push(target, if compared { here.comparing() } else { here });
     }
-    walk.push_all(s.sort_clause(), here);
+    let values = if place.compares_outputs { here.comparing() } else { here };
+    walk.push_all(s.values_lists(), values);
+    for list in [s.distinct_clause(), s.group_clause(), s.window_clause()] {
+        walk.push_all(list, here.comparing());
+    }
+    walk.push_all(s.sort_clause(), here.comparing());
     for node in [s.having_clause(), s.limit_offset(), s.limit_count()] {
-        walk.push(node, here);
+        walk.push(node, here.comparing());
     }
     Ok(())
+}
+
+/// Columns of a result that its ORDER BY, GROUP BY or DISTINCT means by their places or their own names
+/// (`findTargetlistEntrySQL92`, parse_clause.c).
+#[derive(Default)]
+struct Named<'a> {
+    all: bool,
+    places: BTreeSet<usize>,
+    names: BTreeSet<&'a str>,
+    has_star: bool,
+}
+
+impl<'a> Named<'a> {
+    fn of(s: &'a nodes::SelectStmt) -> Self {
+        let mut named = Self { has_star: s.target_list().iter().any(is_star), ..Self::default() };
+        // DISTINCT alone is a list of one node that is none.
+        named.all =
+            !s.distinct_clause().is_empty() && s.distinct_clause().iter().all(|node| matches!(node, Node::None));
+        let sorted = s.sort_clause().iter().map(nodes::SortBy::node);
+        for node in sorted.chain(s.group_clause().iter()).chain(s.distinct_clause().iter()) {
+            named.add(node);
+        }
+        named
+    }
+
+    fn add(&mut self, node: Node<'a>) {
+        match node {
+            Node::A_Const(c) => match c.val() {
+                Some(ConstValue::Integer(place)) if !self.has_star => {
+                    self.places.extend(usize::try_from(place).ok().and_then(|place| place.checked_sub(1)));
+                }
+                _ => self.all = true,
+            },
+            Node::ColumnRef(c) if c.fields().len() == 1 => {
+                self.names.extend(c.fields().iter().filter_map(Node::as_str))
+            }
+            // Both hold places again.
+            Node::GroupingSet(_) | Node::RowExpr(_) => self.all = true,
+            _ => {}
+        }
+    }
+
+    fn is_meant(&self, index: usize, target: &nodes::ResTarget) -> bool {
+        self.all || self.places.contains(&index) || target.name().is_some_and(|name| self.names.contains(name))
+    }
+}
+
+/// `*` or `relation.*`, after which places are not those of the list.
+fn is_star(target: &nodes::ResTarget) -> bool {
+    match target.val() {
+        Node::ColumnRef(c) => c.fields().iter().any(|field| matches!(field, Node::A_Star(_))),
+        Node::A_Indirection(_) => true,
+        _ => false,
+    }
 }
 
 /// INSERT with VALUES, a query or DEFAULT VALUES, and its ON CONFLICT.
@@ -45,21 +112,22 @@ pub(super) fn insert<'a>(walk: &mut Walk<'a>, s: &'a nodes::InsertStmt, place: P
     // The rows are made outside of the target's level: no column in them can be one of the target.
     walk.push(s.select_stmt(), Place { ctes: here.ctes, ..place.below() });
     let mut effects = vec![(Effect::Insert, Filter::None)];
-    let mut written = columns_of(s.cols());
+    let (mut written, mut updated) = (columns_of(s.cols()), Columns::default());
     written.all |= s.cols().is_empty();
     if let Some(conflict) = s.on_conflict_clause() {
-        walk.levels.bind_other(here.level, "excluded");
+        walk.levels.bind_other(here.level, Some("excluded"));
         if conflict.action == OnConflictAction::ONCONFLICT_UPDATE {
             // It changes rows that the given ones collide with, so those are its filter.
             effects.push((Effect::Update, Filter::Columns));
-            written.names.extend(targets(conflict.target_list()));
+            updated.names.extend(targets(conflict.target_list()));
+            written.extend(&updated);
         }
-        walk.push(conflict.infer(), here);
+        walk.push(conflict.infer(), here.comparing());
         walk.push_all(conflict.target_list(), here);
-        walk.push(conflict.where_clause(), here);
+        walk.push(conflict.where_clause(), here.comparing());
     }
-    walk.push(s.returning_clause(), here);
-    target(walk, s.relation(), effects, written, here);
+    walk.push(s.returning_clause(), returning(here, place.top && s.with_clause().is_none()));
+    target(walk, s.relation(), effects, (written, updated), here);
 }
 
 /// UPDATE.
@@ -72,11 +140,11 @@ pub(super) fn update<'a>(walk: &mut Walk<'a>, s: &'a nodes::UpdateStmt, place: P
     let here = open(walk, s.with_clause(), place);
     let filter = filter_of(s.where_clause());
     let written = Columns { all: false, names: targets(s.target_list()).collect() };
-    target(walk, s.relation(), vec![(Effect::Update, filter)], written, here);
+    target(walk, s.relation(), vec![(Effect::Update, filter)], (written.clone(), written), here);
     walk.push_all(s.from_clause(), Place { filter, ..here });
-    walk.push(s.where_clause(), Place { in_where: true, ..here });
+    walk.push(s.where_clause(), Place { in_where: true, ..here }.comparing());
     walk.push_all(s.target_list(), here);
-    walk.push(s.returning_clause(), here);
+    walk.push(s.returning_clause(), returning(here, place.top && s.with_clause().is_none()));
     Ok(())
 }
 
@@ -84,17 +152,17 @@ pub(super) fn update<'a>(walk: &mut Walk<'a>, s: &'a nodes::UpdateStmt, place: P
 pub(super) fn delete<'a>(walk: &mut Walk<'a>, s: &'a nodes::DeleteStmt, place: Place) {
     let here = open(walk, s.with_clause(), place);
     let filter = filter_of(s.where_clause());
-    target(walk, s.relation(), vec![(Effect::Delete, filter)], Columns::default(), here);
+    target(walk, s.relation(), vec![(Effect::Delete, filter)], Default::default(), here);
     walk.push_all(s.using_clause(), Place { filter, ..here });
-    walk.push(s.where_clause(), Place { in_where: true, ..here });
-    walk.push(s.returning_clause(), here);
+    walk.push(s.where_clause(), Place { in_where: true, ..here }.comparing());
+    walk.push(s.returning_clause(), returning(here, place.top && s.with_clause().is_none()));
 }
 
 /// MERGE: the join condition chooses the rows; the conditions of its WHEN clauses only narrow one action each.
 pub(super) fn merge<'a>(walk: &mut Walk<'a>, s: &'a nodes::MergeStmt, place: Place) -> Result<(), SqlError> {
     let here = open(walk, s.with_clause(), place);
     let mut effects = Vec::new();
-    let mut written = Columns::default();
+    let (mut written, mut updated) = (Columns::default(), Columns::default());
     for clause in s.merge_when_clauses() {
         let effect = match clause.command_type {
             CmdType::CMD_UPDATE => Effect::Update,
@@ -109,16 +177,28 @@ pub(super) fn merge<'a>(walk: &mut Walk<'a>, s: &'a nodes::MergeStmt, place: Pla
         }
         written.all |= effect == Effect::Insert && clause.target_list().is_empty();
         written.names.extend(columns_of(clause.target_list()).names);
+        if effect == Effect::Update {
+            updated.names.extend(columns_of(clause.target_list()).names);
+        }
         if !effects.iter().any(|(known, _)| *known == effect) {
             effects.push((effect, Filter::Constant));
         }
     }
-    target(walk, s.relation(), effects, written, here);
+    target(walk, s.relation(), effects, (written, updated), here);
     walk.push(s.source_relation(), Place { filter: Filter::Constant, ..here });
-    walk.push(s.join_condition(), Place { in_where: true, ..here });
-    walk.push_all(s.merge_when_clauses(), here);
-    walk.push(s.returning_clause(), here);
+    walk.push(s.join_condition(), Place { in_where: true, ..here }.comparing());
+    for clause in s.merge_when_clauses() {
+        walk.push(clause.condition(), here.comparing());
+        walk.push_all(clause.target_list(), here);
+        walk.push_all(clause.values(), here);
+    }
+    walk.push(s.returning_clause(), returning(here, place.top && s.with_clause().is_none()));
     Ok(())
+}
+
+/// RETURNING shows; but what a CTE returns can be written by the statement around it.
+fn returning(here: Place, is_alone: bool) -> Place {
+    if is_alone && here.purpose == Purpose::Value { Place { purpose: Purpose::Returning, ..here } } else { here }
 }
 
 /// A column reference, or the name of a row.
@@ -129,7 +209,8 @@ pub(super) fn column<'a>(walk: &mut Walk<'a>, c: &'a nodes::ColumnRef, place: Pl
         _ => None,
     };
     let relation = len.checked_sub(2).and_then(|i| c.fields().get(i)).and_then(Node::as_str);
-    walk.levels.refer(place.level, Reference { relation, column, in_where: place.in_where, schema: len > 2 });
+    let reference = Reference { relation, column, schema: len > 2, ..Reference::bare(None, place) };
+    walk.levels.refer(place.level, Reference { in_where: place.in_where, ..reference });
 }
 
 /// A join: its aliases stand for its columns, and NATURAL compares columns that it does not name.
@@ -137,21 +218,26 @@ pub(super) fn join<'a>(walk: &mut Walk<'a>, j: &'a nodes::JoinExpr, place: Place
     for alias in [j.alias(), j.join_using_alias()].into_iter().flatten() {
         walk.levels.bind_join(place.level, alias.aliasname().unwrap_or_default());
     }
-    if j.is_natural || j.alias().is_some_and(|a| !a.colnames().is_empty()) {
-        walk.levels.refer(place.level, Reference { relation: None, column: None, in_where: false, schema: false });
+    let compared = place.comparing();
+    if j.is_natural {
+        walk.levels.refer(place.level, Reference::bare(None, compared));
+    }
+    if j.alias().is_some_and(|a| !a.colnames().is_empty()) {
+        walk.levels.refer(place.level, Reference::bare(None, place));
+        walk.levels.rename(place.level);
     }
     for name in j.using_clause() {
-        walk.levels
-            .refer(place.level, Reference { relation: None, column: name.sval(), in_where: false, schema: false });
+        walk.levels.refer(place.level, Reference::bare(name.sval(), compared));
     }
-    walk.push_children(Node::JoinExpr(j), place)
+    walk.push(j.larg(), place.below());
+    walk.push(j.rarg(), place.below());
+    walk.push(j.quals(), compared);
+    Ok(())
 }
 
 /// The alias of a subquery, function or table function: no relation has its columns.
 pub(super) fn bind<'a>(walk: &mut Walk<'a>, alias: Option<&'a nodes::Alias>, place: Place) {
-    if let Some(name) = alias.and_then(|a| a.aliasname()) {
-        walk.levels.bind_other(place.level, name);
-    }
+    walk.levels.bind_other(place.level, alias.and_then(|a| a.aliasname()));
 }
 
 /// Opens the level of a statement and makes its CTEs visible there.
@@ -167,7 +253,7 @@ fn open<'a>(walk: &mut Walk<'a>, with: Option<&'a nodes::WithClause>, place: Pla
     for (cte, before) in queries {
         // WITH RECURSIVE shows all names to all of its queries, WITH the earlier ones. None sees the FROM beside it.
         let ctes = if with.recursive { here.ctes } else { before };
-        walk.push(cte.ctequery(), Place { ctes, level: place.level, in_where: place.in_where, ..here });
+        walk.push(cte.ctequery(), Place { ctes, level: place.level, in_where: place.in_where, nested: true, ..here });
         if let Some(cycle) = cte.cycle_clause() {
             walk.push(cycle.cycle_mark_value(), here);
             walk.push(cycle.cycle_mark_default(), here);
@@ -176,16 +262,17 @@ fn open<'a>(walk: &mut Walk<'a>, with: Option<&'a nodes::WithClause>, place: Pla
     here
 }
 
-/// The relation that a statement writes. CTEs do not hide it.
+/// The relation that a statement writes, with all columns that it writes and those that it changes in rows that are
+/// there. CTEs do not hide it.
 fn target<'a>(
     walk: &mut Walk<'a>,
     rel: Option<&'a nodes::RangeVar>,
     effects: Vec<(Effect, Filter)>,
-    written: Columns,
+    (written, updated): (Columns, Columns),
     place: Place,
 ) {
     if let Some(rel) = rel {
-        walk.levels.add(place.level, Seen::new(rel, effects).writes(written));
+        walk.levels.add(place.level, Seen::new(rel, effects).writes(written).updates(updated));
     }
 }
 

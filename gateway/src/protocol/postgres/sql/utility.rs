@@ -5,7 +5,7 @@
 
 use super::SqlError;
 use super::call;
-use super::facts::{Discard, Effect, Filter, Object, Opaque, SettingReach, SettingValue, Verb};
+use super::facts::{CopyRows, Discard, Effect, Filter, Object, Opaque, SettingReach, SettingValue, Verb};
 use super::levels::Seen;
 use super::names;
 use super::parse::{DiscardMode, Node, ReindexObjectType, TransactionStmtKind, VariableSetKind, nodes};
@@ -75,6 +75,7 @@ pub(super) fn copy<'a>(walk: &mut Walk<'a>, s: &'a nodes::CopyStmt, place: Place
         (false, None, true) => walk.verb(Verb::CopyIn),
         (false, None, false) => walk.verb(Verb::CopyOut),
     }
+    walk.out.copy = Some(copy_rows(s));
     if let Some(rel) = s.relation() {
         let mut columns = super::query::columns_of(s.attlist());
         columns.all |= s.attlist().is_empty();
@@ -87,10 +88,42 @@ pub(super) fn copy<'a>(walk: &mut Walk<'a>, s: &'a nodes::CopyStmt, place: Place
                 Seen::new(rel, vec![(Effect::Select, Filter::None)]).reads(columns)
             },
         );
-        walk.push(s.where_clause(), Place { level, in_where: true, ..place.below() });
+        walk.push(s.where_clause(), Place { level, in_where: true, ..place.comparing() });
     }
     walk.push(s.query(), place);
     Ok(())
+}
+
+/// How a COPY writes rows, from its options.
+fn copy_rows(s: &nodes::CopyStmt) -> CopyRows {
+    let columns = s.attlist().iter().filter_map(Node::as_str).map(str::to_owned).collect();
+    let mut rows = CopyRows { relation: s.relation().map(names::relation), columns, ..CopyRows::default() };
+    for option in s.options() {
+        let name = option.defname().unwrap_or_default();
+        let text = call::constant_or_string(option.arg());
+        let place = match name {
+            "format" => &mut rows.format,
+            "delimiter" => &mut rows.delimiter,
+            "null" => &mut rows.null,
+            "quote" => &mut rows.quote,
+            "escape" => &mut rows.escape,
+            "header" => {
+                rows.header = !is_off(option.arg());
+                continue;
+            }
+            // They change nothing of what a reader of the rows has to know.
+            "force_quote" | "freeze" => continue,
+            _ => {
+                rows.unknown.push(name.to_owned());
+                continue;
+            }
+        };
+        match text {
+            Some(text) => *place = Some(text),
+            None => rows.unknown.push(name.to_owned()),
+        }
+    }
+    rows
 }
 
 /// EXPLAIN: the inner statement counts whether it runs or not, since the plan shows what it would do.

@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use super::SqlError;
 use super::children::children;
 use super::classify;
-use super::facts::{Call, Columns, Effect, Filter, FunctionClass, Object, Opaque, Statement, Verb};
-use super::levels::{Levels, Seen};
+use super::facts::{Call, ColumnUse, Columns, Effect, Filter, FunctionClass, Object, Opaque, Statement, Verb};
+use super::levels::{Levels, Purpose, Seen, Settled};
 use super::names;
 use super::parse::{Node, nodes};
 use super::scan::Caps;
@@ -36,12 +36,23 @@ pub(super) struct Place {
     pub(super) filter: Filter,
     /// Relations that are read here are locked by FOR UPDATE or its kin.
     pub(super) locks: bool,
+    /// What values of columns here are for.
+    pub(super) purpose: Purpose,
+    /// In a subquery of FROM, or a CTE.
+    pub(super) nested: bool,
+    /// The query's result is sorted, or its rows are told apart, further out.
+    pub(super) compares_outputs: bool,
 }
 
 impl Place {
     /// The same place, not at the top.
     pub(super) const fn below(self) -> Self {
         Self { top: false, ..self }
+    }
+
+    /// The same place, where values choose, join, sort or group rows. What stands in it compares too.
+    pub(super) const fn comparing(self) -> Self {
+        Self { top: false, purpose: Purpose::Comparison, ..self }
     }
 }
 
@@ -177,7 +188,7 @@ impl<'a> Walk<'a> {
         let name = rel.relname().unwrap_or_default();
         if rel.schemaname().is_none() && self.is_cte(name, place.ctes)? {
             let label = rel.alias().and_then(|a| a.aliasname()).unwrap_or(name);
-            self.levels.bind_other(place.level, label);
+            self.levels.bind_other(place.level, Some(label));
         } else {
             let mut effects = vec![(Effect::Select, place.filter)];
             if place.locks {
@@ -201,12 +212,34 @@ impl<'a> Walk<'a> {
     }
 
     fn finish(mut self) -> Result<(Statement, u32), SqlError> {
-        for used in std::mem::take(&mut self.levels).settle()? {
+        let Settled { uses, columns, returned } = std::mem::take(&mut self.levels).settle()?;
+        for used in uses {
             self.ask_rows(used.effect, Object::Relation(used.relation), used.filter, used.columns)?;
         }
+        self.out.uses = self.uses(columns, &returned);
         let limit = self.limit;
         self.out.questions = self.asked.into_iter().map(|(key, rows)| question(key, rows, limit)).collect();
         Ok((self.out, self.depth))
+    }
+}
+
+impl Walk<'_> {
+    /// In a statement that writes nothing, no value ends anywhere but in its result.
+    fn uses(&self, mut columns: Vec<ColumnUse>, returned: &[Columns]) -> Vec<ColumnUse> {
+        let reads = |effect| matches!(effect, Effect::Select | Effect::Lock | Effect::Execute);
+        let calls_out = self.out.calls.iter().any(|call| {
+            !matches!(call.class, FunctionClass::Pure | FunctionClass::Reader) // nextval() changes something, and pg_notify() tells others
+        });
+        let writes = calls_out || self.asked.keys().any(|(effect, _)| !reads(*effect));
+        for (used, returned) in columns.iter_mut().zip(returned) {
+            if !writes {
+                used.moved = Columns::default();
+            } else if calls_out {
+                used.moved.extend(returned);
+            }
+        }
+        columns.retain(|used| !used.read.is_empty() || !used.updated.is_empty());
+        columns
     }
 }
 

@@ -4,21 +4,12 @@
 //! that answers nothing awaited is a [`Fault`]: the session ends before the client sees it.
 
 use crate::protocol::postgres::frame::{body, split_string};
-use crate::protocol::postgres::judge::{Judge, RewriteError};
+use crate::protocol::postgres::judge::{Judge, Pass, RewriteError};
 use crate::protocol::postgres::message::Backend;
 use crate::protocol::postgres::reply::{SqlState, sql_state};
 use crate::protocol::postgres::settings::{Report, watch};
 use crate::protocol::postgres::state::run::Run;
 use crate::protocol::postgres::state::{Awaited, Gate, Item, Mode, State, Transaction};
-
-/// What is done with a message of the server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in super::super) enum Pass {
-    /// The client gets it as it is.
-    Forward,
-    /// The client gets what was written in its place, which may be nothing.
-    Replaced,
-}
 
 /// Why the session ends: what the server sent is not what it can send here.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -71,7 +62,7 @@ impl<J: Judge> State<J> {
     pub(in super::super) fn rewrites(&self) -> bool {
         match self.awaited.front().map(|item| &item.kind) {
             Some(Awaited::Query(run) | Awaited::Execute(run)) => run.rewrite.is_some(),
-            Some(Awaited::OurDescribe) => true,
+            Some(Awaited::OurDescribe | Awaited::OurQuestion(_)) => true,
             _ => false,
         }
     }
@@ -84,7 +75,7 @@ impl<J: Judge> State<J> {
                 self.rows += 1;
                 Ok(())
             }
-            (Backend::RowDescription, Some(Awaited::Query(_))) | (Backend::NotificationResponse, _) => Ok(()),
+            (Backend::RowDescription, Some(Awaited::Query(_))) => Ok(()),
             (Backend::ParameterDescription, Some(Awaited::Describe)) => Ok(()),
             (Backend::RowDescription, Some(Awaited::Describe)) => {
                 self.awaited.pop_front();
@@ -102,13 +93,16 @@ impl<J: Judge> State<J> {
         judge: &J,
         out: &mut Vec<u8>,
     ) -> Result<Pass, Fault> {
-        let pass = self.rewrite(kind, message, out)?;
+        if let Some(taken) = self.take_reply(kind, message) {
+            return taken;
+        }
+        let pass = self.rewrite(kind, message, judge, out)?;
         if kind.streams() && !matches!(self.awaited.front(), Some(Item { kind: Awaited::OurDescribe, .. })) {
             self.pass(kind, message.len())?;
             return Ok(pass);
         }
         match kind {
-            Backend::NoticeResponse => Ok(pass),
+            Backend::NoticeResponse | Backend::NotificationResponse => Ok(pass),
             Backend::ParameterStatus => watched(message).map(|()| pass),
             Backend::ErrorResponse => Ok(self.error(sql_state(body(message)), judge, pass)),
             Backend::ReadyForQuery => self.ready(message, judge).map(|()| pass),
@@ -131,13 +125,14 @@ impl<J: Judge> State<J> {
             | Backend::ParameterDescription
             | Backend::DataRow
             | Backend::CopyData
-            | Backend::NotificationResponse
             | Backend::CopyBothResponse
             | Backend::FunctionCallResponse => Err(Fault::Unexpected { kind }),
         }
     }
 
-    fn rewrite(&mut self, kind: Backend, message: &[u8], out: &mut Vec<u8>) -> Result<Pass, Fault> {
+    fn rewrite(&mut self, kind: Backend, message: &[u8], judge: &J, out: &mut Vec<u8>) -> Result<Pass, Fault> {
+        let is_aside = matches!(kind, Backend::NotificationResponse | Backend::ParameterStatus);
+        let is_text = matches!(kind, Backend::ErrorResponse | Backend::NoticeResponse);
         let is_result = matches!(
             kind,
             Backend::RowDescription
@@ -147,22 +142,24 @@ impl<J: Judge> State<J> {
                 | Backend::CopyData
                 | Backend::CopyDone
                 | Backend::CommandComplete
-                | Backend::ErrorResponse
-                | Backend::NoticeResponse
         );
-        if !is_result {
-            return Ok(Pass::Forward);
+        if kind == Backend::ErrorResponse
+            && matches!(self.awaited.front(), Some(Item { kind: Awaited::OurFailure, .. }))
+        {
+            return Ok(Pass::Replaced);
         }
         let describes = matches!(self.awaited.front(), Some(Item { kind: Awaited::OurDescribe, .. }));
-        let Some(run) = self.running_at(usize::from(describes)) else { return Ok(Pass::Forward) };
-        let Some(rewrite) = run.rewrite.as_mut() else { return Ok(Pass::Forward) };
-        if describes && matches!(kind, Backend::RowDescription | Backend::NoData) {
+        let run = if is_aside { None } else { self.running_at(usize::from(describes)) };
+        let pass = match run.and_then(|run| run.rewrite.as_mut()) {
             // The client did not ask: it gets nothing of the answer.
-            rewrite.rewrite(kind, message, &mut Vec::new()).map_err(Fault::Mask)?;
-        } else {
-            rewrite.rewrite(kind, message, out).map_err(Fault::Mask)?;
-        }
-        Ok(Pass::Replaced)
+            Some(rewrite) if describes && matches!(kind, Backend::RowDescription | Backend::NoData) => {
+                rewrite.rewrite(kind, message, &mut Vec::new()).map(|_| Pass::Replaced)
+            }
+            Some(rewrite) if is_result || is_text => rewrite.rewrite(kind, message, out),
+            None if is_aside || is_text => judge.aside(kind, message, out),
+            Some(_) | None => Ok(Pass::Forward),
+        };
+        pass.map_err(Fault::Mask)
     }
 
     fn running(&mut self) -> Option<&mut Run<J>> {
@@ -280,6 +277,7 @@ impl<J: Judge> State<J> {
                 | Awaited::OurDescribe
                 | Awaited::Sync
                 | Awaited::OurFailure
+                | Awaited::OurQuestion(_)
                 | Awaited::Denied(..)
                 | Awaited::OurReady => {}
             }

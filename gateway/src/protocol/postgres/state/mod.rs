@@ -7,17 +7,18 @@
 mod front;
 mod back;
 mod names;
+mod question;
 mod run;
 
 use std::collections::VecDeque;
 
-use crate::protocol::postgres::judge::Judge;
+use crate::protocol::postgres::judge::{Judge, Rows};
 use crate::protocol::postgres::reply::{Denial, SqlState};
 use names::{Defined, Meaning, Names};
+use question::Answer;
 use run::Run;
 
 pub use back::Fault;
-pub(super) use back::Pass;
 pub(super) use front::{Ask, Step, Taken, Unread};
 
 /// Replies awaited at a time; beyond it the client waits until the server has caught up.
@@ -42,6 +43,8 @@ enum Awaited<J: Judge> {
     Sync,
     /// Sent by us to fail a pipeline, of which a part was denied, as a whole.
     OurFailure,
+    /// A query of ours, with what came of it so far; the client reads nothing of the answer.
+    OurQuestion(Answer),
     /// Ours to say, once all before it is answered.
     Denied(Box<Denial>, Aftermath),
     /// The ReadyForQuery that ends a denied simple query.
@@ -86,9 +89,12 @@ enum Gate {
 
 /// The transaction status of a ReadyForQuery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Transaction {
+pub enum Transaction {
+    /// None is open.
     Idle,
+    /// One is.
     Open,
+    /// One is, and takes nothing but its end.
     Failed,
 }
 
@@ -122,6 +128,8 @@ pub(super) struct State<J: Judge> {
     mode: Mode,
     gate: Gate,
     transaction: Transaction,
+    /// The whole answer to a question of ours, until it is taken.
+    answer: Option<Result<Rows, SqlState>>,
     pub(super) statements_sent: u64,
     pub(super) rows: u64,
     pub(super) denied: u64,
@@ -144,6 +152,7 @@ impl<J: Judge> State<J> {
             mode: Mode::Ready,
             gate: Gate::Open,
             transaction,
+            answer: None,
             statements_sent: 0,
             rows: 0,
             denied: 0,

@@ -78,12 +78,12 @@ impl<J: Judge> Run<J> {
 
     /// The run is over.
     pub(super) fn finish(self, judge: &J) {
+        let tag = self.tag;
         let end = match self.failed {
             Some(code) => OutcomeEnd::Failed(code),
-            None => OutcomeEnd::Completed { tag: self.tag.text(), statements: self.statements },
+            None => OutcomeEnd::Completed { tag: tag.text(), statements: self.statements },
         };
-        let outcome = Outcome { end, rows: self.rows, bytes: self.bytes };
-        judge.outcome(self.permit, &outcome);
+        self.end(judge, end);
     }
 
     pub(super) fn suspend(self, judge: &J) {
@@ -99,6 +99,7 @@ impl<J: Judge> Run<J> {
     }
 
     fn end(self, judge: &J, end: OutcomeEnd<'_>) {
-        judge.outcome(self.permit, &Outcome { end, rows: self.rows, bytes: self.bytes });
+        let masked = self.rewrite.map(|rewrite| rewrite.masked()).unwrap_or_default();
+        judge.outcome(self.permit, &Outcome { end, rows: self.rows, bytes: self.bytes, masked });
     }
 }

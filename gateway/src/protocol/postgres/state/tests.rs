@@ -3,6 +3,7 @@
 use super::*;
 use crate::protocol::postgres::fake::{Fake, message, permit};
 use crate::protocol::postgres::frame::body;
+use crate::protocol::postgres::judge::Pass;
 use crate::protocol::postgres::message::{Backend, Frontend, ours};
 use crate::protocol::postgres::reply::sql_state;
 

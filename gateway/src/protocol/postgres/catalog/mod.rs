@@ -1,0 +1,143 @@
+//! What the server's catalog says of labelled columns, and of all that hands their values on.
+//!
+//! In: the answer to [`question`], put by us over the client's session, and the labels of the masking rules. Out: for a
+//! relation by its name, or by the number of a result's column, what it holds. Kept is the closure alone: labelled
+//! relations, their partitions, children and parents, and the views above them. A relation that is not in it carries no
+//! label.
+
+mod question;
+mod read;
+mod spread;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+pub use question::question;
+pub use read::{CatalogError, Known, Said, digest};
+
+use crate::masking::class::Class;
+use crate::masking::detect::DetectorSet;
+use crate::masking::plan::Origin;
+use crate::protocol::postgres::sql::facts::RelationName;
+
+/// Rows of the answer, each of as many texts as the question asks for.
+pub type Rows = Vec<Vec<Option<Box<str>>>>;
+
+/// The closure of one database.
+#[derive(Debug, Default)]
+pub struct Catalog {
+    relations: Vec<Arc<Relation>>,
+    by_name: HashMap<Box<str>, Vec<usize>>,
+    by_oid: HashMap<u32, usize>,
+    /// The highest object id that a relation had: what came later is not known here.
+    newest: u32,
+    known: Known,
+    digest: [u8; 32],
+}
+
+/// A relation of the closure.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Relation {
+    /// Its object id.
+    pub oid: u32,
+    /// Its schema.
+    pub schema: Box<str>,
+    /// Its name.
+    pub name: Box<str>,
+    /// In the order of their numbers.
+    pub columns: Vec<Column>,
+}
+
+/// A column of it.
+#[derive(Debug)]
+pub struct Column {
+    /// Its number.
+    pub attribute: i16,
+    /// Its name.
+    pub name: Box<str>,
+    /// The object id of its type.
+    pub type_oid: u32,
+    /// Computed from others; COPY leaves it out.
+    pub is_generated: bool,
+    /// Its class, if it carries a label or hands one on.
+    pub class: Option<Arc<Class>>,
+    /// Detectors that leave it alone.
+    pub except: DetectorSet,
+}
+
+impl PartialEq for Column {
+    fn eq(&self, other: &Self) -> bool {
+        let class = |column: &Self| column.class.as_ref().map(|class| Arc::clone(&class.name));
+        self.attribute == other.attribute && self.name == other.name && class(self) == class(other)
+    }
+}
+
+impl Eq for Column {}
+
+impl Relation {
+    /// Its labelled columns with their classes.
+    pub fn labelled(&self) -> impl Iterator<Item = (&Column, &Arc<Class>)> {
+        self.columns.iter().filter_map(|column| Some((column, column.class.as_ref()?)))
+    }
+}
+
+impl Catalog {
+    /// The relations that a name may mean. Without a schema they are looked for in all of `path`, and among temporary
+    /// ones, which are never in the closure.
+    pub fn named<'c>(&'c self, name: &RelationName, path: &'c [String]) -> impl Iterator<Item = &'c Arc<Relation>> {
+        let schema = name.schema.clone();
+        let found = self.by_name.get(name.name.as_str()).map(Vec::as_slice).unwrap_or_default();
+        found.iter().filter_map(|index| self.relations.get(*index)).filter(move |relation| match &schema {
+            Some(schema) => **schema == *relation.schema,
+            None => {
+                path.iter().any(|schema| **schema == *relation.schema)
+                    || &*relation.schema == "pg_catalog"
+                    || question::is_revealing(&relation.name)
+            }
+        })
+    }
+
+    /// Every relation of the closure.
+    pub fn relations(&self) -> impl Iterator<Item = &Arc<Relation>> {
+        self.relations.iter()
+    }
+
+    /// Columns that carry a label themselves: they keep it, whatever they are called next.
+    #[must_use]
+    pub fn known(&self) -> &Known {
+        &self.known
+    }
+
+    /// What it was made from, for telling one answer from another.
+    #[must_use]
+    pub fn digest(&self) -> &[u8; 32] {
+        &self.digest
+    }
+
+    /// Where a column of a result comes from.
+    #[must_use]
+    pub fn origin(&self, origin: Origin) -> Found<'_> {
+        let Some(relation) = self.by_oid.get(&origin.relation).and_then(|index| self.relations.get(*index)) else {
+            return if origin.relation == 0 || origin.relation > self.newest {
+                Found::Unknown
+            } else {
+                Found::Elsewhere
+            };
+        };
+        let column = relation.columns.iter().find(|column| column.attribute == origin.attribute);
+        column.map_or(Found::Unknown, Found::Column)
+    }
+}
+
+/// Where a column of a result comes from.
+#[derive(Debug, Clone, Copy)]
+pub enum Found<'c> {
+    /// A column of the closure.
+    Column(&'c Column),
+    /// A relation that carries no label.
+    Elsewhere,
+    /// An expression, a whole row, or a relation that came after the catalog was read.
+    Unknown,
+}

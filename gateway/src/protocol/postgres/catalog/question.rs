@@ -1,0 +1,135 @@
+//! The question that is put to the server.
+//!
+//! In: labels. Out: one SELECT over `pg_catalog`. Every name in it is qualified, operators too: nothing on the client's
+//! search path, nor anything that it made, can change what it means.
+
+use crate::masking::file::{ColumnPattern, Glob};
+use crate::masking::rules::Labels;
+
+/// Columns of each row of the answer.
+pub(super) const WIDTH: usize = 9;
+
+/// Relations of the server that hold values of others, or statements with constants: wholly, or in these columns.
+const REVEALING: &[(&str, &[&str])] = &[
+    ("pg_largeobject", &["data"]),
+    ("pg_stat_activity", &["query"]),
+    ("pg_stat_statements", &["query"]),
+    ("pg_statistic", &[]),
+    ("pg_statistic_ext_data", &[]),
+    ("pg_stats", &[]),
+    ("pg_stats_ext", &[]),
+    ("pg_stats_ext_exprs", &[]),
+];
+
+/// Names before these in `pg_stats` and its kin say of which column a row is.
+const NAMES: &[&str] =
+    &["schemaname", "tablename", "attname", "inherited", "starelid", "staattnum", "stainherit", "stxoid"];
+
+/// Whether a relation of that name may hold what labels hide.
+pub(super) fn is_revealing(relation: &str) -> bool {
+    REVEALING.iter().any(|(name, _)| *name == relation)
+}
+
+/// Whether a column of such a relation does.
+pub(super) fn reveals(relation: &str, column: &str) -> bool {
+    let columns = REVEALING.iter().find(|(name, _)| *name == relation).map(|(_, columns)| *columns);
+    columns.is_some_and(|columns| columns.contains(&column) || (columns.is_empty() && !NAMES.contains(&column)))
+}
+
+/// Asks for the closure of labelled relations. `known` are relations that carried a label before under another name.
+#[must_use]
+pub fn question(labels: &Labels, known: &[u32]) -> String {
+    let patterns = labels.columns.iter().map(|(pattern, _)| pattern);
+    let patterns = patterns.chain(labels.exceptions.iter().map(|(pattern, _)| pattern));
+    let mut seeds: Vec<String> = patterns.map(seed).collect();
+    seeds.sort();
+    seeds.dedup();
+    let revealing: Vec<_> = REVEALING.iter().map(|(name, _)| *name).collect();
+    seeds.push(format!("c.relname OPERATOR(pg_catalog.=) ANY ('{{{}}}'::pg_catalog.name[])", revealing.join(",")));
+    if !known.is_empty() {
+        let known: Vec<_> = known.iter().map(u32::to_string).collect();
+        seeds.push(format!("c.oid OPERATOR(pg_catalog.=) ANY ('{{{}}}'::pg_catalog.oid[])", known.join(",")));
+    }
+    QUESTION.replace("SEEDS", &seeds.join(" OR "))
+}
+
+fn seed(pattern: &ColumnPattern) -> String {
+    let [schema, relation, _] = pattern.names();
+    format!("({} AND {})", condition("n.nspname", schema), condition("c.relname", relation))
+}
+
+fn condition(name: &str, glob: &Glob) -> String {
+    match glob.parts() {
+        [whole] => format!("{name} OPERATOR(pg_catalog.=) {}::pg_catalog.name", literal(whole)),
+        parts => {
+            let escape = |part: &String| part.replace('\\', r"\\").replace('%', r"\%").replace('_', r"\_");
+            let pattern = parts.iter().map(escape).collect::<Vec<_>>().join("%");
+            format!("{name}::pg_catalog.text OPERATOR(pg_catalog.~~) {}::pg_catalog.text", literal(&pattern))
+        }
+    }
+}
+
+/// A constant; `standard_conforming_strings` is pinned.
+fn literal(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}
+
+/// Relations that can hold rows for a result: tables, partitioned ones, views, materialized views, foreign tables.
+/// Rules of views are those ON SELECT (`ev_type` 1); what they read is in pg_depend, by column.
+const QUESTION: &str = r#"WITH RECURSIVE
+seed(relid) AS (
+  SELECT c.oid FROM pg_catalog.pg_class c
+  JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+  WHERE c.relkind OPERATOR(pg_catalog.=) ANY ('{r,p,v,m,f}'::pg_catalog."char"[]) AND (SEEDS)),
+closure(relid) AS (
+  SELECT relid FROM seed
+  UNION
+  SELECT e.relid FROM closure l CROSS JOIN LATERAL (
+    SELECT i.inhrelid FROM pg_catalog.pg_inherits i WHERE i.inhparent OPERATOR(pg_catalog.=) l.relid
+    UNION ALL
+    SELECT i.inhparent FROM pg_catalog.pg_inherits i WHERE i.inhrelid OPERATOR(pg_catalog.=) l.relid
+    UNION ALL
+    SELECT w.ev_class FROM pg_catalog.pg_depend d
+    JOIN pg_catalog.pg_rewrite w ON w.oid OPERATOR(pg_catalog.=) d.objid
+    WHERE d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass
+      AND d.refobjid OPERATOR(pg_catalog.=) l.relid
+      AND d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_rewrite'::pg_catalog.regclass
+      AND w.ev_type OPERATOR(pg_catalog.=) '1'::pg_catalog."char") e(relid)),
+answer(kind, a, b, c, d, e, f, g, h) AS (
+  SELECT 'column', c.oid::pg_catalog.text, n.nspname::pg_catalog.text, c.relname::pg_catalog.text,
+    a.attnum::pg_catalog.text, a.attname::pg_catalog.text, a.atttypid::pg_catalog.text,
+    a.attgenerated::pg_catalog.text, c.relkind::pg_catalog.text
+  FROM closure l JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) l.relid
+  JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+  JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) c.oid
+  WHERE a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped
+  UNION ALL
+  SELECT 'inherits', i.inhrelid::pg_catalog.text, i.inhparent::pg_catalog.text, NULL, NULL, NULL, NULL, NULL, NULL
+  FROM closure l JOIN pg_catalog.pg_inherits i ON i.inhparent OPERATOR(pg_catalog.=) l.relid
+  UNION ALL
+  SELECT 'reads', w.ev_class::pg_catalog.text, d.refobjid::pg_catalog.text, d.refobjsubid::pg_catalog.text,
+    NULL, NULL, NULL, NULL, NULL
+  FROM closure l JOIN pg_catalog.pg_depend d ON d.refobjid OPERATOR(pg_catalog.=) l.relid
+    AND d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass
+    AND d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_rewrite'::pg_catalog.regclass
+  JOIN pg_catalog.pg_rewrite w ON w.oid OPERATOR(pg_catalog.=) d.objid
+  WHERE w.ev_type OPERATOR(pg_catalog.=) '1'::pg_catalog."char"
+    AND w.ev_class OPERATOR(pg_catalog.<>) d.refobjid
+  UNION ALL
+  SELECT 'computes', f.adrelid::pg_catalog.text, f.adnum::pg_catalog.text, d.refobjsubid::pg_catalog.text,
+    NULL, NULL, NULL, NULL, NULL
+  FROM closure l JOIN pg_catalog.pg_attrdef f ON f.adrelid OPERATOR(pg_catalog.=) l.relid
+  JOIN pg_catalog.pg_depend d ON d.objid OPERATOR(pg_catalog.=) f.oid
+    AND d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_attrdef'::pg_catalog.regclass
+    AND d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass
+    AND d.refobjid OPERATOR(pg_catalog.=) f.adrelid
+  WHERE d.refobjsubid OPERATOR(pg_catalog.>) 0 AND d.refobjsubid OPERATOR(pg_catalog.<>) f.adnum
+  UNION ALL
+  SELECT 'view', c.oid::pg_catalog.text, pg_catalog.pg_get_viewdef(c.oid), NULL, NULL, NULL, NULL, NULL, NULL
+  FROM closure l JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) l.relid
+  WHERE c.relkind OPERATOR(pg_catalog.=) ANY ('{v,m}'::pg_catalog."char"[])
+    AND NOT c.relnamespace OPERATOR(pg_catalog.=) 'pg_catalog'::pg_catalog.regnamespace
+  UNION ALL
+  SELECT 'newest', pg_catalog.max(c.oid)::pg_catalog.text, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+  FROM pg_catalog.pg_class c)
+SELECT kind, a, b, c, d, e, f, g, h FROM answer ORDER BY 1, 2, 3, 4, 5"#;

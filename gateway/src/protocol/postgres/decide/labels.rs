@@ -1,0 +1,180 @@
+//! What a message does with labelled columns.
+//!
+//! In: the facts of its statements and the catalog. Out: which classes it reads, compares and moves, and in which
+//! relations; the questions about them. An opaque statement is taken to do everything with every label. It decides
+//! nothing: a refused `Data::unmask` masks, the others refuse.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::questions::Scene;
+use crate::masking::class::{Class, Show};
+use crate::policy::Question;
+use crate::policy::request::Entity;
+use crate::policy::vocabulary::data::{self, Use};
+use crate::policy::vocabulary::names::RelationKind;
+use crate::policy::vocabulary::postgres::{self as vocabulary, RelationFacts};
+use crate::protocol::postgres::catalog::{Catalog, Column, Relation};
+use crate::protocol::postgres::sql::facts::{ColumnUse, Effect, Facts, Object, RelationName, Statement};
+use crate::protocol::postgres::values::Kind;
+
+/// What a message does with labels.
+#[derive(Debug, Default)]
+pub struct LabelUse {
+    /// By what is done, the class, and the relation's object id; zero where any may be meant.
+    uses: BTreeMap<(Usage, Arc<str>, u32), Arc<Class>>,
+    /// Labelled columns that it changes in rows that are there, of which a mask could not be told from a value.
+    pub overwrites: Vec<(Arc<Class>, String)>,
+    /// It names a relation of the closure, labelled columns or not: errors may quote its rows.
+    pub touches_relation: bool,
+    /// It reads or writes a labelled column: its constants may be values of it.
+    pub touches_label: bool,
+}
+
+/// What is done with a labelled column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Usage {
+    Read,
+    Compared,
+    Moved,
+}
+
+impl LabelUse {
+    /// That of a message.
+    #[must_use]
+    pub fn of(facts: &Facts, scene: &Scene) -> Self {
+        let mut found = Self::default();
+        let Some(catalog) = scene.catalog.as_deref() else { return found };
+        let is_opaque = facts.is_opaque() || changes_and_reads(facts);
+        if is_opaque {
+            found.everything(catalog);
+        }
+        for statement in &facts.statements {
+            found.statement(statement, scene, catalog);
+        }
+        found
+    }
+
+    /// With what another message does, which this one runs by name.
+    pub fn with(&mut self, other: &Self) {
+        self.uses.extend(other.uses.iter().map(|(key, class)| (key.clone(), Arc::clone(class))));
+        self.overwrites.extend(other.overwrites.iter().cloned());
+        self.touches_relation |= other.touches_relation;
+        self.touches_label |= other.touches_label;
+    }
+
+    /// The classes that it reads, each once.
+    pub fn read(&self) -> impl Iterator<Item = &Arc<Class>> {
+        let mut last: Option<&Arc<str>> = None;
+        let read = self.uses.iter().filter(|((usage, ..), _)| *usage == Usage::Read);
+        read.filter(move |((_, name, _), _)| last.replace(name) != Some(name)).map(|(_, class)| class)
+    }
+
+    /// The names of all classes that it meets, sorted.
+    #[must_use]
+    pub fn class_names(&self) -> Vec<String> {
+        let mut names: Vec<String> = self.uses.keys().map(|(_, name, _)| name.to_string()).collect();
+        names.sort();
+        names.dedup();
+        names
+    }
+
+    /// The questions about them.
+    #[must_use]
+    pub fn questions(&self, scene: &Scene) -> Vec<Arc<Question>> {
+        let ask = |((usage, _, oid), class): (&(Usage, Arc<str>, u32), &Arc<Class>)| {
+            let usage = match usage {
+                Usage::Read => Use::Unmask,
+                Usage::Compared => Use::Compare,
+                Usage::Moved => Use::Export,
+            };
+            let catalog = scene.catalog.as_deref();
+            let relation = catalog.and_then(|catalog| catalog.relations().find(|relation| relation.oid == *oid));
+            let relation = relation.map(|relation| relation_entity(relation, scene));
+            data::ask(usage, class_entity(class), Arc::clone(&scene.target), relation)
+        };
+        let overwritten = self
+            .overwrites
+            .iter()
+            .map(|(class, _)| data::ask(Use::Unmask, class_entity(class), Arc::clone(&scene.target), None));
+        self.uses.iter().map(ask).chain(overwritten).collect()
+    }
+
+    fn everything(&mut self, catalog: &Catalog) {
+        self.touches_relation = true;
+        self.touches_label = true;
+        let classes = catalog.relations().flat_map(|relation| relation.labelled().map(|(_, class)| class));
+        for class in classes {
+            for usage in [Usage::Read, Usage::Compared, Usage::Moved] {
+                self.uses.insert((usage, Arc::clone(&class.name), 0), Arc::clone(class));
+            }
+        }
+    }
+
+    fn statement(&mut self, statement: &Statement, scene: &Scene, catalog: &Catalog) {
+        for question in &statement.questions {
+            let Object::Relation(name) = &question.object else { continue };
+            for relation in catalog.named(name, &scene.path) {
+                self.touches_relation = true;
+                self.touches_label |= relation.labelled().any(|(column, _)| question.columns.has(&column.name));
+            }
+        }
+        for used in &statement.uses {
+            for relation in catalog.named(&used.relation, &scene.path) {
+                self.relation(used, relation);
+            }
+        }
+    }
+
+    fn relation(&mut self, used: &ColumnUse, relation: &Relation) {
+        for (column, class) in relation.labelled() {
+            let uses = [(Usage::Read, &used.read), (Usage::Compared, &used.compared), (Usage::Moved, &used.moved)];
+            for (usage, columns) in uses {
+                if columns.has(&column.name) {
+                    self.uses.insert((usage, Arc::clone(&class.name), relation.oid), Arc::clone(class));
+                }
+            }
+            if used.updated.has(&column.name) && !is_recognised(column, class) {
+                self.overwrites.push((Arc::clone(class), column.name.to_string()));
+            }
+        }
+    }
+}
+
+/// Whether what stands for a value of this column is known again when somebody writes it back.
+fn is_recognised(column: &Column, class: &Class) -> bool {
+    Kind::of(column.type_oid).keeps_marks() && !matches!(class.show, Show::Null | Show::Year)
+}
+
+/// Whether a message changes what names mean and goes on to use names: the catalog is that of before.
+fn changes_and_reads(facts: &Facts) -> bool {
+    let changes = |statement: &Statement| {
+        statement.questions.iter().any(|question| {
+            let lasts = !matches!(&question.object, Object::Relation(RelationName { temporary: true, .. }));
+            lasts && matches!(question.effect, Effect::Create | Effect::Alter | Effect::Drop)
+        })
+    };
+    facts.statements.len() > 1 && facts.statements.iter().any(changes)
+}
+
+/// A data class as policies see it.
+#[must_use]
+pub fn class_entity(class: &Class) -> Arc<Entity> {
+    let parent = class.parent.as_deref().map(class_entity);
+    data::class(&class.name, parent.as_slice())
+}
+
+fn relation_entity(relation: &Relation, scene: &Scene) -> Arc<Entity> {
+    let schema = vocabulary::schema(&scene.database, &relation.schema);
+    let classes = classes_of(relation);
+    let facts = RelationFacts { name: &relation.name, kind: RelationKind::Table, classes, rows_estimate: None };
+    vocabulary::relation(&schema, facts)
+}
+
+/// The classes of a relation's columns, each once.
+#[must_use]
+pub fn classes_of(relation: &Relation) -> Vec<Arc<Entity>> {
+    let by_name: BTreeMap<&Arc<str>, &Arc<Class>> =
+        relation.labelled().map(|(_, class)| (&class.name, class)).collect();
+    by_name.into_values().map(|class| class_entity(class)).collect()
+}

@@ -1,0 +1,264 @@
+//! What is hidden in the replies to one message.
+//!
+//! In: what its statements do with labels, the classes that policy does not show, and the catalog. Out: a plan for each
+//! statement, or why there can be none. A labelled column that the analysis did not see, and what nobody can say where
+//! it comes from, is masked.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::labels::{LabelUse, class_entity};
+use super::questions::Scene;
+use super::{PolicyJudge, Understood};
+use crate::masking::Masking;
+use crate::masking::class::Class;
+use crate::masking::detect::DetectorSet;
+use crate::masking::plan::{Columns, Origin, Origins, ResultPlan, Texts, Treatment};
+use crate::policy::decision::Verdict;
+use crate::policy::vocabulary::data::{self, Use};
+use crate::policy::{Moment, Request, RequestPermit};
+use crate::protocol::postgres::catalog::{Catalog, Column, Found, Relation};
+use crate::protocol::postgres::copy_out::{CopyFormat, CopyShape};
+use crate::protocol::postgres::rows::StatementPlan;
+use crate::protocol::postgres::sql::facts::{CopyRows, Facts, Statement, Verb};
+
+/// What is hidden from one session for one message.
+pub(super) struct Masks<'a> {
+    pub(super) masking: &'a Masking,
+    pub(super) scene: &'a Scene,
+    /// What the message does with labels, and what it runs by name.
+    pub(super) labels: &'a LabelUse,
+    /// Classes that policy does not show, of those that the message reads.
+    pub(super) masked: BTreeSet<Arc<str>>,
+    /// Detectors whose finds policy shows.
+    pub(super) allowed: DetectorSet,
+}
+
+impl Masks<'_> {
+    /// Why the message cannot be sent on though policy permits it.
+    pub(super) fn refusal(&self, facts: &Facts) -> Option<String> {
+        let overwritten = self.labels.overwrites.iter().find(|(class, _)| self.masked.contains(&class.name));
+        if let Some((_, column)) = overwritten {
+            return Some(format!(
+                "`{column}` is shown masked, its masks cannot be told from values, and what was shown masked is not \
+                 written back: leave the column out"
+            ));
+        }
+        facts.statements.iter().find_map(|statement| self.copy(statement).err())
+    }
+
+    /// A plan for each statement of a message, in order.
+    pub(super) fn plans(&self, facts: &Facts) -> Vec<StatementPlan> {
+        let plan = |statement: &Statement| {
+            let (copy, columns) = match self.copy(statement) {
+                Ok(Some((shape, columns))) => (Some(shape), columns),
+                // Refused before it came here.
+                Ok(None) | Err(_) => (None, self.columns()),
+            };
+            StatementPlan { result: ResultPlan { columns, texts: self.texts() }, copy }
+        };
+        facts.statements.iter().map(plan).collect()
+    }
+
+    /// What happens to errors and notices.
+    pub(super) fn texts(&self) -> Texts {
+        if self.labels.touches_relation { Texts::Scrub } else { Texts::Detect }
+    }
+
+    fn columns(&self) -> Columns {
+        match &self.scene.catalog {
+            None => Columns::All(Treatment::Detect(self.allowed)),
+            Some(catalog) => Columns::ByOrigin(Arc::new(ByCatalog {
+                catalog: Arc::clone(catalog),
+                shown: self.shown(),
+                unknown: self.unknown(),
+                allowed: self.allowed,
+            })),
+        }
+    }
+
+    /// The classes that the message reads and policy shows.
+    fn shown(&self) -> BTreeSet<Arc<str>> {
+        let read = self.labels.read().map(|class| &class.name);
+        read.filter(|name| !self.masked.contains(*name)).map(Arc::clone).collect()
+    }
+
+    /// As what an output is masked that may derive from a hidden label; none where nothing is hidden.
+    fn unknown(&self) -> Option<Arc<Class>> {
+        let mut hidden = self.labels.read().filter(|class| self.masked.contains(&class.name));
+        let first = hidden.next()?;
+        match hidden.next() {
+            None => Some(Arc::clone(first)),
+            Some(_) => self.masking.classes.find("secret").or(Some(first)).map(Arc::clone),
+        }
+    }
+
+    /// What a COPY … TO STDOUT sends, and what is hidden of it.
+    fn copy(&self, statement: &Statement) -> Result<Option<(CopyShape, Columns)>, String> {
+        let Some(copy) = statement.copy.as_ref().filter(|_| statement.verbs.contains(&Verb::CopyOut)) else {
+            return Ok(None);
+        };
+        let format = format(copy)?;
+        let (columns, types) = self.copied(copy);
+        let hides = match &columns {
+            Columns::Each(columns) => columns.iter().any(|column| column.class().is_some()),
+            Columns::All(treatment) => treatment.class().is_some(),
+            Columns::ByOrigin(_) => true,
+        };
+        if hides && format == CopyFormat::Binary {
+            return Err("COPY in binary of masked columns: use FORMAT text or csv".to_owned());
+        }
+        Ok(Some((CopyShape { format, has_header: copy.header, types }, columns)))
+    }
+
+    fn copied(&self, copy: &CopyRows) -> (Columns, Vec<u32>) {
+        let all = |treatment| (Columns::All(treatment), Vec::new());
+        let found = copy.relation.as_ref().map(|name| {
+            let catalog = self.scene.catalog.as_deref();
+            (name, catalog.into_iter().flat_map(|catalog| catalog.named(name, &self.scene.path)).collect::<Vec<_>>())
+        });
+        match (found, self.unknown()) {
+            // Where more than one schema could hold the name, nobody here says which columns come.
+            (Some((name, relations)), _) if name.schema.is_some() || self.scene.path.len() == 1 => {
+                match relations.as_slice() {
+                    [relation] => self.copied_relation(relation, &copy.columns),
+                    _ => all(Treatment::Detect(self.allowed)),
+                }
+            }
+            (_, Some(class)) => all(Treatment::Unknown(class)),
+            (_, None) => all(Treatment::Detect(self.allowed)),
+        }
+    }
+
+    fn copied_relation(&self, relation: &Relation, listed: &[String]) -> (Columns, Vec<u32>) {
+        let shown = self.shown();
+        let of = |column: &Column| {
+            let treatment = match &column.class {
+                Some(class) if shown.contains(&class.name) => Treatment::Pass,
+                Some(class) => Treatment::Mask(Arc::clone(class)),
+                None => Treatment::Detect(self.allowed.and(column.except)),
+            };
+            (treatment, column.type_oid)
+        };
+        let columns: Vec<_> = if listed.is_empty() {
+            relation.columns.iter().filter(|column| !column.is_generated).map(of).collect()
+        } else {
+            // One that is not there is an error of the server's.
+            let find = |name: &String| relation.columns.iter().find(|column| *column.name == **name);
+            listed.iter().filter_map(find).map(of).collect()
+        };
+        let (treatments, types) = columns.into_iter().unzip();
+        (Columns::Each(treatments), types)
+    }
+}
+
+impl PolicyJudge {
+    /// Why a message that policy permits is refused all the same.
+    pub(super) fn refused_by_masks(&self, understood: &Understood, permit: &RequestPermit) -> Option<String> {
+        self.with_masks(understood, permit, |masks| masks.refusal(&understood.own.facts))
+    }
+
+    /// What is hidden in the replies to a message.
+    pub(super) fn with_masks<T>(
+        &self,
+        understood: &Understood,
+        permit: &RequestPermit,
+        then: impl FnOnce(&Masks<'_>) -> T,
+    ) -> T {
+        let mut all;
+        let mut labels = &understood.own.shape.labels;
+        if !understood.named.is_empty() {
+            all = LabelUse::default();
+            all.with(labels);
+            understood.named.iter().for_each(|named| all.with(&named.shape.labels));
+            labels = &all;
+        }
+        then(&Masks {
+            masking: understood.scope.masking(),
+            scene: understood.scope.scene(),
+            labels,
+            masked: permit.masked().map(Arc::clone).collect(),
+            allowed: self.allowed(understood),
+        })
+    }
+
+    /// Detectors whose finds policy shows to this workload.
+    fn allowed(&self, understood: &Understood) -> DetectorSet {
+        let Some(login) = self.login.get() else { return DetectorSet::default() };
+        let policies = Arc::clone(&self.shared.policies.borrow());
+        let key = (policies.epoch().counter(), understood.scope.rules());
+        let mut allowed = self.allowed.lock();
+        if let Some((_, set)) = allowed.as_ref().filter(|(known, _)| *known == key) {
+            return *set;
+        }
+        let detectors = &understood.scope.masking().detectors;
+        let shows = |class: &Class| {
+            let question = data::ask(Use::Unmask, class_entity(class), Arc::clone(&self.about.target), None);
+            let questions = [question];
+            let request = Request {
+                principal: &self.about.principal,
+                session: &login.session,
+                at: Moment::now(),
+                questions: &questions,
+            };
+            questions.first().is_some_and(|question| policies.answer(&request, question).verdict == Verdict::Allow)
+        };
+        let shown = detectors.iter().filter(|detector| shows(&detector.class)).map(|detector| &*detector.name);
+        let set = detectors.set(shown);
+        *allowed = Some((key, set));
+        set
+    }
+}
+
+/// How rows are written, with the defaults of each format (documentation of COPY).
+fn format(copy: &CopyRows) -> Result<CopyFormat, String> {
+    if let Some(option) = copy.unknown.first() {
+        return Err(format!("COPY with the option `{option}` writes rows that the gateway cannot read: leave it out"));
+    }
+    let byte = |value: &Option<String>, default: u8, what: &str| match value.as_deref().map(str::as_bytes) {
+        None => Ok(default),
+        Some(&[byte]) => Ok(byte),
+        Some(_) => Err(format!("the {what} of COPY has to be one character of one byte")),
+    };
+    let null = |default: &str| copy.null.as_deref().unwrap_or(default).as_bytes().to_vec();
+    match copy.format.as_deref() {
+        None | Some("text") => {
+            Ok(CopyFormat::Text { delimiter: byte(&copy.delimiter, b'\t', "DELIMITER")?, null: null("\\N") })
+        }
+        Some("csv") => {
+            let quote = byte(&copy.quote, b'"', "QUOTE")?;
+            Ok(CopyFormat::Csv {
+                delimiter: byte(&copy.delimiter, b',', "DELIMITER")?,
+                quote,
+                escape: byte(&copy.escape, quote, "ESCAPE")?,
+                null: null(""),
+            })
+        }
+        Some("binary") => Ok(CopyFormat::Binary),
+        Some(_) => Err("COPY in a format that is neither text, csv nor binary".to_owned()),
+    }
+}
+
+/// Columns of a result by the catalog.
+#[derive(Debug)]
+struct ByCatalog {
+    catalog: Arc<Catalog>,
+    shown: BTreeSet<Arc<str>>,
+    unknown: Option<Arc<Class>>,
+    allowed: DetectorSet,
+}
+
+impl Origins for ByCatalog {
+    fn treatment(&self, origin: Option<Origin>) -> Treatment {
+        let found = origin.map_or(Found::Unknown, |origin| self.catalog.origin(origin));
+        match (found, &self.unknown) {
+            (Found::Column(column), _) => match &column.class {
+                Some(class) if self.shown.contains(&class.name) => Treatment::Pass,
+                Some(class) => Treatment::Mask(Arc::clone(class)),
+                None => Treatment::Detect(self.allowed.and(column.except)),
+            },
+            (Found::Unknown, Some(class)) => Treatment::Unknown(Arc::clone(class)),
+            (Found::Unknown, None) | (Found::Elsewhere, _) => Treatment::Detect(self.allowed),
+        }
+    }
+}

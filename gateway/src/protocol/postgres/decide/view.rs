@@ -1,0 +1,181 @@
+//! What one session knows of labels: the rules, and the server's catalog as it was last read.
+//!
+//! In: the rules in force, answers about the catalog, and what the session's statements do to names. Out: the question
+//! that has to be put before the next message, and the catalog that holds now. Where it is not known, nothing that names
+//! a relation goes on.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use super::PolicyJudge;
+use crate::masking::Masking;
+use crate::masking::rules::{Labels, Rules};
+use crate::protocol::postgres::catalog::{self, Catalog, CatalogError, Known, Rows, Said};
+use crate::protocol::postgres::reply::SqlState;
+use crate::protocol::postgres::sql::facts::{Effect, Facts, Object, Verb};
+use crate::protocol::postgres::state::Transaction;
+
+/// What others change in the catalog is seen after this time, where the session is between transactions.
+const FRESH: Duration = Duration::from_secs(1);
+
+/// Catalogs of all sessions: as long as nothing changes there is one for each database.
+#[derive(Debug, Default)]
+pub struct Catalogs(Mutex<HashMap<Place, Arc<Catalog>>>);
+
+/// Rules, target and database.
+type Place = (u64, String, String);
+
+/// What one session knows.
+pub(super) struct View {
+    pub(super) rules: Arc<Rules>,
+    pub(super) masking: Arc<Masking>,
+    labels: Labels,
+    place: Place,
+    catalog: Result<Option<Arc<Catalog>>, CatalogError>,
+    read: Option<Instant>,
+    /// This session did what may have changed the catalog.
+    is_stale: bool,
+}
+
+impl View {
+    pub(super) fn new(rules: Arc<Rules>, target: &str, database: &str) -> Self {
+        let place = (rules.id(), target.to_owned(), database.to_owned());
+        let (masking, labels) = (rules.masking(target), rules.labels(target, database));
+        Self { rules, masking, labels, place, catalog: Ok(None), read: None, is_stale: true }
+    }
+
+    /// What has to be asked of the server before the next message is judged.
+    pub(super) fn question(&self, transaction: Transaction, catalogs: &Catalogs) -> Option<String> {
+        if self.labels.is_empty() {
+            return None;
+        }
+        let is_due = match transaction {
+            // In a transaction a query of ours would be its first, and fix its snapshot: only where it has changed things.
+            Transaction::Idle => self.read.is_none_or(|read| read.elapsed() >= FRESH) || self.is_stale,
+            Transaction::Open => self.is_stale,
+            Transaction::Failed => false,
+        };
+        let known = catalogs.known(&self.place);
+        let mut known: Vec<u32> = known.keys().map(|origin| origin.relation).collect();
+        known.sort_unstable();
+        known.dedup();
+        is_due.then(|| catalog::question(&self.labels, &known))
+    }
+
+    /// Takes the server's answer. True where another catalog holds than before.
+    pub(super) fn answer(&mut self, answer: Result<&Rows, SqlState>, catalogs: &Catalogs) -> bool {
+        let rows = match answer {
+            Ok(rows) => rows,
+            Err(code) => {
+                self.catalog = Err(CatalogError::Refused { code: code.as_str().to_owned() });
+                return true;
+            }
+        };
+        self.read = Some(Instant::now());
+        self.is_stale = false;
+        let digest = catalog::digest(rows);
+        if matches!(&self.catalog, Ok(Some(catalog)) if *catalog.digest() == digest) {
+            return false;
+        }
+        let (_, target, database) = &self.place;
+        let said = Said {
+            labels: &self.labels,
+            classes: &self.masking.classes,
+            target,
+            database,
+            known: &catalogs.known(&self.place),
+        };
+        self.catalog = catalogs.get_or_read(&self.place, digest, || Catalog::read(rows, said)).map(Some);
+        true
+    }
+
+    /// Follows what a message does.
+    pub(super) fn follow(&mut self, facts: &Facts) {
+        if self.labels.is_empty() {
+            return;
+        }
+        let undoes = |verb: &Verb| matches!(verb, Verb::Rollback | Verb::RollbackTo(_) | Verb::RollbackPrepared);
+        let ends = |verb: &Verb| undoes(verb) || matches!(verb, Verb::Discard(_) | Verb::CommitPrepared);
+        let verbs = facts.statements.iter().flat_map(|statement| &statement.verbs);
+        let asked = facts.statements.iter().flat_map(|statement| &statement.questions);
+        let changes = |effect| matches!(effect, Effect::Create | Effect::Alter | Effect::Drop | Effect::RunCode);
+        self.is_stale |= facts.is_opaque()
+            || verbs.into_iter().any(ends)
+            || asked.into_iter().any(|question| changes(question.effect));
+    }
+
+    /// The catalog that holds for a message; none: no column of the database carries a label.
+    ///
+    /// # Errors
+    /// With what the client reads, where names can mean what nobody here knows.
+    pub(super) fn catalog(&self, facts: &Facts) -> Result<Option<&Arc<Catalog>>, String> {
+        let names = facts.statements.iter().any(|statement| {
+            let relations = statement.questions.iter().any(|question| matches!(question.object, Object::Relation(_)));
+            relations || !statement.opaque.is_empty()
+        });
+        match &self.catalog {
+            _ if self.labels.is_empty() => Ok(None),
+            Err(error) if names => Err(error.to_string()),
+            Ok(_) if names && self.is_stale => Err(
+                "what an earlier statement of the same pipeline or failed transaction did to the tables is not known \
+                 yet, and columns of this database are masked: end it first (Sync, ROLLBACK), then send this again"
+                    .to_owned(),
+            ),
+            Ok(catalog) => Ok(catalog.as_ref()),
+            Err(_) => Ok(None),
+        }
+    }
+
+    /// The catalog that was read last.
+    pub(super) fn last(&self) -> Option<Arc<Catalog>> {
+        self.catalog.as_ref().ok().and_then(Clone::clone)
+    }
+}
+
+impl PolicyJudge {
+    /// Takes up rules that came into force meanwhile.
+    pub(super) fn look_at_rules(&self) {
+        let rules = Arc::clone(&self.shared.rules.borrow());
+        let is_new = self.view.lock().as_ref().is_none_or(|view| view.rules.id() != rules.id());
+        let Some(login) = self.login.get().filter(|_| is_new) else { return };
+        *self.view.lock() = Some(View::new(rules, &self.about.target_name, &login.startup.database));
+        self.renew_scopes();
+    }
+
+    /// Builds the scopes anew: labels or the catalog have changed.
+    pub(super) fn renew_scopes(&self) {
+        let scene = self.scopes.lock().as_ref().map(|scopes| scopes.outside.scene().clone());
+        if let Some(scene) = scene {
+            let renewed = self.scopes_of(scene);
+            *self.scopes.lock() = Some(renewed);
+        }
+    }
+}
+
+impl Catalogs {
+    fn known(&self, place: &Place) -> Known {
+        self.0.lock().get(place).map(|catalog| catalog.known().clone()).unwrap_or_default()
+    }
+
+    /// The catalog of an answer: that of another session where it got the same.
+    fn get_or_read(
+        &self,
+        place: &Place,
+        digest: [u8; 32],
+        read: impl FnOnce() -> Result<Catalog, CatalogError>,
+    ) -> Result<Arc<Catalog>, CatalogError> {
+        let known = self.0.lock().get(place).map(Arc::clone);
+        if let Some(known) = known.filter(|known| *known.digest() == digest) {
+            return Ok(known);
+        }
+        let catalog = Arc::new(read()?);
+        let mut catalogs = self.0.lock();
+        // Those of rules that are no longer in force are of no use to anybody.
+        catalogs.retain(|(rules, ..), _| *rules >= place.0);
+        catalogs.insert(place.clone(), Arc::clone(&catalog));
+        Ok(catalog)
+    }
+}
