@@ -95,7 +95,10 @@ pub enum Question {
     /// The sessions that run.
     Sessions,
     /// The requests that wait for people.
-    Approvals,
+    Approvals {
+        /// Those that need one of these groups; `None`: all.
+        of_groups: Option<Vec<String>>,
+    },
     /// A person's say on one.
     Decide(Decide),
 }
@@ -109,8 +112,14 @@ pub struct Decide {
     pub approve: bool,
     /// Who.
     pub person: String,
+    /// Their number on this host.
+    pub uid: Option<u32>,
     /// The groups that they are in.
     pub groups: Vec<String>,
+    /// Where it was said.
+    pub channel: String,
+    /// How the channel knew the person.
+    pub known_by: String,
     /// In their words.
     pub reason: Option<String>,
 }

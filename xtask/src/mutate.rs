@@ -23,7 +23,7 @@ struct Mutation {
     /// What is taken out, in words.
     mechanism: &'static str,
     edits: &'static [Edit],
-    /// Tests of the program `it` that must fail without it.
+    /// Tests of the programs `it` and `pg` that must fail without it.
     tests: &'static [&'static str],
 }
 
@@ -219,21 +219,80 @@ const MUTATIONS: &[Mutation] = &[
         mechanism: "the control socket refuses peers from attached cgroups",
         edits: &[Edit {
             file: "gateway/src/control/socket.rs",
-            from: "if let Some(name) = operator.attached_as(&cgroup) {",
-            to: "if let Some(name) = operator.attached_as(&cgroup).filter(|_| pid == 0) {",
+            from: "match operator.attached_as(&cgroup) {",
+            to: "match operator.attached_as(&cgroup).filter(|_| self.pid == 0) {",
         }],
-        tests: &["control_socket::a_process_inside_an_attachment_may_not_ask_even_as_root"],
+        tests: &[
+            "control_socket::a_process_inside_an_attachment_may_not_ask_even_as_root",
+            "control_socket::an_approver_inside_an_attachment_may_not_ask",
+            "control_socket::a_connection_made_inside_is_refused_whoever_uses_it_and_one_made_before_is_looked_at_again",
+        ],
     },
     Mutation {
         name: "control-root",
         guarantee: "G1",
-        mechanism: "the control socket refuses everybody but root",
+        mechanism: "root may ask the control socket for all, an approver for a vote, others for nothing",
         edits: &[Edit {
-            file: "gateway/src/control/socket.rs",
-            from: "if !peer.uid.is_root() {",
-            to: "if !peer.uid.is_root() && pid == 0 {",
+            file: "gateway/src/control/access.rs",
+            from: "_ if asker.uid == 0 => Ok(()),",
+            to: "_ if asker.uid == 0 || asker.uid > 0 => Ok(()),",
         }],
-        tests: &["control_socket::only_root_may_ask"],
+        tests: &["control_socket::only_root_may_ask", "control_socket::an_approver_may_vote_and_ask_for_nothing_else"],
+    },
+    Mutation {
+        name: "one-vote",
+        guarantee: "G2",
+        mechanism: "a person has one vote on a held request",
+        edits: &[Edit {
+            file: "gateway/src/approval/desk.rs",
+            from: "any(|vote| vote.is_same_person(cast))",
+            to: "any(|vote| vote.is_same_person(cast) && vote.groups.is_empty())",
+        }],
+        tests: &["story_people::two_of_a_group_let_a_statement_go_on_and_one_person_does_not_count_twice"],
+    },
+    Mutation {
+        name: "every-group",
+        guarantee: "G2",
+        mechanism: "every group of the policies that hold a request has to approve",
+        edits: &[Edit {
+            file: "gateway/src/approval/ticket.rs",
+            from: ".all(|(group, count)|",
+            to: ".any(|(group, count)|",
+        }],
+        tests: &["story_people::every_group_has_to_approve_and_one_no_ends_it"],
+    },
+    Mutation {
+        name: "group-vote",
+        guarantee: "G2",
+        mechanism: "who is in no needed group has no vote",
+        edits: &[Edit {
+            file: "gateway/src/approval/desk.rs",
+            from: "if cast.counts_for(&self.ticket).is_empty() {",
+            to: "if cast.counts_for(&self.ticket).is_empty() && cast.groups.is_empty() {",
+        }],
+        tests: &["story_people::who_is_not_of_a_needed_group_decides_nothing"],
+    },
+    Mutation {
+        name: "approver-inside",
+        guarantee: "G7",
+        mechanism: "an approver whose uid runs inside has no vote",
+        edits: &[Edit {
+            file: "gateway/src/warden/operator.rs",
+            from: "if let Some(name) = self.runs_inside(uid) {",
+            to: "if let Some(name) = self.runs_inside(uid).filter(|_| uid == 0) {",
+        }],
+        tests: &["story_people::an_approvers_uid_inside_is_a_gap_that_costs_the_vote"],
+    },
+    Mutation {
+        name: "approver-gap",
+        guarantee: "G7",
+        mechanism: "attach and exec refuse a subtree that runs as an approver",
+        edits: &[Edit {
+            file: "gateway/src/capture/gaps.rs",
+            from: "found.insert(APPROVER_UID.into(), detail);",
+            to: "found.entry(APPROVER_UID.into()).or_insert(detail);\n        found.remove(APPROVER_UID);",
+        }],
+        tests: &["story_people::an_approvers_uid_inside_is_a_gap_that_costs_the_vote"],
     },
     Mutation {
         name: "new-privileges",
@@ -358,7 +417,8 @@ impl Copy {
 
     fn cargo(&self) -> Command {
         let mut cargo = Command::new("cargo");
-        cargo.current_dir(&self.tree).args(["test", "--locked", "--package", "gateway", "--test", "it"]);
+        cargo.current_dir(&self.tree).args(["test", "--locked", "--package", "gateway"]);
+        cargo.args(["--no-fail-fast", "--test", "it", "--test", "pg"]);
         // A ready object would be the unchanged one.
         cargo.env_remove("GATEWAY_EBPF_OBJECT").env("CARGO_TARGET_DIR", &self.target);
         cargo

@@ -12,7 +12,8 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::ticket::{Cast, State, Ticket, state};
+use super::ticket::{Approves, Cast, Open, State, Ticket, state};
+use crate::audit::JournalError;
 use crate::id::TicketId;
 use crate::policy::{Hold, RequestPermit};
 
@@ -55,6 +56,18 @@ pub enum DeskError {
     Voted {
         /// Who.
         person: String,
+    },
+    /// It is denied, or the vote would add nothing.
+    #[error("it is decided already: it was {how}")]
+    Decided {
+        /// How.
+        how: String,
+    },
+    /// What is not recorded does not count.
+    #[error("the vote could not be recorded, so it does not count: {reason}")]
+    Unrecorded {
+        /// The journal's reason.
+        reason: String,
     },
     /// Too many wait.
     #[error("as many requests wait for approval as may: decide some first")]
@@ -101,6 +114,25 @@ struct Entry {
     votes: Vec<Cast>,
     ends: Instant,
     state: watch::Sender<State>,
+}
+
+impl Entry {
+    fn admits(&self, cast: &Cast) -> Result<(), DeskError> {
+        if cast.counts_for(&self.ticket).is_empty() {
+            let needed = self.ticket.needed.iter().map(|(group, _)| group.clone()).collect();
+            return Err(DeskError::NotAsked { person: cast.person.clone(), needed });
+        }
+        match (&*self.state.borrow(), cast.approves) {
+            (State::Denied { person, .. }, _) => return Err(DeskError::Decided { how: format!("denied by {person}") }),
+            (State::Approved, Approves::Yes) => return Err(DeskError::Decided { how: "approved".into() }),
+            _ => {}
+        }
+        // A person may take a yes back by a no, never add a second yes.
+        if cast.approves == Approves::Yes && self.votes.iter().any(|vote| vote.is_same_person(cast)) {
+            return Err(DeskError::Voted { person: cast.person.clone() });
+        }
+        Ok(())
+    }
 }
 
 /// The desk of an engine.
@@ -199,27 +231,27 @@ impl Desk {
         Some(hold.approve())
     }
 
-    /// Takes a vote. Returns the ticket and where it stands then.
+    /// Takes a vote, once it is recorded. Returns where the ticket stands then. A no ends it, also after it was approved
+    /// and before the approval is used.
     ///
     /// # Errors
-    /// Where there is no such ticket, or the person may not vote on it.
-    pub fn vote(&self, id: TicketId, cast: Cast) -> Result<(Ticket, State), DeskError> {
+    /// Where there is no such ticket, the person may not vote on it, or the vote could not be recorded.
+    pub fn vote(
+        &self,
+        id: TicketId,
+        cast: Cast,
+        record: impl FnOnce(&Ticket, &Cast) -> Result<(), JournalError>,
+    ) -> Result<State, DeskError> {
         let mut entries = self.entries.lock();
         let now = Instant::now();
         let entry = entries.get_mut(&id).filter(|entry| entry.ends > now);
         let entry = entry.ok_or(DeskError::NoSuchTicket { ticket: id })?;
-        let needed = &entry.ticket.needed;
-        if !needed.iter().any(|(group, _)| cast.groups.contains(group)) {
-            let needed = needed.iter().map(|(group, _)| group.clone()).collect();
-            return Err(DeskError::NotAsked { person: cast.person, needed });
-        }
-        if entry.votes.iter().any(|vote| vote.person == cast.person) {
-            return Err(DeskError::Voted { person: cast.person });
-        }
+        entry.admits(&cast)?;
+        record(&entry.ticket, &cast).map_err(|error| DeskError::Unrecorded { reason: error.to_string() })?;
         entry.votes.push(cast);
-        let now = state(&entry.ticket.needed, &entry.votes);
-        entry.state.send_replace(now.clone());
-        Ok((entry.ticket.clone(), now))
+        let stands = state(&entry.ticket.needed, &entry.votes);
+        entry.state.send_replace(stands.clone());
+        Ok(stands)
     }
 
     /// Takes a ticket off the desk that nobody has denied; false where there is none.
@@ -240,96 +272,18 @@ impl Desk {
 
     /// What waits, what was approved and not used yet, and what was denied and may be asked again.
     #[must_use]
-    pub fn list(&self) -> Vec<(Ticket, State)> {
+    pub fn list(&self) -> Vec<Open> {
         let now = Instant::now();
         let entries = self.entries.lock();
         let open = entries.values().filter(|entry| entry.ends > now);
-        open.map(|entry| (entry.ticket.clone(), entry.state.borrow().clone())).collect()
+        open.map(|entry| Open {
+            ticket: entry.ticket.clone(),
+            state: entry.state.borrow().clone(),
+            votes: entry.votes.clone(),
+        })
+        .collect()
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::ticket::Approves;
-    use super::*;
-    use crate::audit::{Kept, Timestamp};
-    use crate::id::SessionId;
-
-    fn ticket() -> Ticket {
-        Ticket {
-            id: TicketId::generate(),
-            session: SessionId::generate(),
-            workload: "agent".into(),
-            destination: "shop/shop".into(),
-            summary: Kept::default(),
-            opaque: Vec::new(),
-            policies: Vec::new(),
-            needed: vec![("local:approvers".into(), 1)],
-            asked: Timestamp::now(),
-            expires: Timestamp::now(),
-        }
-    }
-
-    fn yes(person: &str, group: &str) -> Cast {
-        Cast { person: person.into(), groups: vec![group.into()], approves: Approves::Yes, reason: None }
-    }
-
-    #[test]
-    fn any_change_of_a_part_is_another_request() {
-        let desk = Desk::new().unwrap();
-        let bound = desk.bind([b"UPDATE t".as_slice(), b"shop"]);
-        assert!(bound == desk.bind([b"UPDATE t".as_slice(), b"shop"]));
-        assert!(bound != desk.bind([b"UPDATE tshop".as_slice(), b""]));
-        assert!(bound != desk.bind([b"UPDATE t".as_slice(), b"shop", b""]));
-        assert!(bound != Desk::new().unwrap().bind([b"UPDATE t".as_slice(), b"shop"]), "the key is the process's own");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_request_nobody_decides_expires() {
-        let desk = Desk::new().unwrap();
-        let (ticket, binding) = (ticket(), desk.bind([b"x".as_slice()]));
-        let id = ticket.id;
-        desk.open(ticket, binding.clone(), Duration::from_secs(60)).unwrap();
-        assert_eq!(desk.find(&binding), Some(Found::Waiting(id)));
-        assert_eq!(desk.wait(id, None).await, Outcome::Expired);
-        assert_eq!(desk.find(&binding), None);
-        assert!(matches!(desk.vote(id, yes("root", "local:approvers")), Err(DeskError::NoSuchTicket { .. })));
-        assert_eq!(desk.expire().len(), 1);
-        assert!(desk.list().is_empty());
-    }
-
-    #[tokio::test]
-    async fn only_members_vote_and_each_once() {
-        let desk = Desk::new().unwrap();
-        let ticket = Ticket { needed: vec![("local:approvers".into(), 2)], ..ticket() };
-        let id = ticket.id;
-        desk.open(ticket, desk.bind([b"x".as_slice()]), Duration::from_secs(60)).unwrap();
-        assert!(matches!(desk.vote(id, yes("eve", "local:other")), Err(DeskError::NotAsked { .. })));
-        assert_eq!(desk.vote(id, yes("alice", "local:approvers")).unwrap().1, State::Waiting);
-        assert!(matches!(desk.vote(id, yes("alice", "local:approvers")), Err(DeskError::Voted { .. })));
-        assert_eq!(desk.vote(id, yes("bob", "local:approvers")).unwrap().1, State::Approved);
-        assert_eq!(desk.wait(id, None).await, Outcome::Approved);
-    }
-
-    #[test]
-    fn a_request_that_was_denied_is_not_asked_again() {
-        let desk = Desk::new().unwrap();
-        let (ticket, binding) = (ticket(), desk.bind([b"x".as_slice()]));
-        let id = ticket.id;
-        desk.open(ticket, binding.clone(), Duration::from_secs(60)).unwrap();
-        let no = Cast { approves: Approves::No, ..yes("alice", "local:approvers") };
-        desk.vote(id, no).unwrap();
-        assert!(matches!(desk.find(&binding), Some(Found::Denied { ticket, .. }) if ticket == id));
-    }
-
-    #[test]
-    fn a_workload_that_floods_the_desk_is_refused_alone() {
-        let desk = Desk::new().unwrap();
-        for n in 0..MAX_PER_WORKLOAD {
-            desk.open(ticket(), desk.bind([n.to_string().as_bytes()]), Duration::from_secs(60)).unwrap();
-        }
-        assert_eq!(desk.open(ticket(), desk.bind([b"x".as_slice()]), Duration::from_secs(60)), Err(DeskError::Full));
-        let other = Ticket { workload: "other".into(), ..ticket() };
-        assert!(desk.open(other, desk.bind([b"x".as_slice()]), Duration::from_secs(60)).is_ok());
-    }
-}
+mod tests;

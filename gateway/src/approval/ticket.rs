@@ -36,12 +36,29 @@ pub struct Ticket {
 pub struct Cast {
     /// Who: one vote each.
     pub person: String,
+    /// Their number, where they are a user of this host: names can change between two votes.
+    pub uid: Option<u32>,
     /// The groups that they are in.
     pub groups: Vec<String>,
     /// Yes or no.
     pub approves: Approves,
     /// In their words.
     pub reason: Option<String>,
+}
+
+impl Cast {
+    /// Whether both are of one person.
+    #[must_use]
+    pub fn is_same_person(&self, other: &Self) -> bool {
+        self.person == other.person || (self.uid.is_some() && self.uid == other.uid)
+    }
+
+    /// The groups of a ticket for which it counts.
+    #[must_use]
+    pub fn counts_for(&self, ticket: &Ticket) -> Vec<String> {
+        let needed = ticket.needed.iter().map(|(group, _)| group);
+        needed.filter(|group| self.groups.contains(group)).cloned().collect()
+    }
 }
 
 /// What a person says.
@@ -51,6 +68,17 @@ pub enum Approves {
     Yes,
     /// It may not; one no is enough.
     No,
+}
+
+/// A ticket with what was said about it.
+#[derive(Debug, Clone)]
+pub struct Open {
+    /// The request.
+    pub ticket: Ticket,
+    /// Where it stands.
+    pub state: State,
+    /// In the order in which they came.
+    pub votes: Vec<Cast>,
 }
 
 /// Where a ticket stands.
@@ -92,7 +120,8 @@ mod tests {
     use super::*;
 
     fn cast(person: &str, groups: &[&str], approves: Approves) -> Cast {
-        Cast { person: person.into(), groups: groups.iter().map(ToString::to_string).collect(), approves, reason: None }
+        let groups = groups.iter().map(ToString::to_string).collect();
+        Cast { person: person.into(), uid: None, groups, approves, reason: None }
     }
 
     #[test]

@@ -31,6 +31,9 @@ const LAUNCHERS: [(&str, &str); 10] = [
 /// task that joined a non-root group of either v1 controller made all hooks pass its sockets by.
 const SEPARATE_CGROUP_DATA: (u32, u32) = (5, 15);
 
+/// The name of the gap that an approver's uid inside is.
+pub const APPROVER_UID: &str = "approver_uid";
+
 /// A way around.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Gap {
@@ -40,14 +43,20 @@ pub struct Gap {
     pub detail: String,
 }
 
+/// Names of users who approve held requests, by uid.
+pub type Approvers = BTreeMap<u32, String>;
+
 /// The gaps of a subtree with these processes.
 #[must_use]
-pub fn find(pids: &[i32]) -> Vec<Gap> {
+pub fn find(pids: &[i32], approvers: &Approvers) -> Vec<Gap> {
     let inside: Vec<Process> = pids.iter().copied().filter_map(Process::read).collect();
     let mut found = BTreeMap::new();
     for process in &inside {
         of_credentials(process, &mut found);
         of_launchers(process, &mut found);
+        for (uid, name) in approvers.iter().filter(|(uid, _)| process.uids.contains(uid)) {
+            of_approver(*uid, name, &mut found);
+        }
     }
     of_same_user(&inside, pids, &mut found);
     of_old_controllers(&mut found);
@@ -66,6 +75,14 @@ pub fn of_user(uid: u32, groups: &[u32]) -> Vec<Gap> {
     found.into_iter().map(|(name, detail)| Gap { name, detail }).collect()
 }
 
+/// The gap of a process that is to run as an approver.
+#[must_use]
+pub fn of_future_approver(uid: u32, approvers: &Approvers) -> Option<Gap> {
+    let mut found = BTreeMap::new();
+    of_approver(uid, approvers.get(&uid)?, &mut found);
+    found.into_iter().map(|(name, detail)| Gap { name, detail }).next()
+}
+
 /// Those that the operator has not accepted.
 #[must_use]
 pub fn not_accepted<'g>(gaps: &'g [Gap], accepted: &BTreeSet<String>) -> Vec<&'g Gap> {
@@ -82,6 +99,18 @@ fn of_credentials(process: &Process, found: &mut BTreeMap<String, String>) {
     for capability in process.escaping_capabilities() {
         let detail = format!("process {pid} holds {capability} on this host and can get around the hooks: drop it");
         found.entry(capability.into()).or_insert(detail);
+    }
+}
+
+/// The control socket refuses whoever is inside, and knows a person by the uid alone: what cron, at or ssh starts
+/// outside for a process inside is that person.
+fn of_approver(uid: u32, name: &str, found: &mut BTreeMap<String, String>) {
+    // Root's is the gap of a root process.
+    if uid != 0 {
+        let detail = format!(
+            "a process runs as {name} (uid {uid}), who approves held requests, and could have its own approved from outside, by cron, at or ssh: run it as a user of its own"
+        );
+        found.insert(APPROVER_UID.into(), detail);
     }
 }
 
@@ -153,11 +182,30 @@ mod tests {
     #[test]
     fn names_a_root_process_and_wants_it_accepted() {
         let own = i32::try_from(std::process::id()).unwrap();
-        let gaps = find(&[own]);
+        let gaps = find(&[own], &Approvers::new());
         assert!(gaps.iter().any(|gap| gap.name == "root_process"), "{gaps:?}");
         assert!(!not_accepted(&gaps, &BTreeSet::new()).is_empty());
         let accepted = gaps.iter().map(|gap| gap.name.clone()).collect();
         assert!(not_accepted(&gaps, &accepted).is_empty());
+    }
+
+    #[test]
+    fn names_a_process_of_an_approver_but_not_of_root() {
+        let mut child = std::process::Command::new("setpriv")
+            .args(["--reuid=61235", "--clear-groups", "sleep", "60"])
+            .spawn()
+            .unwrap();
+        let pid = i32::try_from(child.id()).unwrap();
+        while Process::read(pid).unwrap().uid != 61_235 {
+            std::thread::yield_now();
+        }
+        let has = |gaps: Vec<Gap>| gaps.iter().any(|gap| gap.name == APPROVER_UID && gap.detail.contains("alice"));
+        let approvers = |uid| Approvers::from([(uid, "alice".to_owned())]);
+        assert!(has(find(&[pid], &approvers(61_235))));
+        assert!(!has(find(&[pid], &approvers(61_236))));
+        assert!(!has(find(&[i32::try_from(std::process::id()).unwrap()], &approvers(0))));
+        child.kill().unwrap();
+        child.wait().unwrap();
     }
 
     #[test]

@@ -48,34 +48,60 @@ pub(super) fn decide(arguments: Arguments, approve: bool, output: Output) -> any
     })
 }
 
-/// Texts of requests come from runtimes: control characters would play with the reader's terminal.
+/// Texts of requests come from runtimes, those of votes from people: control characters would play with the reader's
+/// terminal.
 fn entry(value: &Value) -> String {
-    let text = |key: &str| {
-        let found = value.pointer(&format!("/ticket/{key}")).and_then(Value::as_str).unwrap_or_default();
-        found.chars().map(|c| if c.is_control() { ' ' } else { c }).collect::<String>()
-    };
-    let list = |key: &str| {
-        let items = value.pointer(&format!("/ticket/{key}")).and_then(Value::as_array).cloned().unwrap_or_default();
-        items.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(", ")
-    };
-    let needed = value.pointer("/ticket/needed").and_then(Value::as_array).cloned().unwrap_or_default();
-    let needed: Vec<String> = needed
-        .iter()
-        .map(|vote| {
-            format!("{} of {}", vote.get(1).unwrap_or(&Value::Null), vote.get(0).and_then(Value::as_str).unwrap_or("?"))
-        })
-        .collect();
-    let opaque = list("opaque");
+    let plain = |text: &str| text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect::<String>();
+    let of = |value: &Value, path: &str| value.pointer(path).and_then(Value::as_str).map(plain).unwrap_or_default();
+    let all = |value: &Value, path: &str| value.pointer(path).and_then(Value::as_array).cloned().unwrap_or_default();
+    let texts = |values: &[Value]| values.iter().filter_map(Value::as_str).map(plain).collect::<Vec<_>>().join(", ");
+    let opaque = texts(&all(value, "/ticket/opaque"));
     let opaque = if opaque.is_empty() { String::new() } else { format!("\n  NOT ALL OF IT CAN BE READ: {opaque}") };
+    let votes = all(value, "/votes");
+    let needed = |vote: &Value| {
+        let (group, count) = (of(vote, "/0"), vote.get(1).and_then(Value::as_u64).unwrap_or(1));
+        let is_for =
+            |vote: &&Value| of(vote, "/vote") == "approved" && all(vote, "/groups").contains(&group.as_str().into());
+        format!("{} of {count} of {group}", votes.iter().filter(is_for).count())
+    };
+    let needed: Vec<_> = all(value, "/ticket/needed").iter().map(needed).collect();
+    let said = |vote: &Value| {
+        let reason = of(vote, "/reason");
+        let reason = if reason.is_empty() { String::new() } else { format!(": {reason}") };
+        format!("  {} {} for {}{reason}\n", of(vote, "/person"), of(vote, "/vote"), texts(&all(vote, "/groups")))
+    };
     format!(
-        "{}  {}  {} → {}\n  {}{opaque}\n  held by {}, needs {}, until {}\n",
-        text("id"),
-        value.get("state").and_then(Value::as_str).unwrap_or_default(),
-        text("workload"),
-        text("destination"),
-        text("summary"),
-        list("policies"),
+        "{}  {}  {} → {}\n  {}{opaque}\n  held by {}, until {}\n  has {}\n{}",
+        of(value, "/ticket/id"),
+        of(value, "/state"),
+        of(value, "/ticket/workload"),
+        of(value, "/ticket/destination"),
+        of(value, "/ticket/summary"),
+        texts(&all(value, "/ticket/policies")),
+        of(value, "/ticket/expires"),
         needed.join(" and "),
-        text("expires"),
+        votes.iter().map(said).collect::<String>(),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_shows_who_has_said_what_and_what_is_still_needed() {
+        let value = serde_json::json!({
+            "state": "waiting",
+            "ticket": {
+                "id": "01a2", "workload": "agents", "destination": "shop/shop", "expires": "2026-01-02T03:04:05Z",
+                "summary": "UPDATE orders SET item = $1", "opaque": [], "policies": ["shop.write"],
+                "needed": [["local:dba", 2], ["local:sre", 1]],
+            },
+            "votes": [{ "person": "alice", "vote": "approved", "groups": ["local:dba"], "reason": "ok\u{1b}[2J" }],
+        });
+        let expected = "01a2  waiting  agents → shop/shop\n  UPDATE orders SET item = $1\n  held by shop.write, until \
+                        2026-01-02T03:04:05Z\n  has 1 of 2 of local:dba and 0 of 1 of local:sre\n  alice approved for \
+                        local:dba: ok [2J\n";
+        assert_eq!(entry(&value), expected);
+    }
 }

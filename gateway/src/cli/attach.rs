@@ -64,6 +64,7 @@ pub(super) fn run(arguments: Arguments, output: Output) -> anyhow::Result<()> {
         observe: arguments.observe,
         keep_existing: arguments.keep_existing,
         accept_gaps: arguments.accept_gaps,
+        runs_as: None,
     };
     runtime()?.block_on(async {
         if let Some(client) = running().await? {

@@ -16,11 +16,12 @@ use rustix::thread::CapabilitySet;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::serve::{Serving, running, runtime};
-use super::user::{self, User};
+use super::user;
 use super::{Files, fail};
 use crate::control::client::Client;
 use crate::control::service::{AttachRequest, Attached, Detached, Status};
 use crate::host::cgroup::Hierarchy;
+use crate::host::user::User;
 use crate::policy::vocabulary::OPEN_GROUP;
 
 /// Below it every command has its cgroup.
@@ -82,6 +83,7 @@ fn try_run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         name: name.clone(),
         cgroup: cgroup.clone(),
         groups: vec![OPEN_GROUP.to_owned()],
+        runs_as: Some(user.uid),
         ..AttachRequest::default()
     };
     let result = runtime()?.block_on(async {

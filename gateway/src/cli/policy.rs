@@ -166,7 +166,7 @@ fn read(files: &Files) -> anyhow::Result<(Config, Source)> {
         targets: config.targets.iter().map(|target| target.name.clone()).collect(),
         environments: config.targets.iter().filter_map(|target| target.environment.clone()).collect(),
         attachments: config.attachments.iter().map(|attach| attach.name.clone()).collect(),
-        groups: config.attachments.iter().flat_map(|attach| attach.groups.clone()).collect(),
+        groups: config.groups().map(str::to_owned).collect(),
         ..KnownIds::default()
     };
     let source = Source {

@@ -39,6 +39,7 @@ impl Serving {
     pub(super) async fn start(files: Files) -> anyhow::Result<Self> {
         let started = warden::start(warden::Options { config: files.config, policies: files.policies }).await?;
         let listener = socket::listen(Path::new(SOCKET)).with_context(|| format!("cannot listen on {SOCKET}"))?;
+        started.warden.admit_people();
         tokio::spawn(socket::serve(listener, Arc::clone(&started.warden)));
         let running = tokio::spawn(Arc::clone(&started.warden).run(started.sealer));
         Ok(Self { warden: started.warden, running, _lock: started.lock })

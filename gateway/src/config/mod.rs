@@ -3,6 +3,7 @@
 //! In: the text of `gateway.toml`. Out: sections as they are used, valid by construction. Unknown keys are errors, all
 //! faults are reported at once, and a file with one changes nothing that is running. Opens no file that it names.
 
+mod approval;
 mod attach;
 mod error;
 pub(crate) mod table;
@@ -10,8 +11,8 @@ mod target;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::time::Duration;
 
+pub use approval::{ApprovalSection, HostApprovers, OnHold};
 pub use attach::{Attach, is_name};
 pub use error::{ConfigError, Fault};
 pub use target::{CredentialSource, SecretSource, Target, Tls, TlsMode};
@@ -55,31 +56,6 @@ pub struct PolicySection {
     pub dir: Option<PathBuf>,
     /// Ids of shipped forbids that are off; shown by `status`.
     pub disable: Vec<String>,
-}
-
-/// `[approval]`
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ApprovalSection {
-    /// After which a held request is denied.
-    pub timeout: Duration,
-    /// `None`: an interactive psql waits, everybody else is told to come back.
-    pub on_hold: Option<OnHold>,
-}
-
-/// `on_hold`
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OnHold {
-    /// The client waits.
-    Wait,
-    /// The client is denied at once, with the ticket: the same request sent again after approval goes through once.
-    Return,
-}
-
-impl Default for ApprovalSection {
-    fn default() -> Self {
-        // Long enough for a person who is asked by a message, short enough that a forgotten request does not surprise.
-        Self { timeout: Duration::from_secs(15 * 60), on_hold: None }
-    }
 }
 
 /// `[audit.journal] durability`
@@ -159,6 +135,12 @@ impl Config {
         if faults.is_empty() { Ok(config) } else { Err(ConfigError { file: file.to_owned(), faults }) }
     }
 
+    /// Groups that it names: of workloads and of approvers.
+    pub fn groups(&self) -> impl Iterator<Item = &str> {
+        let of_workloads = self.attachments.iter().flat_map(|attach| &attach.groups);
+        of_workloads.chain(self.approval.host.values().flatten()).map(String::as_str)
+    }
+
     /// The target that names a destination, if any: the one with the longest matching network.
     #[must_use]
     pub fn target_of(&self, destination: std::net::SocketAddr, attachment: &str) -> Option<&Target> {
@@ -177,7 +159,6 @@ fn read(root: &Section<'_, '_>) -> Config {
     let masking = root.section("masking");
     let audit = root.section("audit");
     let journal = audit.section("journal");
-    let approval = root.section("approval");
     let egress = root.section("egress");
     let undeclared = root.section("undeclared");
     let postgres = undeclared.section("postgres");
@@ -189,10 +170,7 @@ fn read(root: &Section<'_, '_>) -> Config {
         durability: journal
             .one_of("durability", &[("process", Durability::Process), ("disk", Durability::Disk)])
             .unwrap_or_default(),
-        approval: ApprovalSection {
-            timeout: approval.duration("timeout").unwrap_or(defaults.approval.timeout),
-            on_hold: approval.one_of("on_hold", &[("wait", OnHold::Wait), ("return", OnHold::Return)]),
-        },
+        approval: approval::read(root),
         egress: Egress {
             allow_by_default: egress.one_of("default", &[("allow", true), ("deny", false)]).unwrap_or(true),
             allow: egress.all_parsed("allow"),
@@ -205,7 +183,7 @@ fn read(root: &Section<'_, '_>) -> Config {
         attachments: attach::read(root),
         targets: target::read(root),
     };
-    for section in [policy, masking, journal, audit, approval, egress, postgres, undeclared] {
+    for section in [policy, masking, journal, audit, egress, postgres, undeclared] {
         section.finish();
     }
     config

@@ -152,6 +152,21 @@ impl<'t, 's> Section<'t, 's> {
         self.array(key).into_iter().filter_map(|value| self.as_string(key, value)).collect()
     }
 
+    /// Lists of strings by names that are the owner's.
+    #[must_use]
+    pub fn lists(&self, key: &'static str) -> Vec<(String, Vec<String>)> {
+        let below = self.section(key);
+        let entries = below.table.into_iter().flat_map(|table| table.iter());
+        let list = |name: &str, value: &'t Spanned<DeValue<'s>>| match value.get_ref() {
+            DeValue::Array(array) => array.iter().filter_map(|value| below.as_string(name, value)).collect(),
+            other => {
+                below.wrong(name, value.span(), "an array", other);
+                Vec::new()
+            }
+        };
+        entries.map(|(name, value)| (name.get_ref().to_string(), list(name.get_ref(), value))).collect()
+    }
+
     /// Strings that are read as something else.
     #[must_use]
     pub fn all_parsed<T: FromStr<Err: std::fmt::Display>>(&self, key: &'static str) -> Vec<T> {

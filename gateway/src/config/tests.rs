@@ -16,6 +16,10 @@ disable = ["guard.administer"]
 [audit.journal]
 durability = "disk"
 
+[approval]
+timeout = "5m"
+host = { alice = ["local:dba", "local:sre"], "1042" = ["local:dba"], root = [] }
+
 [egress]
 default = "deny"
 allow = ["10.0.0.0/8:443", "192.0.2.7:*", "[2001:db8::/32]:80"]
@@ -53,6 +57,8 @@ fn reads_a_whole_file() {
     let config = Config::parse("gateway.toml", WHOLE).unwrap();
     assert_eq!(config.durability, Durability::Disk);
     assert_eq!(config.undeclared.postgres, Login::Ask);
+    assert_eq!(config.approval.host["alice"].iter().collect::<Vec<_>>(), ["local:dba", "local:sre"]);
+    assert!(config.approval.host["1042"].contains("local:dba") && config.approval.host["root"].is_empty());
     assert_eq!(config.egress.allow.len(), 3);
     assert_eq!(config.egress.allow[1].port, None);
     let shop = &config.targets[0];
@@ -78,6 +84,10 @@ fn reports_all_faults_at_once_with_line_and_key() {
     let text = r#"
 version = 2
 colour = "red"
+[approval.host]
+alice = ["dba"]
+bob = "local:dba"
+carol = []
 [egress]
 default = "maybe"
 allow = ["10.0.0.5"]
@@ -98,14 +108,17 @@ addresses = ["10.0.0.300", "db.example.com"]
     for expected in [
         "line 2: `version`",
         "line 3: `colour`: is no key here",
-        "line 5: `egress.default`: `maybe` is not one of `allow`, `deny`",
-        "line 6: `egress.allow`: `10.0.0.5` has no port",
+        "line 4: `approval.host`: `dba`: a group of the configuration is written `local:NAME`",
+        "line 6: `approval.host.bob`: expected an array",
+        "line 4: `approval.host`: `carol` is in no group",
+        "line 9: `egress.default`: `maybe` is not one of `allow`, `deny`",
+        "line 10: `egress.allow`: `10.0.0.5` has no port",
         "`attach[1].cgroup`: is missing",
-        "line 8: `attach[1].name`",
-        "line 11: `target[1].protocol`: `mysql` is not one of",
-        "line 12: `target[1].addresses`: `10.0.0.300` is no address",
-        "line 12: `target[1].addresses`: `db.example.com` is no address",
-        "line 15: `target[1].credential.password`: write one of",
+        "line 12: `attach[1].name`",
+        "line 15: `target[1].protocol`: `mysql` is not one of",
+        "line 16: `target[1].addresses`: `10.0.0.300` is no address",
+        "line 16: `target[1].addresses`: `db.example.com` is no address",
+        "line 19: `target[1].credential.password`: write one of",
         "`target[1].credential.allow_unverified`: a credential goes only to a server that was verified",
     ] {
         assert!(report.contains(expected), "missing: {expected}\nin: {report}");

@@ -21,7 +21,9 @@ pub enum ClientError {
     #[error("no gateway runs on this host: start one with `sudo gateway run`, `attach` or `exec`")]
     NotRunning,
     /// We may not connect.
-    #[error("only root may ask the gateway: use sudo")]
+    #[error(
+        "the gateway of this host does not answer you: use sudo, or have `[approval] host` in its configuration name you"
+    )]
     NotAllowed,
     /// The connection failed.
     #[error("cannot ask the gateway")]

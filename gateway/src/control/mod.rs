@@ -3,6 +3,7 @@
 //! In: HTTP with JSON on a unix socket. Out: what `service` offers. It looks at who asks before it reads a byte, and
 //! refuses peers from attached cgroups: a runtime never approves, detaches or lists anything.
 
+pub mod access;
 pub mod client;
 pub mod service;
 pub mod socket;

@@ -28,6 +28,8 @@ pub struct AttachRequest {
     pub keep_existing: bool,
     /// Gaps that are accepted beside the configuration's.
     pub accept_gaps: Vec<String>,
+    /// The user that will run in it, where nobody does yet.
+    pub runs_as: Option<u32>,
 }
 
 /// What is in force now.
@@ -143,16 +145,16 @@ pub trait Operator: Clone + Send + Sync + 'static {
     /// Where no engine runs.
     fn sessions(&self) -> impl Future<Output = Result<serde_json::Value, OperatorError>> + Send;
 
-    /// The requests that wait for people.
+    /// The requests that wait for people: for root all, else those that this user votes on.
     ///
     /// # Errors
     /// Where no engine runs.
-    fn approvals(&self) -> impl Future<Output = Result<serde_json::Value, OperatorError>> + Send;
+    fn approvals(&self, uid: u32) -> impl Future<Output = Result<serde_json::Value, OperatorError>> + Send;
 
     /// Takes the say of an OS user, whom the socket has looked at.
     ///
     /// # Errors
-    /// Where no engine runs.
+    /// Where the user votes for no group, their uid is not theirs alone, or no engine runs.
     fn decide(
         &self,
         uid: u32,
@@ -161,6 +163,9 @@ pub trait Operator: Clone + Send + Sync + 'static {
 
     /// How everything stands.
     fn status(&self) -> Status;
+
+    /// Whether an OS user votes on held requests.
+    fn approves(&self, uid: u32) -> bool;
 
     /// The attachment that a cgroup belongs to.
     fn attached_as(&self, cgroup: &str) -> Option<String>;

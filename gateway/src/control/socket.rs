@@ -1,33 +1,47 @@
 //! The server's end of the control socket.
 //!
-//! In: connections of local processes. Out: answers for root outside of attached cgroups; for everybody else one
-//! refusal. The peer's process is held by a pidfd while it is looked at, so that its number cannot come to mean
-//! another one.
+//! In: connections of local processes. Out: answers for those outside of attached cgroups whom `access` permits; for
+//! everybody else a refusal. The peer is the process that connected (SO_PEERCRED), whoever holds the descriptor now: one
+//! that was passed on by SCM_RIGHTS or inherited speaks for its maker, and is looked at again for every request. It is
+//! held by a pidfd, so that its number cannot come to mean another process.
 
+use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::fs;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
+use hyper::http::request::Parts;
 use hyper::service::service_fn;
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use rustix::fs::XattrFlags;
+use rustix::process::Pid;
 use serde::Serialize;
 use tokio::net::UnixStream;
+use tokio::sync::Semaphore;
 
+use super::access::{Asker, Command};
 use super::service::{AttachRequest, Decision, Operator, OperatorError};
 
 /// The largest request: names and paths.
 const MAX_REQUEST: usize = 64 * 1024;
 /// How long a peer may take to say what it wants.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
-/// Peers that are served at once.
+/// Connections of root that are served at once.
 const MAX_PEERS: usize = 64;
+/// Of all others together: they cannot keep root from asking.
+const MAX_OTHERS: usize = 32;
+/// Where the system keeps a file's access list, and how it begins (linux/posix_acl_xattr.h).
+const ACCESS_LIST: &str = "system.posix_acl_access";
+const ACCESS_LIST_VERSION: u32 = 2;
 
 /// Makes the socket, replacing one that a dead gateway left: the caller holds the lock of the host.
 ///
@@ -44,24 +58,58 @@ pub fn listen(path: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
+/// Lets these users connect beside root, and nobody else.
+///
+/// # Errors
+/// Where the file system has no access lists: then root alone connects.
+pub fn let_in(path: &Path, uids: &BTreeSet<u32>) -> io::Result<()> {
+    match rustix::fs::removexattr(path, ACCESS_LIST) {
+        Ok(()) | Err(rustix::io::Errno::NODATA | rustix::io::Errno::NOTSUP) => {}
+        Err(error) => return Err(error.into()),
+    }
+    fs::set_permissions(path, PermissionsExt::from_mode(0o600))?;
+    if uids.is_empty() {
+        return Ok(());
+    }
+    Ok(rustix::fs::setxattr(path, ACCESS_LIST, &access_list(uids), XattrFlags::empty())?)
+}
+
+/// The owner and these users read and write; groups and others do nothing (acl(5)).
+fn access_list(uids: &BTreeSet<u32>) -> Vec<u8> {
+    const NO_ID: u32 = u32::MAX;
+    const READ_WRITE: u16 = 6;
+    let [owner, user, group, mask, other] = [0x01_u16, 0x02, 0x04, 0x10, 0x20];
+    let mut entries = vec![(owner, READ_WRITE, NO_ID)];
+    entries.extend(uids.iter().map(|uid| (user, READ_WRITE, *uid)));
+    entries.extend([(group, 0, NO_ID), (mask, READ_WRITE, NO_ID), (other, 0, NO_ID)]);
+    let mut bytes = ACCESS_LIST_VERSION.to_le_bytes().to_vec();
+    for (tag, permissions, id) in entries {
+        bytes.extend(tag.to_le_bytes());
+        bytes.extend(permissions.to_le_bytes());
+        bytes.extend(id.to_le_bytes());
+    }
+    bytes
+}
+
 /// Answers for ever.
 ///
 /// # Errors
 /// Where the socket cannot be watched.
 pub async fn serve(listener: UnixListener, operator: impl Operator) -> io::Result<()> {
     let listener = tokio::net::UnixListener::from_std(listener)?;
-    let places = std::sync::Arc::new(tokio::sync::Semaphore::new(MAX_PEERS));
+    let (for_root, for_others) = (Arc::new(Semaphore::new(MAX_PEERS)), Arc::new(Semaphore::new(MAX_OTHERS)));
     loop {
         let Ok((stream, _)) = listener.accept().await else {
             tokio::time::sleep(Duration::from_millis(50)).await;
             continue;
         };
-        let Ok(place) = std::sync::Arc::clone(&places).try_acquire_owned() else { continue };
+        let peer = Peer::of(&stream);
+        let places = if peer.as_ref().is_ok_and(|peer| peer.uid == 0) { &for_root } else { &for_others };
+        let Ok(place) = Arc::clone(places).try_acquire_owned() else { continue };
         let operator = operator.clone();
         tokio::spawn(async move {
             let _place = place;
-            let admitted = admit(&stream, &operator);
-            let service = service_fn(|request| answer(request, &operator, admitted.clone()));
+            let service = service_fn(|request| answer(request, &operator, &peer));
             let connection = hyper::server::conn::http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(HEADER_TIMEOUT)
@@ -73,26 +121,35 @@ pub async fn serve(listener: UnixListener, operator: impl Operator) -> io::Resul
     }
 }
 
-/// Who may ask: root, outside of every attached cgroup.
-fn admit(stream: &UnixStream, operator: &impl Operator) -> Result<u32, String> {
-    let peer = rustix::net::sockopt::socket_peercred(stream).map_err(|error| error.to_string())?;
-    let pid = peer.pid.as_raw_nonzero().get();
-    // Before Linux 6.5 there is no pidfd of the peer: one by number, which the look at the cgroup below must outlive.
-    let held = gateway_common::sys::peer_pidfd(stream).or_else(|_| {
-        rustix::process::pidfd_open(peer.pid, rustix::process::PidfdFlags::empty()).map_err(io::Error::from)
-    });
-    let held = held.map_err(|_| "the process that asks is gone")?;
-    let cgroup = operator.cgroup_of(pid).ok_or("the process that asks is gone")?;
-    if !is_alive(&held) {
-        return Err("the process that asks is gone".into());
+/// The process that connected.
+struct Peer {
+    uid: u32,
+    pid: i32,
+    held: OwnedFd,
+}
+
+impl Peer {
+    fn of(stream: &UnixStream) -> io::Result<Self> {
+        let peer = rustix::net::sockopt::socket_peercred(stream)?;
+        // Before Linux 6.5 there is no pidfd of the peer: one by number, which the look at the cgroup must outlive.
+        let by_number = |pid: Pid| rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty());
+        let held = gateway_common::sys::peer_pidfd(stream).or_else(|_| by_number(peer.pid))?;
+        Ok(Self { uid: peer.uid.as_raw(), pid: peer.pid.as_raw_nonzero().get(), held })
     }
-    if let Some(name) = operator.attached_as(&cgroup) {
-        return Err(format!("a process inside the attachment `{name}` may not ask: use a shell outside of it"));
+
+    /// Whether it stands outside of every attached cgroup, now.
+    fn is_outside(&self, operator: &impl Operator) -> Result<(), String> {
+        let cgroup = operator.cgroup_of(self.pid);
+        let Some(cgroup) = cgroup.filter(|_| is_alive(&self.held)) else {
+            return Err("the process that asks is gone".into());
+        };
+        match operator.attached_as(&cgroup) {
+            Some(name) => {
+                Err(format!("a process inside the attachment `{name}` may not ask: use a shell outside of it"))
+            }
+            None => Ok(()),
+        }
     }
-    if !peer.uid.is_root() {
-        return Err("only root may ask: use sudo".into());
-    }
-    Ok(peer.uid.as_raw())
 }
 
 /// A pidfd is readable once its process has ended.
@@ -105,36 +162,53 @@ fn is_alive(pidfd: &std::os::fd::OwnedFd) -> bool {
 async fn answer(
     request: Request<Incoming>,
     operator: &impl Operator,
-    admitted: Result<u32, String>,
+    peer: &io::Result<Peer>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
-    let uid = match admitted {
-        Ok(uid) => uid,
-        Err(reason) => return Ok(refusal(StatusCode::FORBIDDEN, &reason)),
-    };
     let (head, body) = request.into_parts();
-    let path = head.uri.path().to_owned();
+    let (uid, command) = match admit(&head, operator, peer) {
+        Ok(admitted) => admitted,
+        Err((status, reason)) => return Ok(refusal(status, &reason)),
+    };
     let body = match Limited::new(body, MAX_REQUEST).collect().await {
         Ok(body) => body.to_bytes(),
         Err(error) => return Ok(refusal(StatusCode::BAD_REQUEST, &error.to_string())),
     };
-    Ok(match (&head.method, path.as_str()) {
-        (&Method::GET, "/v1/status") => json(&operator.status()),
-        (&Method::GET, "/v1/sessions") => result(operator.sessions().await),
-        (&Method::GET, "/v1/approvals") => result(operator.approvals().await),
-        (&Method::POST, "/v1/decide") => match serde_json::from_slice::<Decision>(&body) {
-            Ok(decision) => result(operator.decide(uid, decision).await),
-            Err(error) => refusal(StatusCode::BAD_REQUEST, &error.to_string()),
-        },
-        (&Method::POST, "/v1/reload") => result(operator.reload().await),
-        (&Method::POST, "/v1/attach") => match serde_json::from_slice::<AttachRequest>(&body) {
-            Ok(request) => result(operator.attach(request).await),
-            Err(error) => refusal(StatusCode::BAD_REQUEST, &error.to_string()),
-        },
-        (&Method::POST, "/v1/detach") => match serde_json::from_slice::<String>(&body) {
-            Ok(name) => result(operator.detach(&name).await),
-            Err(error) => refusal(StatusCode::BAD_REQUEST, &error.to_string()),
-        },
-        _ => refusal(StatusCode::NOT_FOUND, "no such request: client and gateway are of different versions"),
+    Ok(perform(command, uid, &body, operator).await.unwrap_or_else(|error| {
+        let reason = format!("the request was not understood: {error}; client and gateway are of different versions");
+        refusal(StatusCode::BAD_REQUEST, &reason)
+    }))
+}
+
+/// Who asks, and for what; or why they may not.
+fn admit(
+    head: &Parts,
+    operator: &impl Operator,
+    peer: &io::Result<Peer>,
+) -> Result<(u32, Command), (StatusCode, String)> {
+    let forbidden = |reason: String| (StatusCode::FORBIDDEN, reason);
+    let peer = peer.as_ref().map_err(|_| forbidden("the process that asks is gone".into()))?;
+    peer.is_outside(operator).map_err(forbidden)?;
+    let command = Command::of(&head.method, head.uri.path()).ok_or_else(|| {
+        (StatusCode::NOT_FOUND, "no such request: client and gateway are of different versions".to_owned())
+    })?;
+    command.permit(Asker { uid: peer.uid, approves: operator.approves(peer.uid) }).map_err(forbidden)?;
+    Ok((peer.uid, command))
+}
+
+async fn perform(
+    command: Command,
+    uid: u32,
+    body: &[u8],
+    operator: &impl Operator,
+) -> serde_json::Result<Response<Full<Bytes>>> {
+    Ok(match command {
+        Command::Status => json(&operator.status()),
+        Command::Sessions => result(operator.sessions().await),
+        Command::Approvals => result(operator.approvals(uid).await),
+        Command::Decide => result(operator.decide(uid, serde_json::from_slice::<Decision>(body)?).await),
+        Command::Reload => result(operator.reload().await),
+        Command::Attach => result(operator.attach(serde_json::from_slice::<AttachRequest>(body)?).await),
+        Command::Detach => result(operator.detach(&serde_json::from_slice::<String>(body)?).await),
     })
 }
 

@@ -9,9 +9,9 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::Engine;
-use crate::approval::{Approves, Cast, State, Ticket};
-use crate::audit::Kept;
+use crate::approval::{Approves, Cast, Open, State, Ticket};
 use crate::audit::event::{ApprovalDecided, ApprovalEnded, Event, Verdict};
+use crate::audit::{JournalError, Kept};
 use crate::bridge::Decide;
 
 /// How often tickets are looked at whose time may be over.
@@ -20,46 +20,50 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 const REASON: usize = 500;
 
 impl Engine {
-    /// What waits, and what was approved and not used yet.
-    pub(super) fn approvals(&self) -> Value {
-        let one = |(ticket, state): (Ticket, State)| {
-            let state = match state {
-                State::Waiting => "waiting",
-                State::Approved => "approved",
-                State::Denied { .. } => "denied",
-            };
-            json!({ "ticket": ticket, "state": state })
+    /// What waits, and what was approved and not used yet; of these groups, where some are given.
+    pub(super) fn approvals(&self, of_groups: Option<&[String]>) -> Value {
+        let concerns = |open: &Open| {
+            of_groups.is_none_or(|groups| open.ticket.needed.iter().any(|(group, _)| groups.contains(group)))
         };
-        self.desk.list().into_iter().map(one).collect()
+        self.desk.list().iter().filter(|open| concerns(open)).map(described).collect()
     }
 
     /// Takes a vote, which counts once it is recorded.
     pub(super) fn decide(&self, decide: Decide) -> Value {
         let plain = |text: String| text.chars().filter(|c| !c.is_control()).take(REASON).collect::<String>();
-        let reason = decide.reason.map(plain);
-        let (approves, verdict) =
-            if decide.approve { (Approves::Yes, Verdict::Allow) } else { (Approves::No, Verdict::Deny) };
-        let known = self.desk.list().into_iter().find(|(ticket, _)| ticket.id == decide.ticket);
-        if let Some((ticket, _)) = known {
-            let event = Event::ApprovalDecided(ApprovalDecided {
-                ticket: decide.ticket,
-                verdict,
-                person: decide.person.clone(),
-                channel: "cli".to_owned(),
-                // A person's own words about a request, not the request.
-                reason: reason.clone().map(Kept::after_redaction),
-            });
-            if let Err(error) = self.journal.append_unsynced(Some(ticket.session), &event) {
-                return json!({ "error": format!("the vote could not be recorded: {error}") });
-            }
-        }
-        let cast = Cast { person: decide.person, groups: decide.groups, approves, reason };
-        match self.desk.vote(decide.ticket, cast) {
-            Ok((_, State::Approved)) => json!({ "state": "approved" }),
-            Ok((_, State::Denied { .. })) => json!({ "state": "denied" }),
-            Ok((_, State::Waiting)) => json!({ "state": "waiting for more approvals" }),
+        let Decide { ticket, approve, person, uid, groups, channel, known_by, reason } = decide;
+        let approves = if approve { Approves::Yes } else { Approves::No };
+        let cast = Cast { person, uid, groups, approves, reason: reason.map(plain) };
+        let record = |ticket: &Ticket, cast: &Cast| self.record_vote(ticket, cast, (channel, known_by));
+        match self.desk.vote(ticket, cast, record) {
+            Ok(State::Approved) => json!({ "state": "approved" }),
+            Ok(State::Denied { .. }) => json!({ "state": "denied" }),
+            Ok(State::Waiting) => json!({ "state": "waiting for more approvals" }),
             Err(error) => json!({ "error": error.to_string() }),
         }
+    }
+
+    fn record_vote(
+        &self,
+        ticket: &Ticket,
+        cast: &Cast,
+        (channel, known_by): (String, String),
+    ) -> Result<(), JournalError> {
+        let event = Event::ApprovalDecided(ApprovalDecided {
+            ticket: ticket.id,
+            verdict: match cast.approves {
+                Approves::Yes => Verdict::Allow,
+                Approves::No => Verdict::Deny,
+            },
+            person: cast.person.clone(),
+            uid: cast.uid,
+            groups: cast.counts_for(ticket),
+            channel,
+            known_by,
+            // A person's own words about a request, not the request.
+            reason: cast.reason.clone().map(Kept::after_redaction),
+        });
+        self.journal.append_unsynced(Some(ticket.session), &event).map(drop)
     }
 
     /// Ends tickets whose time is over, for ever.
@@ -75,4 +79,17 @@ impl Engine {
             }
         }
     }
+}
+
+fn described(open: &Open) -> Value {
+    let state = match open.state {
+        State::Waiting => "waiting",
+        State::Approved => "approved",
+        State::Denied { .. } => "denied",
+    };
+    let vote = |cast: &Cast| {
+        let vote = if cast.approves == Approves::Yes { "approved" } else { "denied" };
+        json!({ "person": cast.person, "vote": vote, "groups": cast.counts_for(&open.ticket), "reason": cast.reason })
+    };
+    json!({ "ticket": open.ticket, "state": state, "votes": open.votes.iter().map(vote).collect::<Value>() })
 }

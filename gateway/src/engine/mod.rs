@@ -246,7 +246,7 @@ impl Engine {
             ToEngine::Ask { request, question } => {
                 let answer = match question {
                     Question::Sessions => self.sessions(),
-                    Question::Approvals => self.approvals(),
+                    Question::Approvals { of_groups } => self.approvals(of_groups.as_deref()),
                     Question::Decide(decide) => self.decide(decide),
                 };
                 let _ = self.outbox.send(ToWarden::Answer { request, answer }).await;

@@ -152,7 +152,7 @@ fn source(
     files: Vec<(String, String)>,
     classes: BTreeSet<String>,
 ) -> Source {
-    let groups = attachments.values().flat_map(|info| info.groups.clone());
+    let groups = attachments.values().flat_map(|info| info.groups.clone()).chain(config.groups().map(str::to_owned));
     let known = KnownIds {
         targets: config.targets.iter().map(|target| target.name.clone()).collect(),
         environments: config.targets.iter().filter_map(|target| target.environment.clone()).collect(),

@@ -1,4 +1,4 @@
-//! What the host offers: network namespaces, cgroups, processes.
+//! What the host offers: network namespaces, cgroups, processes, users.
 //!
 //! In: paths, ids and descriptors. Out: the kernel's answers as types. Never decides what may happen with them.
 
@@ -6,3 +6,4 @@ pub mod cgroup;
 pub mod netns;
 pub mod network;
 pub mod process;
+pub mod user;

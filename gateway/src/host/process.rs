@@ -24,6 +24,8 @@ pub struct Process {
     pub pid: i32,
     /// The effective user id.
     pub uid: u32,
+    /// All its user ids: real, effective, saved and of the file system. It can become each of them.
+    pub uids: Vec<u32>,
     /// Its effective and supplementary groups.
     pub groups: Vec<u32>,
     /// The effective capabilities, in its own user namespace.
@@ -38,13 +40,14 @@ impl Process {
     pub fn read(pid: i32) -> Option<Self> {
         let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
         let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name));
-        let uid = field("Uid:")?.split_whitespace().nth(1)?.parse().ok()?;
+        let uids: Vec<u32> = field("Uid:")?.split_whitespace().filter_map(|uid| uid.parse().ok()).collect();
+        let uid = *uids.get(1)?;
         let mut groups: Vec<u32> = field("Groups:")?.split_whitespace().filter_map(|gid| gid.parse().ok()).collect();
         groups.extend(field("Gid:")?.split_whitespace().nth(1).and_then(|gid| gid.parse::<u32>().ok()));
         let capabilities = u64::from_str_radix(field("CapEff:")?.trim(), 16).ok()?;
         let namespace = |who: &str| fs::read_link(format!("/proc/{who}/ns/user")).ok();
         let in_our_user_namespace = namespace(&pid.to_string()) == namespace("self");
-        Some(Self { pid, uid, groups, capabilities, in_our_user_namespace })
+        Some(Self { pid, uid, uids, groups, capabilities, in_our_user_namespace })
     }
 
     /// The capabilities that let it around us; none where it holds them in a user namespace of its own only.
@@ -59,7 +62,7 @@ impl Process {
     /// The same process as if it were another user's, without capabilities.
     #[must_use]
     pub fn as_user(self, uid: u32, groups: &[u32]) -> Self {
-        Self { uid, groups: groups.to_vec(), capabilities: 0, ..self }
+        Self { uid, uids: vec![uid], groups: groups.to_vec(), capabilities: 0, ..self }
     }
 
     /// Whether it is root of the initial user namespace.
@@ -94,8 +97,8 @@ mod tests {
 
     #[test]
     fn capabilities_of_another_user_namespace_do_not_count() {
-        let inside =
-            Process { pid: 1, uid: 0, groups: Vec::new(), capabilities: u64::MAX, in_our_user_namespace: false };
+        let own = Process::read(i32::try_from(std::process::id()).unwrap()).unwrap();
+        let inside = Process { capabilities: u64::MAX, in_our_user_namespace: false, ..own };
         assert!(!inside.is_root() && inside.escaping_capabilities().is_empty());
     }
 }

@@ -3,7 +3,7 @@
 //! In: accepted sockets. Out: connections with the kernel's record, for the engine; a socket without a record is
 //! reset. Everything here belongs to one attachment alone, so that one that is flooded fails alone.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
@@ -38,6 +38,8 @@ pub struct Attachment {
     info: AttachmentInfo,
     port: u16,
     tables: Mutex<Tables>,
+    /// Gaps that were accepted for it alone.
+    accepted_gaps: BTreeSet<String>,
     gate: Mutex<Option<Gate>>,
     reader: Mutex<RingReader>,
     new_namespaces: mpsc::Sender<ConnectRecord>,
@@ -70,12 +72,13 @@ pub(super) struct Parts {
     pub(super) port: u16,
     pub(super) tables: Tables,
     pub(super) gaps: Vec<Gap>,
+    pub(super) accepted_gaps: BTreeSet<String>,
 }
 
 impl Attachment {
     /// Closes the gate over a cgroup and listens in the namespaces of its processes.
     pub(super) fn put_in_force(warden: &Arc<Warden>, parts: Parts) -> Result<Arc<Self>, WardenError> {
-        let Parts { info, cgroup, port, tables, gaps } = parts;
+        let Parts { info, cgroup, port, tables, gaps, accepted_gaps } = parts;
         let directory = warden.hierarchy.open(&cgroup)?;
         let (gate, ring) = Gate::close_over(&cgroup, &directory, &tables, port)?;
         let collected = Arc::<Mutex<Collected>>::default();
@@ -85,6 +88,7 @@ impl Attachment {
             info,
             port,
             tables: Mutex::new(tables),
+            accepted_gaps,
             gate: Mutex::new(Some(gate)),
             reader: Mutex::new(reader),
             new_namespaces,
@@ -175,6 +179,11 @@ impl Attachment {
     /// The kernel side's counters.
     pub(super) fn counts(&self) -> Vec<(Reason, u64)> {
         self.gate.lock().as_ref().and_then(|gate| gate.counts().ok()).unwrap_or_default()
+    }
+
+    /// Gaps that were accepted for it alone.
+    pub(super) fn accepted_gaps(&self) -> &BTreeSet<String> {
+        &self.accepted_gaps
     }
 
     /// Its gaps as last found.
@@ -269,7 +278,7 @@ impl Attachment {
     pub(super) fn tend_namespaces(self: &Arc<Self>, warden: &Arc<Warden>) {
         let Some(cgroup) = self.cgroup() else { return };
         let pids = warden.hierarchy.processes(&cgroup).unwrap_or_default();
-        self.health.lock().gaps = gaps::find(&pids);
+        self.health.lock().gaps = gaps::find(&pids, &warden.approver_names());
         let mut used = HashSet::new();
         for pid in pids {
             let Ok(found) = std::fs::metadata(format!("/proc/{pid}/ns/net")) else { continue };

@@ -10,6 +10,7 @@ mod lock;
 mod materials;
 pub mod names;
 mod operator;
+mod people;
 mod policies;
 mod start;
 

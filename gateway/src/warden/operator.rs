@@ -5,10 +5,11 @@
 
 use std::collections::HashSet;
 use std::net::{Ipv4Addr, TcpListener};
+use std::path::Path;
 use std::sync::Arc;
 
 use super::attachment::{Attachment, Parts, tables};
-use super::{Warden, WardenError, names};
+use super::{Warden, WardenError, names, people};
 use crate::audit::event::{self, Event};
 use crate::bridge::{AttachmentInfo, Decide, Question};
 use crate::capture::existing::{self, OpenConnection};
@@ -18,9 +19,10 @@ use crate::config::is_name;
 use crate::control::service::{
     AttachRequest, Attached, AttachmentStatus, Decision, Detached, ExistingConnections, Operator, OperatorError, Status,
 };
+use crate::control::{SOCKET, socket};
 use crate::host::cgroup::{Cgroup, contains};
 use crate::host::netns::Netns;
-use crate::policy::vocabulary::{APPROVERS_GROUP, DBA_GROUP};
+use crate::host::process::Process;
 
 /// Ports that listeners are looked for on. Below the ephemeral range, so that no client is given one by chance.
 const FIRST_PORT: u16 = 15_001;
@@ -53,7 +55,10 @@ impl Warden {
         let cgroup = self.hierarchy.at(&request.cgroup)?;
         self.refuse_unfit(&request.name, &cgroup)?;
         let pids = self.hierarchy.processes(&cgroup)?;
-        let found = gaps::find(&pids);
+        let approvers = self.approver_names();
+        let mut found = gaps::find(&pids, &approvers);
+        let future = request.runs_as.and_then(|uid| gaps::of_future_approver(uid, &approvers));
+        found.extend(future.filter(|gap| !found.contains(gap)));
         let mut accepted = self.config.lock().accept_gaps.clone();
         accepted.extend(request.accept_gaps.iter().cloned());
         let open: Vec<_> = gaps::not_accepted(&found, &accepted).into_iter().cloned().collect();
@@ -62,7 +67,14 @@ impl Warden {
         }
         let tables = tables(&self.config.lock(), &request.name);
         let info = AttachmentInfo { name: request.name.clone(), groups: request.groups, observe: request.observe };
-        let parts = Parts { info, cgroup: cgroup.clone(), port: free_port()?, tables, gaps: found.clone() };
+        let parts = Parts {
+            info,
+            cgroup: cgroup.clone(),
+            port: free_port()?,
+            tables,
+            gaps: found.clone(),
+            accepted_gaps: request.accept_gaps.into_iter().collect(),
+        };
         let attachment = Attachment::put_in_force(self, parts)?;
         let cut = self.cut_existing(&attachment, request.keep_existing);
         let described = attachment.describe(&self.hierarchy, "attached".into());
@@ -187,7 +199,35 @@ impl Warden {
             attachment.set_tables(tables).map_err(|error| chain(&error))?;
         }
         *self.config.lock() = config;
+        self.admit_people();
         Ok(())
+    }
+
+    /// Lets those reach the control socket whom the configuration names.
+    pub fn admit_people(&self) {
+        let uids = people::approvers(&self.config.lock()).into_keys().filter(|uid| *uid != 0).collect();
+        if let Err(error) = socket::let_in(Path::new(SOCKET), &uids) {
+            tracing::error!(%error, "cannot let approvers reach {SOCKET}: they have to use sudo, and count as root then");
+        }
+    }
+
+    /// Who approves here, by uid.
+    pub(super) fn approver_names(&self) -> gaps::Approvers {
+        let approvers = people::approvers(&self.config.lock());
+        approvers.into_iter().map(|(uid, approver)| (uid, approver.name)).collect()
+    }
+
+    /// The attachment in which a process runs as this user, unless that is an accepted gap.
+    fn runs_inside(&self, uid: u32) -> Option<String> {
+        let accepted = self.config.lock().accept_gaps.contains(gaps::APPROVER_UID);
+        let runs_in = |attachment: &Arc<Attachment>| {
+            let pids =
+                attachment.cgroup().and_then(|cgroup| self.hierarchy.processes(&cgroup).ok()).unwrap_or_default();
+            let theirs = |pid: i32| Process::read(pid).is_some_and(|process| process.uids.contains(&uid));
+            !attachment.accepted_gaps().contains(gaps::APPROVER_UID) && pids.into_iter().any(theirs)
+        };
+        let found = self.all().into_iter().filter(|_| uid != 0 && !accepted).find(runs_in);
+        found.map(|attachment| attachment.name().to_owned())
     }
 
     /// The attachments of the configuration.
@@ -243,19 +283,46 @@ impl Operator for Arc<Warden> {
         self.engine.ask(Question::Sessions).await.map_err(OperatorError::Refused)
     }
 
-    async fn approvals(&self) -> Result<serde_json::Value, OperatorError> {
-        self.engine.ask(Question::Approvals).await.map_err(OperatorError::Refused)
+    async fn approvals(&self, uid: u32) -> Result<serde_json::Value, OperatorError> {
+        let groups = |uid| people::approvers(&self.config.lock()).remove(&uid).unwrap_or_default().groups;
+        let of_groups = (uid != 0).then(|| groups(uid).into_iter().collect());
+        self.engine.ask(Question::Approvals { of_groups }).await.map_err(OperatorError::Refused)
     }
 
     async fn decide(&self, uid: u32, decision: Decision) -> Result<serde_json::Value, OperatorError> {
-        let (person, groups) = person(uid);
+        let refused = |reason: String| Err(OperatorError::Refused(reason));
+        let Some(approver) = people::approvers(&self.config.lock()).remove(&uid) else {
+            return refused(format!(
+                "uid {uid} votes for no group: `[approval] host` in the configuration says who does"
+            ));
+        };
+        if let Some(name) = self.runs_inside(uid) {
+            return refused(format!(
+                "processes in `{name}` run as {} too, so this could be their own word: run them as a user of its own, or list `{}` under accept_gaps",
+                approver.name,
+                gaps::APPROVER_UID
+            ));
+        }
         let Decision { ticket, approve, reason } = decision;
-        let decide = Decide { ticket, approve, person, groups, reason };
+        let decide = Decide {
+            ticket,
+            approve,
+            person: approver.name,
+            uid: Some(uid),
+            groups: approver.groups.into_iter().collect(),
+            channel: "cli".to_owned(),
+            known_by: "peer credentials of the control socket".to_owned(),
+            reason,
+        };
         self.engine.ask(Question::Decide(decide)).await.map_err(OperatorError::Refused)
     }
 
     fn status(&self) -> Status {
         Warden::status(self)
+    }
+
+    fn approves(&self, uid: u32) -> bool {
+        people::approvers(&self.config.lock()).contains_key(&uid)
     }
 
     fn attached_as(&self, cgroup: &str) -> Option<String> {
@@ -271,14 +338,6 @@ impl Operator for Arc<Warden> {
     fn cgroup_of(&self, pid: i32) -> Option<String> {
         self.hierarchy.of_process(pid)
     }
-}
-
-/// An OS user as approvers are known: root of this host is of the groups that the shipped policies ask.
-fn person(uid: u32) -> (String, Vec<String>) {
-    if uid == 0 {
-        return ("root".to_owned(), vec![APPROVERS_GROUP.to_owned(), DBA_GROUP.to_owned()]);
-    }
-    (format!("uid {uid}"), Vec::new())
 }
 
 /// A port that nobody listens on here.

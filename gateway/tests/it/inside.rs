@@ -76,6 +76,12 @@ impl Serve for Calls {
                 let family = if rest[0] == "6" { AddressFamily::INET6 } else { AddressFamily::INET };
                 self.make(name, family, SocketType::STREAM, 0)
             }
+            "unix" => {
+                let socket = rustix::net::socket(AddressFamily::UNIX, SocketType::STREAM, None)?;
+                let connected = rustix::net::connect(&socket, &rustix::net::SocketAddrUnix::new(rest[0])?);
+                self.0.insert(name.to_owned(), socket);
+                done(connected)
+            }
             "udp" => self.make(name, AddressFamily::INET, SocketType::DGRAM, 0),
             "socket" => self.make(
                 name,
@@ -107,6 +113,8 @@ impl Serve for Calls {
                     "syn" => send_to(socket, &syn(address().port()), SendFlags::empty(), address()),
                     "send" => rustix::net::send(socket, rest[0].as_bytes(), SendFlags::NOSIGNAL).map(|n| n.to_string()),
                     "recv" => receive(socket),
+                    "get" => get(socket, rest[0], ""),
+                    "get_from" => get(socket, rest[1], rest[0]),
                     "tls" => Ok(tls(socket)),
                     _ => panic!("no such call: {words:?}"),
                 }
@@ -153,6 +161,16 @@ fn receive(socket: &OwnedFd) -> Result<String, Errno> {
     let mut buffer = [0; 4096];
     let (count, _) = rustix::net::recv(socket, buffer.as_mut_slice(), RecvFlags::empty())?;
     Ok(if count == 0 { "end".to_owned() } else { buffer[..count].escape_ascii().to_string() })
+}
+
+/// Has a child ask for a path by HTTP on the socket that it inherits, from another cgroup where one is named.
+fn get(socket: &OwnedFd, path: &str, cgroup: &str) -> Result<String, Errno> {
+    let script = r#"test -z "$1" || echo $$ > "$1/cgroup.procs"
+        printf 'GET %s HTTP/1.1\r\nhost: gateway\r\nconnection: close\r\n\r\n' "$0" >&0; exec cat"#;
+    let socket = socket.try_clone().map_err(|error| Errno::from_io_error(&error).unwrap())?;
+    let output = std::process::Command::new("sh").args(["-c", script, path, cgroup]).stdin(socket).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    Ok(output.stdout.escape_ascii().to_string())
 }
 
 /// A TCP header with SYN (RFC 9293, section 3.1); the checksum is wrong, which only the far end's TCP would mind.

@@ -21,6 +21,9 @@ use crate::wait;
 pub const NAME: &str = "story";
 /// Ids that Debian leaves to people, far above theirs (Debian Policy, section 9.2.2).
 const FIRST_UID: u32 = 40_000;
+/// From a world's agent to its people, so that no two worlds share one.
+const ALICE: u32 = 100_000;
+const BOB: u32 = 200_000;
 static COUNT: AtomicU32 = AtomicU32::new(0);
 
 /// Private places, our own binaries, a user, and the loopback device.
@@ -58,6 +61,8 @@ pub struct As<'a> {
     pub cgroup: Option<&'a Path>,
     /// It stays root.
     pub root: bool,
+    /// Its user, by name; `agent` where this is empty.
+    pub user: &'a str,
     /// Capabilities that it keeps, as setpriv(1) names them (`+net_raw`).
     pub capabilities: &'a str,
     /// A program that starts it, such as `unshare --net`.
@@ -75,8 +80,10 @@ impl World {
         let directory = std::env::temp_dir().join(&name);
         fs::create_dir_all(directory.join("state")).unwrap();
         let passwd = fs::read_to_string("/etc/passwd").unwrap();
-        let passwd = format!("{passwd}agent:x:{uid}:{uid}:agent:/run/home:/bin/sh\n");
-        fs::write(directory.join("passwd"), passwd).unwrap();
+        let user = |(name, uid): (&str, u32)| format!("{name}:x:{uid}:{uid}:{name}:/run/home:/bin/sh\n");
+        let users: String = [("agent", uid), ("alice", uid + ALICE), ("bob", uid + BOB)].map(user).concat();
+        // First, so that they are found before users of this host with the same names.
+        fs::write(directory.join("passwd"), users + &passwd).unwrap();
         let cgroup = cgroup_mount().join(&name);
         fs::create_dir_all(cgroup.join("agent")).unwrap();
         let mut keeper = Command::new("unshare")
@@ -132,6 +139,16 @@ impl World {
         self.uid
     }
 
+    /// A user by name.
+    pub fn uid_of(&self, user: &str) -> u32 {
+        match user {
+            "" | "agent" => self.uid,
+            "alice" => self.uid + ALICE,
+            "bob" => self.uid + BOB,
+            other => panic!("nobody is named {other}"),
+        }
+    }
+
     /// Where the test's own files are; the state directory is `state` below it.
     pub fn directory(&self) -> &Path {
         &self.directory
@@ -151,7 +168,7 @@ impl World {
         let join = r#"test -z "$0" || echo $$ > "$0/cgroup.procs"; exec "$@""#;
         command.arg("-ec").arg(join).arg(how.cgroup.unwrap_or(Path::new(""))).args(how.through);
         if !how.root {
-            let id = self.uid.to_string();
+            let id = self.uid_of(how.user).to_string();
             let capabilities =
                 format!("-all{}{}", if how.capabilities.is_empty() { "" } else { "," }, how.capabilities);
             command.args(["setpriv", "--reuid", &id, "--regid", &id, "--clear-groups"]);
@@ -221,8 +238,13 @@ impl World {
 
     /// Runs a command of the gateway to its end, which must not be long in coming.
     pub fn cli(&self, arguments: &[&str]) -> Said {
-        let mut command = self.command("timeout");
-        command.args(["--kill-after=5", "20", "/run/it/gateway"]).args(arguments);
+        self.cli_as(As { root: true, ..As::default() }, arguments)
+    }
+
+    /// The same by somebody else, or from elsewhere.
+    pub fn cli_as(&self, how: As<'_>, arguments: &[&str]) -> Said {
+        let mut command = self.command_as(how);
+        command.args(["timeout", "--kill-after=5", "20", "/run/it/gateway"]).args(arguments);
         let output = command.stdin(Stdio::null()).output().unwrap();
         assert_ne!(output.status.code(), Some(124), "`gateway {}` runs and runs", arguments.join(" "));
         Said {

@@ -61,6 +61,7 @@ mod story_holds;
 mod story_logins;
 mod story_masking;
 mod story_paths;
+mod story_people;
 mod story_policies;
 mod wire_cancel;
 mod wire_copy;

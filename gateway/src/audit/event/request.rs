@@ -134,8 +134,17 @@ pub struct ApprovalDecided {
     pub verdict: Verdict,
     /// Issuer and subject, or the OS user.
     pub person: String,
+    /// The number of the OS user.
+    #[serde(default)]
+    pub uid: Option<u32>,
+    /// The groups of the ticket that it counts for.
+    #[serde(default)]
+    pub groups: Vec<String>,
     /// Where it was said: `cli`, `console`, `webhook`.
     pub channel: String,
+    /// How the channel knew the person.
+    #[serde(default)]
+    pub known_by: String,
     /// In the person's words.
     #[serde(default)]
     pub reason: Option<Kept>,

@@ -64,7 +64,7 @@ impl PolicyJudge {
         let _attended = Attended { judge: self, ticket };
         say.notice(
             Denial::notice(format!("{}; it waits as request {ticket}", reasons(&hold)))
-                .with_hint(format!("One of {} approves with: gateway approve {ticket}", groups(&hold))),
+                .with_hint(format!("It needs approval by {}: gateway approve {ticket}", groups(&hold))),
         );
         let limit = say.in_transaction().then_some(IN_TRANSACTION);
         match self.shared.desk.wait(ticket, limit).await {
@@ -169,7 +169,7 @@ impl PolicyJudge {
 
     fn come_back(&self, hold: &Hold, ticket: TicketId, request: Seq) -> Denial {
         let detail = format!(
-            "Request {ticket} waits for one of {}, for {} minutes; nothing was sent. Session {}, event {request}.",
+            "Request {ticket} waits for approval by {}, for {} minutes; nothing was sent. Session {}, event {request}.",
             groups(hold),
             self.about.approval.timeout.as_secs().div_ceil(60),
             self.guard.session()
