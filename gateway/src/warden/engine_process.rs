@@ -127,13 +127,20 @@ impl EngineProcess {
         }
     }
 
+    /// From now on this one is asked.
+    pub(super) fn take_over(&self, ready: &Ready) {
+        *self.current.lock() = Some(Arc::clone(&ready.bridge));
+    }
+
     /// Serves an engine until it dies, replaces it, and so on until `stop`.
     pub(super) async fn supervise(warden: Arc<Warden>, mut ready: Ready) {
         let engine = &warden.engine;
         loop {
             let pid = ready.child.id().unwrap_or_default();
             warden.record(&Event::EngineStarted(EngineStarted { pid, journal: ready.journal }));
-            *engine.current.lock() = Some(Arc::clone(&ready.bridge));
+            engine.take_over(&ready);
+            // It was started with all of them.
+            warden.all().iter().for_each(|attachment| attachment.open());
             beat(&warden);
             engine.listen(&warden, &ready.bridge).await;
             engine.current.lock().take();

@@ -121,6 +121,8 @@ pub async fn start(options: Options) -> Result<Started, StartError> {
         Bundle { config: text, policies: given.policies, masking: given.masking, attachments: Vec::new(), materials };
     let engine = EngineProcess::new(host, layout);
     let ready = engine.start(&bundle).await?;
+    // Before the task that serves it runs: the first attach may come earlier.
+    engine.take_over(&ready);
     let warden = Arc::new(Warden {
         hierarchy: Hierarchy::find()?,
         namespaces: NetnsThread::start().map_err(|source| EngineError::Start { what: "start a thread", source })?,
