@@ -11,6 +11,10 @@ use super::serve::{Serving, running, runtime};
 use super::{Files, Output};
 use crate::control::service::{AttachRequest, Attached};
 use crate::host::cgroup::{Hierarchy, contains};
+use crate::identity::container;
+
+/// Digits of a container id that engines show.
+const SHORT_ID: usize = 12;
 
 /// Which subtree, and how.
 #[derive(Debug, Args)]
@@ -45,10 +49,10 @@ struct Which {
     /// The cgroup of a process
     #[arg(long)]
     pid: Option<i32>,
-    /// The cgroup of a systemd unit
+    /// The cgroup of a systemd unit, `.service` where it has no ending
     #[arg(long)]
     unit: Option<String>,
-    /// The cgroup of a container
+    /// The cgroup of a container, by its id or the first 12 digits of it
     #[arg(long, value_name = "ID")]
     container: Option<String>,
 }
@@ -106,20 +110,21 @@ impl Which {
             let path = hierarchy.of_process(pid).with_context(|| format!("there is no process {pid}"))?;
             return Ok(hierarchy.mount().join(path.trim_start_matches('/')));
         }
-        let wanted = self.unit.as_deref().or(self.container.as_deref()).unwrap_or_default();
-        let is_container = self.container.is_some();
-        let matches =
-            |name: &str| if is_container { wanted.len() >= 12 && name.contains(wanted) } else { name == wanted };
-        let found: Vec<_> = hierarchy
-            .all()
-            .into_iter()
-            .filter(|path| path.file_name().is_some_and(|name| matches(&name.to_string_lossy())))
-            .collect();
+        let wanted = match (&self.unit, self.container.clone().unwrap_or_default()) {
+            (Some(unit), _) if unit.contains('.') => unit.clone(),
+            (Some(unit), _) => format!("{unit}.service"),
+            (None, id) if id.len() >= SHORT_ID => id,
+            (None, id) => bail!("`{id}` is no id of a container: give at least its first {SHORT_ID} digits"),
+        };
+        let matches = |name: &str| match &self.unit {
+            Some(_) => name == wanted,
+            None => container(name).is_some_and(|(_, id)| id.starts_with(&wanted)),
+        };
+        let mut found = hierarchy.all();
+        found.retain(|path| path.file_name().is_some_and(|name| matches(&name.to_string_lossy())));
         match found.as_slice() {
             [one] => Ok(one.clone()),
-            [] => bail!(
-                "no cgroup is named after `{wanted}`: is it running? (a container by at least 12 digits of its id)"
-            ),
+            [] => bail!("no cgroup is named after `{wanted}`: is it running?"),
             [first, ..] => bail!(
                 "{} cgroups are named after `{wanted}`: choose one with --cgroup, such as {}",
                 found.len(),

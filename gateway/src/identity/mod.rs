@@ -6,4 +6,4 @@
 
 mod workload;
 
-pub use workload::Workload;
+pub use workload::{Workload, container};

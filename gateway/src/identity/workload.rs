@@ -90,7 +90,10 @@ fn is_unit(level: &str) -> bool {
     level.ends_with(".service") && !level.starts_with("user@")
 }
 
-fn container(level: &str) -> Option<(&'static str, String)> {
+/// Engine and id of the container whose cgroup has this name. What watches a container, such as podman's
+/// `libpod-conmon-ID.scope`, is not it.
+#[must_use]
+pub fn container(level: &str) -> Option<(&'static str, String)> {
     let is_id = |text: &str| text.len() == CONTAINER_ID && text.bytes().all(|b| b.is_ascii_hexdigit());
     if is_id(level) {
         return Some(("unknown", level.to_owned()));

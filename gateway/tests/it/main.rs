@@ -19,6 +19,7 @@ mod wait;
 mod world;
 
 mod attach_rules;
+mod attach_which;
 mod control_socket;
 mod egress;
 mod engine_process;

@@ -1,6 +1,7 @@
 //! No configuration at all: what a stock psql may do, what it reads when it may not, and what reaches the server.
 
 use crate::shop::{Ran, Shop, Side};
+use crate::world::NAME;
 
 /// A statement of the agent's own, refused, with what psql must show.
 const REFUSED: &[(&str, &[&str])] = &[
@@ -217,6 +218,27 @@ fn the_journal_has_texts_without_secrets_and_outcomes_and_is_sound() {
     assert!(said.status.success(), "{said:?}");
     let ends = shop.world.events("session.end");
     assert!(ends.iter().any(|event| event["body"]["cause"] == "client"), "{ends:?}");
+}
+
+#[test]
+fn observing_lets_a_connection_through_that_policy_would_refuse_and_says_so() {
+    const CLOSED: &str = r#"@id("work") permit (principal, action in [Action::"read", Action::"session"], resource);
+        @id("closed") forbid (principal, action == Network::Action::"connect", resource);"#;
+    let shop = Shop::new();
+    let policies = shop.world.file("policies/a.cedar", CLOSED);
+    let cgroup = shop.world.cgroup();
+    let configuration = format!(
+        "version = 1\n[policy]\ndir = \"{}\"\n[[attach]]\nname = \"{NAME}\"\ncgroup = \"{}\"\nobserve = true\n",
+        policies.parent().unwrap().display(),
+        cgroup.display()
+    );
+    let file = shop.world.file("gateway.toml", &configuration);
+    let _daemon = shop.world.gateway(&["run", "--config", file.to_str().unwrap()]);
+    shop.world.is_open();
+    let ran = shop.psql(&["SELECT count(*) FROM orders"]);
+    assert_eq!((ran.out.as_str(), ran.err.as_str()), ("100", ""));
+    let decided = shop.world.event("network.decision", |body| body["decision"]["policies"][0] == "closed");
+    assert_eq!(decided["decision"]["verdict"], "would_deny", "{decided}");
 }
 
 #[test]
