@@ -220,7 +220,7 @@ const MUTATIONS: &[Mutation] = &[
         edits: &[Edit {
             file: "gateway/src/control/socket.rs",
             from: "match operator.attached_as(&cgroup) {",
-            to: "match operator.attached_as(&cgroup).filter(|_| self.pid == 0) {",
+            to: "match operator.attached_as(&cgroup).filter(|_| self.0.pid == 0) {",
         }],
         tests: &[
             "control_socket::a_process_inside_an_attachment_may_not_ask_even_as_root",
@@ -238,6 +238,53 @@ const MUTATIONS: &[Mutation] = &[
             to: "_ if asker.uid == 0 || asker.uid > 0 => Ok(()),",
         }],
         tests: &["control_socket::only_root_may_ask", "control_socket::an_approver_may_vote_and_ask_for_nothing_else"],
+    },
+    Mutation {
+        name: "exec-users",
+        guarantee: "G1",
+        mechanism: "exec without root is for users who are named",
+        edits: &[Edit {
+            file: "gateway/src/control/access.rs",
+            from: "Self::Exec if asker.rights.exec => Ok(()),",
+            to: "Self::Exec if asker.rights.exec || asker.uid > 0 => Ok(()),",
+        }],
+        tests: &["own_exec::who_is_not_named_is_told_what_to_add"],
+    },
+    Mutation {
+        name: "unfit-caller",
+        guarantee: "G1",
+        mechanism: "who could gain privileges does not become a command",
+        edits: &[Edit {
+            file: "gateway/src/warden/commands.rs",
+            from: "process::unfit_for_a_command(caller.pid) {",
+            to: "process::unfit_for_a_command(caller.pid).filter(|_| caller.pid == 0) {",
+        }],
+        tests: &["own_exec::a_caller_that_could_gain_privileges_is_not_moved"],
+    },
+    Mutation {
+        name: "own-inherited",
+        guarantee: "G1",
+        mechanism: "exec without root closes inherited descriptors",
+        edits: &[Edit {
+            file: "gateway/src/cli/own_exec.rs",
+            from: "    sys::close_from(3)?;\n",
+            to: "    sys::close_from(99)?;\n",
+        }],
+        tests: &["own_exec::a_named_user_becomes_the_command_inside_with_nothing_to_get_out_by"],
+    },
+    Mutation {
+        name: "tied",
+        guarantee: "G6",
+        mechanism: "an attachment goes with its command",
+        edits: &[Edit {
+            file: "gateway/src/warden/commands.rs",
+            from: "attached.is_some_and(|attached| attached.id == cgroup.id)",
+            to: "attached.is_some_and(|attached| attached.id == cgroup.id && cgroup.id == 0)",
+        }],
+        tests: &[
+            "own_exec::the_attachment_goes_with_the_command_and_what_it_left_behind",
+            "own_exec::a_killed_command_line_of_root_leaves_the_command_intercepted_and_nothing_after_it",
+        ],
     },
     Mutation {
         name: "one-vote",

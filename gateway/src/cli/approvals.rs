@@ -71,11 +71,12 @@ fn entry(value: &Value) -> String {
         format!("  {} {} for {}{reason}\n", of(vote, "/person"), of(vote, "/vote"), texts(&all(vote, "/groups")))
     };
     format!(
-        "{}  {}  {} → {}\n  {}{opaque}\n  held by {}, until {}\n  has {}\n{}",
+        "{}  {}  {} → {}, session {}\n  {}{opaque}\n  held by {}, until {}\n  has {}\n{}",
         of(value, "/ticket/id"),
         of(value, "/state"),
         of(value, "/ticket/workload"),
         of(value, "/ticket/destination"),
+        of(value, "/ticket/session"),
         of(value, "/ticket/summary"),
         texts(&all(value, "/ticket/policies")),
         of(value, "/ticket/expires"),
@@ -93,13 +94,13 @@ mod tests {
         let value = serde_json::json!({
             "state": "waiting",
             "ticket": {
-                "id": "01a2", "workload": "agents", "destination": "shop/shop", "expires": "2026-01-02T03:04:05Z",
+                "id": "01a2", "workload": "agents", "destination": "shop/shop", "session": "01a1", "expires": "2026-01-02T03:04:05Z",
                 "summary": "UPDATE orders SET item = $1", "opaque": [], "policies": ["shop.write"],
                 "needed": [["local:dba", 2], ["local:sre", 1]],
             },
             "votes": [{ "person": "alice", "vote": "approved", "groups": ["local:dba"], "reason": "ok\u{1b}[2J" }],
         });
-        let expected = "01a2  waiting  agents → shop/shop\n  UPDATE orders SET item = $1\n  held by shop.write, until \
+        let expected = "01a2  waiting  agents → shop/shop, session 01a1\n  UPDATE orders SET item = $1\n  held by shop.write, until \
                         2026-01-02T03:04:05Z\n  has 1 of 2 of local:dba and 0 of 1 of local:sre\n  alice approved for \
                         local:dba: ok [2J\n";
         assert_eq!(entry(&value), expected);

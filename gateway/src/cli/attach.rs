@@ -69,6 +69,7 @@ pub(super) fn run(arguments: Arguments, output: Output) -> anyhow::Result<()> {
         keep_existing: arguments.keep_existing,
         accept_gaps: arguments.accept_gaps,
         runs_as: None,
+        tied: false,
     };
     runtime()?.block_on(async {
         if let Some(client) = running().await? {

@@ -2,12 +2,14 @@
 //!
 //! The cgroup and its hooks are there before the command: a child of ours moves in, gives up root, and becomes it.
 
+use std::env::VarsOs;
+use std::ffi::OsString;
 use std::fs;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::Args;
 use gateway_common::sys::{self, Unshare};
 use rustix::fs::{Gid, Uid};
@@ -17,21 +19,16 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::serve::{Serving, running, runtime};
 use super::user;
-use super::{Files, fail};
+use super::{Files, fail, own_exec};
 use crate::control::client::Client;
 use crate::control::service::{AttachRequest, Attached, Detached, Status};
-use crate::host::cgroup::Hierarchy;
+use crate::host::cgroup::{self, COMMANDS, Hierarchy};
 use crate::host::user::User;
 use crate::policy::vocabulary::OPEN_GROUP;
+use crate::trust::SYSTEM_AUTHORITIES;
 
-/// Below it every command has its cgroup.
-const SLICE: &str = "gateway.slice";
 /// What would lead a command to helpers outside.
 const REMOVED: [&str; 4] = ["SSH_AUTH_SOCK", "XDG_RUNTIME_DIR", "DOCKER_HOST", "CONTAINER_HOST"];
-/// Files that hold the authorities of a system, by distribution.
-const CA_BUNDLES: [&str; 3] =
-    ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem"];
-
 /// What to run, and as whom.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -72,18 +69,26 @@ pub(super) fn run(arguments: Arguments) -> ExitCode {
 }
 
 fn try_run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    if !rustix::process::geteuid().is_root() {
+        let Files { config, policies } = &arguments.files;
+        if arguments.user.is_some() || arguments.as_root || config.is_some() || policies.is_some() {
+            bail!("--user, --as-root, --config and --policies are root's: leave them out, or use sudo");
+        }
+        match own_exec::become_command(arguments.name, &arguments.command)? {}
+    }
     let user = user::choose(arguments.user.as_deref(), arguments.as_root)?;
     let hierarchy = Hierarchy::find()?;
     let program = arguments.command.first().map(Path::new).and_then(Path::file_name).unwrap_or_default();
     let name_is_given = arguments.name.is_some();
     let name = arguments.name.unwrap_or_else(|| plain(&program.to_string_lossy()));
-    let cgroup = hierarchy.mount().join(SLICE).join(format!("exec-{name}-{}", std::process::id()));
+    let cgroup = hierarchy.mount().join(COMMANDS).join(format!("exec-{name}-{}", std::process::id()));
     fs::create_dir_all(&cgroup).with_context(|| format!("cannot make {}: run it with sudo", cgroup.display()))?;
     let request = AttachRequest {
         name: name.clone(),
         cgroup: cgroup.clone(),
         groups: vec![OPEN_GROUP.to_owned()],
         runs_as: Some(user.uid),
+        tied: true,
         ..AttachRequest::default()
     };
     let result = runtime()?.block_on(async {
@@ -99,7 +104,7 @@ fn try_run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             None => alone(arguments.files, request, &arguments.command, &user, &cgroup).await,
         }
     });
-    if let Err(error) = fs::remove_dir(&cgroup) {
+    if let Err(error) = cgroup::remove(&cgroup) {
         eprintln!("gateway: {} is left: {error}", cgroup.display());
     }
     result
@@ -173,28 +178,9 @@ async fn in_cgroup(command: &[String], user: &User, cgroup: &Path, attached: &At
             _ = quit.recv() => {}
         }
     };
-    end_all(cgroup).await;
+    cgroup::end_all(cgroup).await;
     let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(1);
     Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)))
-}
-
-/// Kills whatever is left in a cgroup, and waits until it is empty.
-async fn end_all(cgroup: &Path) {
-    let is_populated =
-        || fs::read_to_string(cgroup.join("cgroup.events")).is_ok_and(|events| events.contains("populated 1"));
-    while is_populated() {
-        // cgroup.kill is there from Linux 5.14.
-        if fs::write(cgroup.join("cgroup.kill"), "1").is_err() {
-            let pids = fs::read_to_string(cgroup.join("cgroup.procs")).unwrap_or_default();
-            for pid in pids.lines().filter_map(|pid| rustix::process::Pid::from_raw(pid.parse().ok()?)) {
-                let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
-            }
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-    }
-    for entry in fs::read_dir(cgroup).into_iter().flatten().flatten() {
-        let _ = fs::remove_dir(entry.path());
-    }
 }
 
 /// Moves into the cgroup, prepares trust, gives up root, becomes the command.
@@ -210,13 +196,8 @@ pub(super) fn child(arguments: ChildArguments) -> anyhow::Result<()> {
     let program = words.next().context("no command")?;
     let mut command = Command::new(program);
     command.args(words);
-    for (name, _) in std::env::vars_os() {
-        if name
-            .to_str()
-            .is_some_and(|name| REMOVED.contains(&name) || name.starts_with("DBUS_") || name.starts_with("SUDO_"))
-        {
-            command.env_remove(&name);
-        }
+    for name in leads_outside(std::env::vars_os()) {
+        command.env_remove(name);
     }
     command.env("HOME", &user.home).env("USER", &user.name).env("LOGNAME", &user.name).env("SHELL", &user.shell);
     // Descriptors beyond the standard ones were somebody's outside: a socket among them would never meet a hook.
@@ -229,7 +210,7 @@ fn show_trust(bundle: &Path) -> anyhow::Result<()> {
     sys::unshare(Unshare::Mounts).context("cannot make a mount namespace")?;
     rustix::mount::mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
         .context("cannot make mounts private")?;
-    for path in CA_BUNDLES.iter().filter(|path| Path::new(path).exists()) {
+    for path in SYSTEM_AUTHORITIES.iter().filter(|path| Path::new(path).exists()) {
         rustix::mount::mount_bind(bundle, *path).with_context(|| format!("cannot mount over {path}"))?;
         let flags = MountFlags::BIND | MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV;
         rustix::mount::mount_remount(*path, flags, "").with_context(|| format!("cannot make {path} read-only"))?;
@@ -255,8 +236,14 @@ fn give_up_root(user: &User) -> anyhow::Result<()> {
     rustix::thread::set_no_new_privs(true).context("cannot give up new privileges")
 }
 
+/// Names of variables that lead a command to helpers outside, or tell who started it.
+pub(super) fn leads_outside(variables: VarsOs) -> impl Iterator<Item = OsString> {
+    let leads = |name: &str| REMOVED.contains(&name) || name.starts_with("DBUS_") || name.starts_with("SUDO_");
+    variables.map(|(name, _)| name).filter(move |name| name.to_str().is_some_and(leads))
+}
+
 /// A command's name as the name of an attachment.
-fn plain(program: &str) -> String {
+pub(super) fn plain(program: &str) -> String {
     let name: String = program.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).take(32).collect();
     if name.is_empty() { "exec".to_owned() } else { name }
 }

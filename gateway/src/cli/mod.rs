@@ -11,6 +11,7 @@ mod detach;
 mod doctor;
 mod events;
 mod exec;
+mod own_exec;
 mod policy;
 mod run;
 mod serve;

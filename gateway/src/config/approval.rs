@@ -39,6 +39,17 @@ impl Default for ApprovalSection {
     }
 }
 
+/// `[exec] users`: who runs commands by `gateway exec` without root. Nobody, unless named.
+pub(super) fn exec_users(root: &Section<'_, '_>) -> BTreeSet<String> {
+    let section = root.section("exec");
+    let users = section.strings("users");
+    for user in users.iter().filter(|user| !is_user(user)) {
+        section.fault("users", format!("`{user}` is no name of a user"));
+    }
+    section.finish();
+    users.into_iter().collect()
+}
+
 pub(super) fn read(root: &Section<'_, '_>) -> ApprovalSection {
     let defaults = ApprovalSection::default();
     let section = root.section("approval");
@@ -70,7 +81,7 @@ fn host(section: &Section<'_, '_>) -> HostApprovers {
 }
 
 /// Whether a text can be the name or number of an OS user (useradd(8)).
-pub(super) fn is_user(text: &str) -> bool {
+fn is_user(text: &str) -> bool {
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '$');
     !text.is_empty() && text.len() <= 32 && !text.starts_with('-') && text.chars().all(allowed)
 }

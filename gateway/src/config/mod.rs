@@ -39,6 +39,8 @@ pub struct Config {
     pub durability: Durability,
     /// How requests wait for people.
     pub approval: ApprovalSection,
+    /// Who runs commands by `exec` without root.
+    pub exec_users: BTreeSet<String>,
     /// What leaves besides protected connections.
     pub egress: Egress,
     /// Connections to destinations that no target names.
@@ -113,6 +115,7 @@ impl Default for Config {
             masking: None,
             durability: Durability::default(),
             approval: ApprovalSection::default(),
+            exec_users: BTreeSet::new(),
             egress: Egress { allow_by_default: true, allow: Vec::new() },
             undeclared: Undeclared { postgres: Login::Relay },
             attachments: Vec::new(),
@@ -171,6 +174,7 @@ fn read(root: &Section<'_, '_>) -> Config {
             .one_of("durability", &[("process", Durability::Process), ("disk", Durability::Disk)])
             .unwrap_or_default(),
         approval: approval::read(root),
+        exec_users: approval::exec_users(root),
         egress: Egress {
             allow_by_default: egress.one_of("default", &[("allow", true), ("deny", false)]).unwrap_or(true),
             allow: egress.all_parsed("allow"),

@@ -20,6 +20,9 @@ durability = "disk"
 timeout = "5m"
 host = { alice = ["local:dba", "local:sre"], "1042" = ["local:dba"], root = [] }
 
+[exec]
+users = ["alice"]
+
 [egress]
 default = "deny"
 allow = ["10.0.0.0/8:443", "192.0.2.7:*", "[2001:db8::/32]:80"]
@@ -59,6 +62,7 @@ fn reads_a_whole_file() {
     assert_eq!(config.undeclared.postgres, Login::Ask);
     assert_eq!(config.approval.host["alice"].iter().collect::<Vec<_>>(), ["local:dba", "local:sre"]);
     assert!(config.approval.host["1042"].contains("local:dba") && config.approval.host["root"].is_empty());
+    assert!(config.exec_users.contains("alice"));
     assert_eq!(config.egress.allow.len(), 3);
     assert_eq!(config.egress.allow[1].port, None);
     let shop = &config.targets[0];

@@ -22,6 +22,17 @@ pub enum Command {
     Attach,
     /// A subtree is to be left alone.
     Detach,
+    /// A cgroup for the one who asks, who then becomes a command.
+    Exec,
+}
+
+/// What the configuration gives a user besides root.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Rights {
+    /// Named under `[approval] host`: votes on held requests.
+    pub approve: bool,
+    /// Named in `[exec] users`: runs commands, intercepted.
+    pub exec: bool,
 }
 
 /// Who asks.
@@ -29,8 +40,8 @@ pub enum Command {
 pub struct Asker {
     /// By SO_PEERCRED: who connected, whoever holds the descriptor now.
     pub uid: u32,
-    /// The configuration names them as an approver.
-    pub approves: bool,
+    /// What the configuration gives them.
+    pub rights: Rights,
 }
 
 impl Command {
@@ -45,6 +56,7 @@ impl Command {
             "/v1/reload" => (Method::POST, Self::Reload),
             "/v1/attach" => (Method::POST, Self::Attach),
             "/v1/detach" => (Method::POST, Self::Detach),
+            "/v1/exec" => (Method::POST, Self::Exec),
             _ => return None,
         };
         (known.0 == *method).then_some(known.1)
@@ -56,8 +68,15 @@ impl Command {
     /// Where not, with what to do about it.
     pub fn permit(self, asker: Asker) -> Result<(), String> {
         match self {
+            // Root's commands give root up on another way.
+            Self::Exec if asker.uid == 0 => Err("root's commands do not run in root's name: use --user".into()),
             _ if asker.uid == 0 => Ok(()),
-            Self::Approvals | Self::Decide if asker.approves => Ok(()),
+            Self::Approvals | Self::Decide if asker.rights.approve => Ok(()),
+            Self::Exec if asker.rights.exec => Ok(()),
+            Self::Exec => Err(format!(
+                "uid {} may run no commands here: name the user in `[exec] users` in the configuration, or use sudo",
+                asker.uid
+            )),
             Self::Approvals | Self::Decide => Err(format!(
                 "uid {} votes for no group: `[approval] host` in the configuration says who does",
                 asker.uid
@@ -73,7 +92,7 @@ impl Command {
 mod tests {
     use super::*;
 
-    const WIRE: [(Method, &str, Command); 7] = [
+    const WIRE: [(Method, &str, Command); 8] = [
         (Method::GET, "/v1/status", Command::Status),
         (Method::GET, "/v1/sessions", Command::Sessions),
         (Method::GET, "/v1/approvals", Command::Approvals),
@@ -81,24 +100,28 @@ mod tests {
         (Method::POST, "/v1/reload", Command::Reload),
         (Method::POST, "/v1/attach", Command::Attach),
         (Method::POST, "/v1/detach", Command::Detach),
+        (Method::POST, "/v1/exec", Command::Exec),
     ];
 
     #[test]
-    fn root_may_all_an_approver_may_vote_and_nobody_else_may_anything() {
+    fn root_may_all_users_what_they_are_named_for_and_nobody_else_may_anything() {
         for (method, path, command) in WIRE {
             assert_eq!(Command::of(&method, path), Some(command));
-            let may = |uid, approves| command.permit(Asker { uid, approves }).is_ok();
-            assert!(may(0, false) && may(0, true), "{path}");
-            assert!(!may(1000, false), "{path}");
-            assert_eq!(may(1000, true), matches!(path, "/v1/approvals" | "/v1/decide"), "{path}");
+            let may = |uid, approve, exec| command.permit(Asker { uid, rights: Rights { approve, exec } }).is_ok();
+            assert_eq!(may(0, false, false), path != "/v1/exec", "{path}");
+            assert!(!may(1000, false, false), "{path}");
+            assert_eq!(may(1000, true, false), matches!(path, "/v1/approvals" | "/v1/decide"), "{path}");
+            assert_eq!(may(1000, false, true), path == "/v1/exec", "{path}");
         }
     }
 
     #[test]
     fn a_refusal_says_what_would_help() {
-        let asker = |approves| Asker { uid: 1000, approves };
-        assert!(Command::Decide.permit(asker(false)).unwrap_err().contains("[approval] host"));
-        assert!(Command::Detach.permit(asker(true)).unwrap_err().contains("use sudo"));
+        let asker = |rights| Asker { uid: 1000, rights };
+        let refusal = |command: Command, rights| command.permit(asker(rights)).unwrap_err();
+        assert!(refusal(Command::Decide, Rights::default()).contains("[approval] host"));
+        assert!(refusal(Command::Exec, Rights::default()).contains("[exec] users"));
+        assert!(refusal(Command::Detach, Rights { approve: true, exec: true }).contains("use sudo"));
     }
 
     #[test]

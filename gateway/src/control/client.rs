@@ -22,7 +22,7 @@ pub enum ClientError {
     NotRunning,
     /// We may not connect.
     #[error(
-        "the gateway of this host does not answer you: use sudo, or have `[approval] host` in its configuration name you"
+        "the gateway of this host does not answer you: use sudo, or have its configuration name you, under `[approval] host` to vote, in `[exec] users` to run commands"
     )]
     NotAllowed,
     /// The connection failed.

@@ -5,10 +5,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::access::Rights;
 use crate::capture::gaps::Gap;
 use crate::id::TicketId;
 
@@ -30,6 +33,42 @@ pub struct AttachRequest {
     pub accept_gaps: Vec<String>,
     /// The user that will run in it, where nobody does yet.
     pub runs_as: Option<u32>,
+    /// It goes, with its cgroup, once the process that asks has ended and nobody is left in it.
+    pub tied: bool,
+}
+
+/// Make a cgroup for the one who asks, and move them.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExecRequest {
+    /// Its name.
+    pub name: String,
+    /// The name may get a number where it is taken.
+    pub may_number: bool,
+}
+
+/// The one who asked is in the cgroup now.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Moved {
+    /// The attachment's name.
+    pub name: String,
+    /// The path of the cgroup.
+    pub cgroup: String,
+    /// Ways around.
+    pub gaps: Vec<Gap>,
+    /// The system's list of authorities has ours.
+    pub trusted: bool,
+}
+
+/// Who asks, held so that the number cannot come to mean another process.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    /// By SO_PEERCRED.
+    pub uid: u32,
+    /// By SO_PEERCRED.
+    pub pid: i32,
+    /// A pidfd.
+    pub held: Arc<OwnedFd>,
 }
 
 /// What is in force now.
@@ -125,7 +164,17 @@ pub trait Operator: Clone + Send + Sync + 'static {
     ///
     /// # Errors
     /// With the reason; nothing is in force then.
-    fn attach(&self, request: AttachRequest) -> impl Future<Output = Result<Attached, OperatorError>> + Send;
+    fn attach(
+        &self,
+        caller: &Caller,
+        request: AttachRequest,
+    ) -> impl Future<Output = Result<Attached, OperatorError>> + Send;
+
+    /// Moves the one who asks into an attached cgroup that goes with them.
+    ///
+    /// # Errors
+    /// With the reason; they are where they were then.
+    fn exec(&self, caller: &Caller, request: ExecRequest) -> impl Future<Output = Result<Moved, OperatorError>> + Send;
 
     /// Opens an attachment's gate for good.
     ///
@@ -164,8 +213,8 @@ pub trait Operator: Clone + Send + Sync + 'static {
     /// How everything stands.
     fn status(&self) -> Status;
 
-    /// Whether an OS user votes on held requests.
-    fn approves(&self, uid: u32) -> bool;
+    /// What an OS user may do besides root.
+    fn rights(&self, uid: u32) -> Rights;
 
     /// The attachment that a cgroup belongs to.
     fn attached_as(&self, cgroup: &str) -> Option<String>;

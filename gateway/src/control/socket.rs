@@ -9,7 +9,6 @@ use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::fs;
 use std::io;
-use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
@@ -29,7 +28,8 @@ use tokio::net::UnixStream;
 use tokio::sync::Semaphore;
 
 use super::access::{Asker, Command};
-use super::service::{AttachRequest, Decision, Operator, OperatorError};
+use super::service::{AttachRequest, Caller, Decision, ExecRequest, Operator, OperatorError};
+use crate::host::process::is_alive;
 
 /// The largest request: names and paths.
 const MAX_REQUEST: usize = 64 * 1024;
@@ -104,7 +104,7 @@ pub async fn serve(listener: UnixListener, operator: impl Operator) -> io::Resul
             continue;
         };
         let peer = Peer::of(&stream);
-        let places = if peer.as_ref().is_ok_and(|peer| peer.uid == 0) { &for_root } else { &for_others };
+        let places = if peer.as_ref().is_ok_and(|peer| peer.0.uid == 0) { &for_root } else { &for_others };
         let Ok(place) = Arc::clone(places).try_acquire_owned() else { continue };
         let operator = operator.clone();
         tokio::spawn(async move {
@@ -122,11 +122,7 @@ pub async fn serve(listener: UnixListener, operator: impl Operator) -> io::Resul
 }
 
 /// The process that connected.
-struct Peer {
-    uid: u32,
-    pid: i32,
-    held: OwnedFd,
-}
+struct Peer(Caller);
 
 impl Peer {
     fn of(stream: &UnixStream) -> io::Result<Self> {
@@ -134,13 +130,14 @@ impl Peer {
         // Before Linux 6.5 there is no pidfd of the peer: one by number, which the look at the cgroup must outlive.
         let by_number = |pid: Pid| rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty());
         let held = gateway_common::sys::peer_pidfd(stream).or_else(|_| by_number(peer.pid))?;
-        Ok(Self { uid: peer.uid.as_raw(), pid: peer.pid.as_raw_nonzero().get(), held })
+        let (uid, pid) = (peer.uid.as_raw(), peer.pid.as_raw_nonzero().get());
+        Ok(Self(Caller { uid, pid, held: Arc::new(held) }))
     }
 
     /// Whether it stands outside of every attached cgroup, now.
     fn is_outside(&self, operator: &impl Operator) -> Result<(), String> {
-        let cgroup = operator.cgroup_of(self.pid);
-        let Some(cgroup) = cgroup.filter(|_| is_alive(&self.held)) else {
+        let cgroup = operator.cgroup_of(self.0.pid);
+        let Some(cgroup) = cgroup.filter(|_| is_alive(&self.0.held)) else {
             return Err("the process that asks is gone".into());
         };
         match operator.attached_as(&cgroup) {
@@ -152,20 +149,13 @@ impl Peer {
     }
 }
 
-/// A pidfd is readable once its process has ended.
-fn is_alive(pidfd: &std::os::fd::OwnedFd) -> bool {
-    use rustix::event::{PollFd, PollFlags, Timespec, poll};
-    let mut fds = [PollFd::new(pidfd, PollFlags::IN)];
-    poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })) == Ok(0)
-}
-
 async fn answer(
     request: Request<Incoming>,
     operator: &impl Operator,
     peer: &io::Result<Peer>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     let (head, body) = request.into_parts();
-    let (uid, command) = match admit(&head, operator, peer) {
+    let (caller, command) = match admit(&head, operator, peer) {
         Ok(admitted) => admitted,
         Err((status, reason)) => return Ok(refusal(status, &reason)),
     };
@@ -173,41 +163,51 @@ async fn answer(
         Ok(body) => body.to_bytes(),
         Err(error) => return Ok(refusal(StatusCode::BAD_REQUEST, &error.to_string())),
     };
-    Ok(perform(command, uid, &body, operator).await.unwrap_or_else(|error| {
-        let reason = format!("the request was not understood: {error}; client and gateway are of different versions");
-        refusal(StatusCode::BAD_REQUEST, &reason)
-    }))
+    // A task of its own: what was begun is finished also where the one who asked hangs up.
+    let (operator, caller) = (operator.clone(), caller.clone());
+    let performed = tokio::spawn(async move { perform(command, &caller, &body, &operator).await });
+    Ok(match performed.await {
+        Ok(Ok(response)) => response,
+        Ok(Err(error)) => {
+            let what = "the request was not understood";
+            let reason = format!("{what}: {error}; client and gateway are of different versions");
+            refusal(StatusCode::BAD_REQUEST, &reason)
+        }
+        Err(error) => refusal(StatusCode::INTERNAL_SERVER_ERROR, &format!("it was not carried out: {error}")),
+    })
 }
 
 /// Who asks, and for what; or why they may not.
-fn admit(
+fn admit<'p>(
     head: &Parts,
     operator: &impl Operator,
-    peer: &io::Result<Peer>,
-) -> Result<(u32, Command), (StatusCode, String)> {
+    peer: &'p io::Result<Peer>,
+) -> Result<(&'p Caller, Command), (StatusCode, String)> {
     let forbidden = |reason: String| (StatusCode::FORBIDDEN, reason);
     let peer = peer.as_ref().map_err(|_| forbidden("the process that asks is gone".into()))?;
     peer.is_outside(operator).map_err(forbidden)?;
     let command = Command::of(&head.method, head.uri.path()).ok_or_else(|| {
         (StatusCode::NOT_FOUND, "no such request: client and gateway are of different versions".to_owned())
     })?;
-    command.permit(Asker { uid: peer.uid, approves: operator.approves(peer.uid) }).map_err(forbidden)?;
-    Ok((peer.uid, command))
+    let caller = &peer.0;
+    command.permit(Asker { uid: caller.uid, rights: operator.rights(caller.uid) }).map_err(forbidden)?;
+    Ok((caller, command))
 }
 
 async fn perform(
     command: Command,
-    uid: u32,
+    caller: &Caller,
     body: &[u8],
     operator: &impl Operator,
 ) -> serde_json::Result<Response<Full<Bytes>>> {
     Ok(match command {
         Command::Status => json(&operator.status()),
         Command::Sessions => result(operator.sessions().await),
-        Command::Approvals => result(operator.approvals(uid).await),
-        Command::Decide => result(operator.decide(uid, serde_json::from_slice::<Decision>(body)?).await),
+        Command::Approvals => result(operator.approvals(caller.uid).await),
+        Command::Decide => result(operator.decide(caller.uid, serde_json::from_slice::<Decision>(body)?).await),
         Command::Reload => result(operator.reload().await),
-        Command::Attach => result(operator.attach(serde_json::from_slice::<AttachRequest>(body)?).await),
+        Command::Attach => result(operator.attach(caller, serde_json::from_slice::<AttachRequest>(body)?).await),
+        Command::Exec => result(operator.exec(caller, serde_json::from_slice::<ExecRequest>(body)?).await),
         Command::Detach => result(operator.detach(&serde_json::from_slice::<String>(body)?).await),
     })
 }

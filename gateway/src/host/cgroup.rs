@@ -15,6 +15,9 @@ use rustix::fs::{CWD, Mode, OFlags};
 /// Magic of the cgroup2 file system (linux/magic.h).
 const CGROUP2_SUPER_MAGIC: u64 = 0x6367_7270;
 
+/// Below it every command that runs intercepted has its cgroup.
+pub const COMMANDS: &str = "gateway.slice";
+
 /// Cgroups that a walk of a subtree visits at most.
 const WALK_LIMIT: usize = 100_000;
 
@@ -188,6 +191,33 @@ impl Hierarchy {
 pub fn contains(outer: &str, inner: &str) -> bool {
     let outer = outer.trim_end_matches('/');
     inner.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// Kills whatever is left in a cgroup, and waits until it is empty.
+pub async fn end_all(cgroup: &Path) {
+    let is_populated =
+        || fs::read_to_string(cgroup.join("cgroup.events")).is_ok_and(|events| events.contains("populated 1"));
+    while is_populated() {
+        // cgroup.kill is there from Linux 5.14.
+        if fs::write(cgroup.join("cgroup.kill"), "1").is_err() {
+            let pids = subtree(cgroup.to_owned())
+                .iter()
+                .flat_map(|path| read_processes(path).unwrap_or_default())
+                .collect::<Vec<_>>();
+            for pid in pids.into_iter().filter_map(rustix::process::Pid::from_raw) {
+                let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+            }
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+}
+
+/// Removes a cgroup and all below it.
+///
+/// # Errors
+/// `EBUSY` where somebody is in it.
+pub fn remove(cgroup: &Path) -> io::Result<()> {
+    subtree(cgroup.to_owned()).iter().rev().try_for_each(fs::remove_dir)
 }
 
 /// A directory and all below it, up to the limit.

@@ -4,6 +4,7 @@
 //! looks: what is read here is attribution and warning, never a decision.
 
 use std::fs;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
 /// Capabilities with which a process gets around us (capabilities(7)), by number.
@@ -72,6 +73,30 @@ impl Process {
     }
 }
 
+/// Whether the process of a pidfd has not ended: it is readable then.
+#[must_use]
+pub fn is_alive(pidfd: &OwnedFd) -> bool {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let mut fds = [PollFd::new(pidfd, PollFlags::IN)];
+    poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })) == Ok(0)
+}
+
+/// What keeps a process from becoming a command that was given nothing to get around us with; `None`: nothing does.
+#[must_use]
+pub fn unfit_for_a_command(pid: i32) -> Option<&'static str> {
+    let Ok(status) = fs::read_to_string(format!("/proc/{pid}/status")) else { return Some("is gone") };
+    let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default().trim();
+    // A thread that gives up new privileges gives up its own alone.
+    if field("Threads:") != "1" {
+        return Some("has more than one thread");
+    }
+    if field("NoNewPrivs:") != "1" {
+        return Some("has not given up new privileges");
+    }
+    let holds_some = |set: &str| field(set).bytes().any(|digit| digit != b'0');
+    ["CapInh:", "CapPrm:", "CapEff:", "CapAmb:"].into_iter().any(holds_some).then_some("holds capabilities")
+}
+
 /// The path of its executable, for display; `None` for kernel threads and processes that are gone.
 #[must_use]
 pub fn executable(pid: i32) -> Option<PathBuf> {
@@ -93,6 +118,25 @@ mod tests {
         let own = Process::read(i32::try_from(std::process::id()).unwrap()).unwrap();
         assert!(own.is_root());
         assert!(own.escaping_capabilities().contains(&"cap_sys_admin"));
+    }
+
+    #[test]
+    fn a_process_is_fit_for_a_command_once_it_can_gain_nothing() {
+        let unfit = |options: &[&str]| {
+            let mut child = std::process::Command::new("setpriv").args(options).args(["sleep", "60"]).spawn().unwrap();
+            let pid = i32::try_from(child.id()).unwrap();
+            while !executable(pid).is_some_and(|program| program.ends_with("sleep")) {
+                std::thread::yield_now();
+            }
+            let unfit = unfit_for_a_command(pid);
+            child.kill().unwrap();
+            child.wait().unwrap();
+            unfit
+        };
+        assert_eq!(unfit(&["--reuid=61237", "--clear-groups", "--no-new-privs"]), None);
+        assert_eq!(unfit(&["--reuid=61237", "--clear-groups"]), Some("has not given up new privileges"));
+        assert_eq!(unfit(&["--no-new-privs"]), Some("holds capabilities"));
+        assert_eq!(unfit_for_a_command(i32::try_from(std::process::id()).unwrap()), Some("has more than one thread"));
     }
 
     #[test]

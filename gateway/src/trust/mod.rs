@@ -5,3 +5,18 @@
 
 pub mod ca;
 pub mod leaf;
+
+use std::fs;
+use std::path::Path;
+
+/// Files that hold the authorities of a system, by distribution.
+pub const SYSTEM_AUTHORITIES: [&str; 3] =
+    ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem"];
+
+/// Whether this system has our authority among its own.
+#[must_use]
+pub fn is_installed(state_dir: &Path) -> bool {
+    let Ok(ours) = ca::Authority::open(state_dir) else { return false };
+    let has_it = |path: &str| fs::read_to_string(path).is_ok_and(|list| list.contains(ours.certificate_pem().trim()));
+    SYSTEM_AUTHORITIES.into_iter().any(has_it)
+}

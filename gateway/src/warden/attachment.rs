@@ -38,8 +38,7 @@ pub struct Attachment {
     info: AttachmentInfo,
     port: u16,
     tables: Mutex<Tables>,
-    /// Gaps that were accepted for it alone.
-    accepted_gaps: BTreeSet<String>,
+    terms: Terms,
     gate: Mutex<Option<Gate>>,
     reader: Mutex<RingReader>,
     new_namespaces: mpsc::Sender<ConnectRecord>,
@@ -72,13 +71,21 @@ pub(super) struct Parts {
     pub(super) port: u16,
     pub(super) tables: Tables,
     pub(super) gaps: Vec<Gap>,
+    pub(super) terms: Terms,
+}
+
+/// What was said when it was asked for.
+pub(super) struct Terms {
+    /// Gaps that are accepted for it alone.
     pub(super) accepted_gaps: BTreeSet<String>,
+    /// The user whose command it is for.
+    pub(super) runs_as: Option<u32>,
 }
 
 impl Attachment {
     /// Closes the gate over a cgroup and listens in the namespaces of its processes.
     pub(super) fn put_in_force(warden: &Arc<Warden>, parts: Parts) -> Result<Arc<Self>, WardenError> {
-        let Parts { info, cgroup, port, tables, gaps, accepted_gaps } = parts;
+        let Parts { info, cgroup, port, tables, gaps, terms } = parts;
         let directory = warden.hierarchy.open(&cgroup)?;
         let (gate, ring) = Gate::close_over(&cgroup, &directory, &tables, port)?;
         let collected = Arc::<Mutex<Collected>>::default();
@@ -88,7 +95,7 @@ impl Attachment {
             info,
             port,
             tables: Mutex::new(tables),
-            accepted_gaps,
+            terms,
             gate: Mutex::new(Some(gate)),
             reader: Mutex::new(reader),
             new_namespaces,
@@ -183,7 +190,12 @@ impl Attachment {
 
     /// Gaps that were accepted for it alone.
     pub(super) fn accepted_gaps(&self) -> &BTreeSet<String> {
-        &self.accepted_gaps
+        &self.terms.accepted_gaps
+    }
+
+    /// The user whose command it is for.
+    pub(super) fn runs_as(&self) -> Option<u32> {
+        self.terms.runs_as
     }
 
     /// Its gaps as last found.

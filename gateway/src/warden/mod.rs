@@ -4,6 +4,7 @@
 //! with their records handed to the engine, a sealed journal. It parses nothing that a client or server sends.
 
 mod attachment;
+mod commands;
 mod engine_process;
 mod kernel_events;
 mod lock;
@@ -119,6 +120,18 @@ pub enum WardenError {
         path: String,
         /// Each with its detail.
         gaps: Vec<Gap>,
+    },
+    /// Whoever asks could get around us as the command.
+    #[error("the caller {fault}: `gateway exec` of this version makes itself ready before it asks")]
+    UnfitCaller {
+        /// What is the matter.
+        fault: &'static str,
+    },
+    /// The user has as many as may be.
+    #[error("you run {limit} commands already, which is as many as may be: end one first")]
+    TooManyCommands {
+        /// How many.
+        limit: usize,
     },
     /// The listener's port is taken.
     #[error("no port for the listener is free in 127.0.0.1:{first}-{last}: see `ss -ltn`")]

@@ -8,7 +8,8 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
 use std::sync::Arc;
 
-use super::attachment::{Attachment, Parts, tables};
+use super::attachment::{Attachment, Parts, Terms, tables};
+use super::commands::Rest;
 use super::{Warden, WardenError, names, people};
 use crate::audit::event::{self, Event};
 use crate::bridge::{AttachmentInfo, Decide, Question};
@@ -16,8 +17,10 @@ use crate::capture::existing::{self, OpenConnection};
 use crate::capture::gaps;
 use crate::chain::chain;
 use crate::config::is_name;
+use crate::control::access::Rights;
 use crate::control::service::{
-    AttachRequest, Attached, AttachmentStatus, Decision, Detached, ExistingConnections, Operator, OperatorError, Status,
+    AttachRequest, Attached, AttachmentStatus, Caller, Decision, Detached, ExecRequest, ExistingConnections, Moved,
+    Operator, OperatorError, Status,
 };
 use crate::control::{SOCKET, socket};
 use crate::host::cgroup::{Cgroup, contains};
@@ -34,8 +37,17 @@ impl Warden {
     /// # Errors
     /// Where the subtree cannot be enforced, and says why; nothing is in force then.
     pub async fn attach(self: &Arc<Self>, request: AttachRequest) -> Result<Attached, WardenError> {
+        self.attach_for(request, None).await
+    }
+
+    /// The same for a person.
+    pub(super) async fn attach_for(
+        self: &Arc<Self>,
+        request: AttachRequest,
+        person: Option<String>,
+    ) -> Result<Attached, WardenError> {
         let warden = Arc::clone(self);
-        let work = tokio::task::spawn_blocking(move || warden.attach_now(request));
+        let work = tokio::task::spawn_blocking(move || warden.attach_now(request, person));
         let (attached, attachment) =
             work.await.map_err(|error| WardenError::Thread(std::io::Error::other(error)))??;
         match self.reload().await {
@@ -51,7 +63,11 @@ impl Warden {
         Ok(attached)
     }
 
-    fn attach_now(self: &Arc<Self>, request: AttachRequest) -> Result<(Attached, Arc<Attachment>), WardenError> {
+    fn attach_now(
+        self: &Arc<Self>,
+        request: AttachRequest,
+        person: Option<String>,
+    ) -> Result<(Attached, Arc<Attachment>), WardenError> {
         let cgroup = self.hierarchy.at(&request.cgroup)?;
         self.refuse_unfit(&request.name, &cgroup)?;
         let pids = self.hierarchy.processes(&cgroup)?;
@@ -67,17 +83,11 @@ impl Warden {
         }
         let tables = tables(&self.config.lock(), &request.name);
         let info = AttachmentInfo { name: request.name.clone(), groups: request.groups, observe: request.observe };
-        let parts = Parts {
-            info,
-            cgroup: cgroup.clone(),
-            port: free_port()?,
-            tables,
-            gaps: found.clone(),
-            accepted_gaps: request.accept_gaps.into_iter().collect(),
-        };
+        let terms = Terms { accepted_gaps: request.accept_gaps.into_iter().collect(), runs_as: request.runs_as };
+        let parts = Parts { info, cgroup: cgroup.clone(), port: free_port()?, tables, gaps: found.clone(), terms };
         let attachment = Attachment::put_in_force(self, parts)?;
         let cut = self.cut_existing(&attachment, request.keep_existing);
-        let described = attachment.describe(&self.hierarchy, "attached".into());
+        let described = event::Attachment { person, ..attachment.describe(&self.hierarchy, "attached".into()) };
         if let Err(error) = self.record_first(&Event::AttachmentAttached(described)) {
             attachment.detach()?;
             return Err(error);
@@ -120,7 +130,7 @@ impl Warden {
     }
 
     /// Ends connections that were open before the hooks, or tells of them.
-    fn cut_existing(&self, attachment: &Attachment, keep: bool) -> ExistingConnections {
+    pub(super) fn cut_existing(&self, attachment: &Attachment, keep: bool) -> ExistingConnections {
         let mut found = ExistingConnections::default();
         let Some(cgroup) = attachment.cgroup() else { return found };
         let pids = self.hierarchy.processes(&cgroup).unwrap_or_default();
@@ -205,9 +215,11 @@ impl Warden {
 
     /// Lets those reach the control socket whom the configuration names.
     pub fn admit_people(&self) {
-        let uids = people::approvers(&self.config.lock()).into_keys().filter(|uid| *uid != 0).collect();
+        let config = self.config.lock().clone();
+        let named = people::approvers(&config).into_keys().chain(people::exec_users(&config));
+        let uids = named.filter(|uid| *uid != 0).collect();
         if let Err(error) = socket::let_in(Path::new(SOCKET), &uids) {
-            tracing::error!(%error, "cannot let approvers reach {SOCKET}: they have to use sudo, and count as root then");
+            tracing::error!(%error, "cannot let users reach {SOCKET}: they have to use sudo, and vote as root then");
         }
     }
 
@@ -267,8 +279,18 @@ impl Warden {
 }
 
 impl Operator for Arc<Warden> {
-    async fn attach(&self, request: AttachRequest) -> Result<Attached, OperatorError> {
-        Ok(Warden::attach(self, request).await?)
+    async fn attach(&self, caller: &Caller, request: AttachRequest) -> Result<Attached, OperatorError> {
+        let tied = request.tied;
+        let attached = Warden::attach(self, request).await?;
+        let attachment = self.attachments.lock().get(&attached.name).cloned();
+        if let Some(cgroup) = attachment.filter(|_| tied).and_then(|attachment| attachment.cgroup()) {
+            self.tie(&attached.name, cgroup, caller, Rest::Waited);
+        }
+        Ok(attached)
+    }
+
+    async fn exec(&self, caller: &Caller, request: ExecRequest) -> Result<Moved, OperatorError> {
+        Ok(Warden::exec(self, caller, request).await?)
     }
 
     async fn detach(&self, name: &str) -> Result<Detached, OperatorError> {
@@ -321,8 +343,12 @@ impl Operator for Arc<Warden> {
         Warden::status(self)
     }
 
-    fn approves(&self, uid: u32) -> bool {
-        people::approvers(&self.config.lock()).contains_key(&uid)
+    fn rights(&self, uid: u32) -> Rights {
+        let config = self.config.lock();
+        Rights {
+            approve: people::approvers(&config).contains_key(&uid),
+            exec: people::exec_users(&config).contains(&uid),
+        }
     }
 
     fn attached_as(&self, cgroup: &str) -> Option<String> {

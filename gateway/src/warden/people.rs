@@ -1,6 +1,7 @@
 //! The users of this host whom the configuration names.
 //!
-//! In: names and numbers of `[approval] host`, passwd(5) as it is now. Out: who a uid is and which groups it votes for.
+//! In: names and numbers of `[approval] host` and `[exec] users`, passwd(5) as it is now. Out: who a uid is, which
+//! groups it votes for, and whether it runs commands.
 //! A uid comes from the kernel, never from the one who asks.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,11 +21,25 @@ pub(super) struct Approver {
 
 /// All who vote, by uid.
 pub(super) fn approvers(config: &Config) -> BTreeMap<u32, Approver> {
-    let users = Users::read().unwrap_or_else(|error| {
-        tracing::error!(%error, "cannot read /etc/passwd: approvers are known by number alone");
+    resolve(config, &users())
+}
+
+/// All who run commands by `exec` without root.
+pub(super) fn exec_users(config: &Config) -> BTreeSet<u32> {
+    let users = users();
+    config.exec_users.iter().filter_map(|user| users.uid(user)).collect()
+}
+
+/// The name of a uid, or the number where it has none.
+pub(super) fn name(uid: u32) -> String {
+    users().name(uid).unwrap_or_else(|| format!("uid {uid}"))
+}
+
+fn users() -> Users {
+    Users::read().unwrap_or_else(|error| {
+        tracing::error!(%error, "cannot read /etc/passwd: users are known by number alone");
         Users::default()
-    });
-    resolve(config, &users)
+    })
 }
 
 fn resolve(config: &Config, users: &Users) -> BTreeMap<u32, Approver> {

@@ -113,8 +113,9 @@ impl Serve for Calls {
                     "syn" => send_to(socket, &syn(address().port()), SendFlags::empty(), address()),
                     "send" => rustix::net::send(socket, rest[0].as_bytes(), SendFlags::NOSIGNAL).map(|n| n.to_string()),
                     "recv" => receive(socket),
-                    "get" => get(socket, rest[0], ""),
-                    "get_from" => get(socket, rest[1], rest[0]),
+                    "get" => http(socket, ["GET", rest[0], "", ""]),
+                    "get_from" => http(socket, ["GET", rest[1], "", rest[0]]),
+                    "post" => http(socket, ["POST", rest[0], rest[1], ""]),
                     "tls" => Ok(tls(socket)),
                     _ => panic!("no such call: {words:?}"),
                 }
@@ -163,12 +164,14 @@ fn receive(socket: &OwnedFd) -> Result<String, Errno> {
     Ok(if count == 0 { "end".to_owned() } else { buffer[..count].escape_ascii().to_string() })
 }
 
-/// Has a child ask for a path by HTTP on the socket that it inherits, from another cgroup where one is named.
-fn get(socket: &OwnedFd, path: &str, cgroup: &str) -> Result<String, Errno> {
-    let script = r#"test -z "$1" || echo $$ > "$1/cgroup.procs"
-        printf 'GET %s HTTP/1.1\r\nhost: gateway\r\nconnection: close\r\n\r\n' "$0" >&0; exec cat"#;
+/// Has a child ask by HTTP on the socket that it inherits: method, path, body, and another cgroup where one is named.
+fn http(socket: &OwnedFd, words: [&str; 4]) -> Result<String, Errno> {
+    let script = r#"test -z "$4" || echo $$ > "$4/cgroup.procs"
+        printf '%s %s HTTP/1.1\r\nhost: gateway\r\nconnection: close\r\ncontent-length: %s\r\n\r\n%s' \
+            "$1" "$2" "${#3}" "$3" >&0; exec cat"#;
     let socket = socket.try_clone().map_err(|error| Errno::from_io_error(&error).unwrap())?;
-    let output = std::process::Command::new("sh").args(["-c", script, path, cgroup]).stdin(socket).output().unwrap();
+    let output =
+        std::process::Command::new("sh").args(["-c", script, "sh"]).args(words).stdin(socket).output().unwrap();
     assert!(output.status.success(), "{output:?}");
     Ok(output.stdout.escape_ascii().to_string())
 }

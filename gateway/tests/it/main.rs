@@ -29,6 +29,7 @@ mod fail_closed;
 mod journal;
 mod lifecycle;
 mod namespaces;
+mod own_exec;
 mod policies;
 mod redirect;
 mod refusals;
