@@ -146,7 +146,7 @@ fn count(guard: &SessionGuard, end: &End) {
     let counts = guard.counts();
     counts.bytes_sent.fetch_add(end.counters.from_client, Ordering::Relaxed);
     counts.bytes_received.fetch_add(end.counters.from_server, Ordering::Relaxed);
-    counts.requests.fetch_add(end.counters.statements, Ordering::Relaxed);
+    counts.requests.fetch_add(end.counters.statements + end.counters.denied, Ordering::Relaxed);
     counts.denied.fetch_add(end.counters.denied, Ordering::Relaxed);
     counts.rows_returned.fetch_add(end.counters.rows, Ordering::Relaxed);
 }

@@ -3,6 +3,7 @@
 //! In: a hold, with the request that it is for. Out: the permit once enough people said yes, or what the client reads.
 //! The client is told at once; it waits, or comes back with exactly the same request.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::{PolicyJudge, Understood};
@@ -49,6 +50,7 @@ impl PolicyJudge {
         (hold, request): (Hold, Seq),
         say: &Say,
     ) -> Result<Answer, Box<Denial>> {
+        self.guard.counts().held.fetch_add(1, Ordering::Relaxed);
         let binding = self.bind_request(understood, parameters);
         let ticket = match self.shared.desk.find(&binding) {
             Some(Found::Approved(ticket)) => return self.use_up(ticket, &binding, hold).await,

@@ -143,9 +143,13 @@ pub(super) fn decision(decision: &Decision, snapshot: &PolicySnapshot, input: Ke
         Decision::Allow(permit) => match permit.would_be() {
             None => (Verdict::Allow, permit.policies(), None),
             Some(WouldBe::Denied(denial)) => (Verdict::WouldDeny, denial.policies().to_vec(), Some(denial.to_string())),
-            Some(WouldBe::Held(held)) => (Verdict::WouldHold, held.policies().to_vec(), None),
+            Some(WouldBe::Held(held)) => {
+                (Verdict::WouldHold, held.policies().to_vec(), Some(held.messages().join("; ")))
+            }
         },
-        Decision::Hold(hold) => (Verdict::Hold, hold.held().policies().to_vec(), None),
+        Decision::Hold(hold) => {
+            (Verdict::Hold, hold.held().policies().to_vec(), Some(hold.held().messages().join("; ")))
+        }
         Decision::Deny(denial) => (Verdict::Deny, denial.policies().to_vec(), Some(denial.to_string())),
     };
     Recorded {
