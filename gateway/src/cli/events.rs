@@ -6,6 +6,7 @@ use anyhow::bail;
 use clap::Args;
 use serde::Serialize;
 
+use super::terminal::visible;
 use super::{Output, line};
 use crate::audit::journal::{Filter, Item, Record, SessionState, SessionSummary};
 use crate::audit::{Layout, Reader};
@@ -64,7 +65,7 @@ fn session_line(session: &SessionSummary) -> String {
             let destination = &start.destination;
             let target = destination.target.as_deref().unwrap_or("undeclared");
             let to = format!("{} {}:{} ({target})", destination.protocol, destination.address, destination.port);
-            (format!("{} pid {} {}", start.who.workload, start.who.pid, start.who.executable), to)
+            (visible(&format!("{} pid {} {}", start.who.workload, start.who.pid, start.who.executable)), to)
         }
         None => ("unknown".to_owned(), "unknown".to_owned()),
     };
@@ -116,7 +117,5 @@ fn print_record(record: &Record, output: Output) -> anyhow::Result<()> {
 
 /// JSON escapes control characters; those that turn the direction of writing it does not.
 fn escaped(value: &impl Serialize) -> anyhow::Result<String> {
-    let text = serde_json::to_string(value)?;
-    let turns = |c: char| matches!(c, '\u{80}'..='\u{9f}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    Ok(text.chars().map(|c| if turns(c) { c.escape_unicode().to_string() } else { c.to_string() }).collect())
+    Ok(visible(&serde_json::to_string(value)?))
 }

@@ -13,9 +13,11 @@ mod events;
 mod exec;
 mod own_exec;
 mod policy;
+mod replay;
 mod run;
 mod serve;
 mod status;
+mod terminal;
 mod trust;
 mod user;
 
@@ -58,6 +60,8 @@ enum Command {
     Purge,
     /// Sessions, from the journal
     Sessions(events::SessionsArguments),
+    /// One session as a timeline, from the journal
+    Replay(replay::Arguments),
     /// Requests that wait for a person
     Approvals,
     /// Let a held request go on, once
@@ -136,6 +140,7 @@ pub fn main() -> ExitCode {
         Command::Doctor => doctor::run(output),
         Command::Purge => detach::purge(),
         Command::Sessions(arguments) => events::sessions(&arguments, output),
+        Command::Replay(arguments) => replay::run(&arguments, output),
         Command::Approvals => approvals::list(output),
         Command::Approve(arguments) => approvals::decide(arguments, true, output),
         Command::Deny(arguments) => approvals::decide(arguments, false, output),

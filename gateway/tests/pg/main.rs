@@ -63,6 +63,7 @@ mod story_masking;
 mod story_paths;
 mod story_people;
 mod story_policies;
+mod story_replay;
 mod wire_cancel;
 mod wire_copy;
 mod wire_extended;

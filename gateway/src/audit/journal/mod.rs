@@ -72,6 +72,7 @@ mod tail;
 mod sealer;
 mod reader;
 mod sessions;
+mod timeline;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
@@ -90,6 +91,7 @@ pub use seal::{Mark, SealFault};
 pub use sealer::{SealError, Sealed, Sealer};
 pub use sessions::{SessionState, SessionSummary};
 pub use tail::{Breach, BreachKind};
+pub use timeline::{Step, Timeline, TimelineError};
 pub use writer::{Durability, Journal, JournalError, Opening};
 
 pub(crate) use key::public_half;

@@ -1,0 +1,188 @@
+//! One session told in order: each request with what came of it, and with what people said about it.
+//!
+//! In: the records of all journals. Out: steps by time. An outcome belongs to the request whose line it names, a vote
+//! to the requests that opened or used its ticket, wherever it was written. It never drops a record of the session: what
+//! belongs to nothing, or is of a kind that this version does not know, is a step of its own.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::reader::{Broken, Filter, Item, ReadError, Reader, Record};
+use super::sessions::{SessionState, SessionSummary};
+use crate::id::{SessionId, TicketId};
+
+/// There is no timeline.
+#[derive(Debug, thiserror::Error)]
+pub enum TimelineError {
+    /// The journals cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// Nothing begins so.
+    #[error("no session's id begins with `{text}`: `gateway sessions` lists them")]
+    NoSuchSession {
+        /// What was asked for.
+        text: String,
+    },
+    /// More than one begins so.
+    #[error("{count} sessions have an id that begins with `{text}`, from {first} to {last}: give more of it")]
+    Ambiguous {
+        /// What was asked for.
+        text: String,
+        /// How many.
+        count: usize,
+        /// The oldest.
+        first: SessionId,
+        /// The newest.
+        last: SessionId,
+    },
+}
+
+/// A session with all its steps.
+#[derive(Clone, Debug, Serialize)]
+pub struct Timeline {
+    /// Who, where to, and how it stands.
+    #[serde(flatten)]
+    pub summary: SessionSummary,
+    /// What happened, by time.
+    pub steps: Vec<Step>,
+    /// Places that could not be read: a step may be missing.
+    pub broken: Vec<Broken>,
+}
+
+/// One thing that happened, with what belongs to it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Step {
+    /// Since the session's start.
+    pub offset_us: u64,
+    /// What happened. The decision's input is left out: `gateway events` has it.
+    #[serde(flatten)]
+    pub record: Record,
+    /// What came of it.
+    pub outcome: Option<Record>,
+    /// Its ticket: asked for, voted on, used or expired, by time, some of it perhaps in other sessions.
+    pub approval: Vec<Record>,
+    /// Whether this very request used the ticket up.
+    pub used_approval: bool,
+}
+
+/// The steps that asked for a ticket, or used it.
+type Tickets = BTreeMap<TicketId, Vec<usize>>;
+
+impl Reader {
+    /// The session whose id is this text, or begins with it. Errs where there is none or more than one, and as
+    /// `records` does.
+    pub fn timeline(&self, text: &str) -> Result<Timeline, TimelineError> {
+        // This look met every broken place already.
+        let (sessions, broken) = self.sessions()?;
+        let summary = self.find(text, sessions)?;
+        let mut timeline = Timeline { summary, steps: Vec::new(), broken };
+        let mut tickets = Tickets::new();
+        let session = Some(timeline.summary.session);
+        self.each(Filter { session, ..Filter::default() }, |item| timeline.add(item, &mut tickets))?;
+        if !tickets.is_empty() {
+            let kinds = vec!["approval.".to_owned()];
+            self.each(Filter { kinds, ..Filter::default() }, |item| timeline.add_approval(item, &tickets))?;
+        }
+        Ok(timeline)
+    }
+
+    fn find(&self, text: &str, mut sessions: Vec<SessionSummary>) -> Result<SessionSummary, TimelineError> {
+        let wanted = text.to_ascii_lowercase();
+        sessions.retain(|summary| !wanted.is_empty() && summary.session.to_string().starts_with(&wanted));
+        if let [first, .., last] = sessions.as_slice() {
+            let (count, first, last) = (sessions.len(), first.session, last.session);
+            return Err(TimelineError::Ambiguous { text: text.to_owned(), count, first, last });
+        }
+        if let Some(only) = sessions.pop() {
+            return Ok(only);
+        }
+        // Neither start nor end can be read, but what lies between may.
+        let mut first = None;
+        if let Ok(session) = wanted.parse() {
+            self.each(Filter { session: Some(session), ..Filter::default() }, |item| {
+                if let (None, Item::Record(record)) = (&first, item) {
+                    let (journal, started) = (record.journal, record.time);
+                    first = Some(SessionSummary { session, journal, started, start: None, state: SessionState::Open });
+                }
+            })?;
+        }
+        first.ok_or_else(|| TimelineError::NoSuchSession { text: text.to_owned() })
+    }
+
+    fn each(&self, filter: Filter, mut take: impl FnMut(Item)) -> Result<(), ReadError> {
+        let mut records = self.records(filter)?;
+        while let Some(item) = records.next_item()? {
+            take(item);
+        }
+        Ok(())
+    }
+}
+
+impl Timeline {
+    /// Puts a record of the session where it belongs.
+    fn add(&mut self, item: Item, tickets: &mut Tickets) {
+        let Item::Record(mut record) = item else { return };
+        if record.kind.starts_with("approval.") {
+            if let (Some(ticket), Some(at)) = (ticket(&record), self.step_of_approval(&record, tickets)) {
+                let steps = tickets.entry(ticket).or_default();
+                if !steps.contains(&at) {
+                    steps.push(at);
+                }
+                return;
+            }
+        } else if record.kind.ends_with(".outcome")
+            && let Some(step) = self.requested_by(&record).and_then(|at| self.steps.get_mut(at))
+            && step.outcome.is_none()
+        {
+            step.outcome = Some(record);
+            return;
+        }
+        if let Some(decision) = record.body.get_mut("decision").and_then(Value::as_object_mut) {
+            decision.insert("input".to_owned(), Value::Null);
+        }
+        let offset_us = record.time.as_micros().saturating_sub(self.summary.started.as_micros());
+        let step = Step { offset_us, record, outcome: None, approval: Vec::new(), used_approval: false };
+        self.steps.push(step);
+    }
+
+    /// Which step a record about a ticket tells of.
+    fn step_of_approval(&mut self, record: &Record, tickets: &Tickets) -> Option<usize> {
+        if record.kind == "approval.consumed" {
+            // It names no line, since a request that is sent again after its approval may come in another session: it
+            // stands right behind the one that is sent on.
+            let at = self.steps.iter().rposition(Step::is_held)?;
+            self.steps.get_mut(at)?.used_approval = true;
+            return Some(at);
+        }
+        let asked = tickets.get(&ticket(record)?).and_then(|steps| steps.first()).copied();
+        asked.or_else(|| self.requested_by(record))
+    }
+
+    /// The step whose line a record names.
+    fn requested_by(&self, record: &Record) -> Option<usize> {
+        let seq = record.body.get("request").and_then(Value::as_u64)?;
+        let at = self.steps.binary_search_by_key(&seq, |step| step.record.seq.0).ok()?;
+        self.steps.get(at).filter(|step| step.record.journal == record.journal).map(|_| at)
+    }
+
+    fn add_approval(&mut self, item: Item, tickets: &Tickets) {
+        let Item::Record(record) = item else { return };
+        for at in ticket(&record).and_then(|ticket| tickets.get(&ticket)).into_iter().flatten() {
+            if let Some(step) = self.steps.get_mut(*at) {
+                step.approval.push(record.clone());
+            }
+        }
+    }
+}
+
+impl Step {
+    fn is_held(&self) -> bool {
+        self.record.body.pointer("/decision/verdict").and_then(Value::as_str) == Some("hold")
+    }
+}
+
+fn ticket(record: &Record) -> Option<TicketId> {
+    record.body.get("ticket").and_then(Value::as_str)?.parse().ok()
+}
