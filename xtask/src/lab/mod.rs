@@ -1,6 +1,7 @@
 //! Real parts to try things on, each started and stopped by one command. In: what to start. Out: how to reach it.
 //! It must never start anything that listens beyond this host.
 
+pub(crate) mod clickhouse;
 mod postgres;
 
 use anyhow::Result;
@@ -9,6 +10,14 @@ use clap::{Subcommand, ValueEnum};
 /// A part of the lab.
 #[derive(Subcommand)]
 pub(crate) enum Part {
+    /// A throwaway ClickHouse on 127.0.0.1
+    Clickhouse {
+        /// Start or stop
+        action: Action,
+        /// Where it listens; by default out of the way of a server on 8123
+        #[arg(long, default_value_t = 18123)]
+        port: u16,
+    },
     /// A throwaway PostgreSQL on 127.0.0.1
     Postgres {
         /// Start or stop
@@ -31,6 +40,8 @@ pub(crate) enum Action {
 /// Starts or stops a part.
 pub(crate) fn perform(part: Part) -> Result<()> {
     match part {
+        Part::Clickhouse { action: Action::Up, port } => clickhouse::up(port),
+        Part::Clickhouse { action: Action::Down, port } => clickhouse::down(port),
         Part::Postgres { action: Action::Up, version } => postgres::up(version),
         Part::Postgres { action: Action::Down, version } => postgres::down(version),
     }
