@@ -138,8 +138,7 @@ impl Page {
             }
             "credential.used" => {
                 if let Some(CredentialUsed { credential, server_identity, .. }) = read(record) {
-                    let text =
-                        format!("the gateway's credential {credential}, for a server known by {server_identity}");
+                    let text = format!("the gateway's own credential {credential}; server known by: {server_identity}");
                     return self.entry(offset, "", &text);
                 }
             }

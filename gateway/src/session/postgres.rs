@@ -69,7 +69,7 @@ fn judge(engine: &Arc<Engine>, facts: &Arc<Facts>, guard: &Arc<SessionGuard>, op
         mode: facts.mode(),
         session: facts.session("", None),
         login: options.login.clone(),
-        server: format!("{:?}", options.tls.mode()),
+        server: options.tls.identity(),
         approval: facts.settings.config().approval.clone(),
     };
     PolicyJudge::new(about, engine.shared(), Arc::clone(guard), engine.ending(facts))

@@ -179,6 +179,16 @@ impl UpstreamTls {
         self.mode
     }
 
+    /// How the server is known, for the journal: `verify-full NAME`, `verify-ca`, `none`.
+    #[must_use]
+    pub fn identity(&self) -> String {
+        match self.mode {
+            TlsMode::VerifyFull => format!("verify-full {}", self.name.to_str()),
+            TlsMode::VerifyCa => "verify-ca".to_owned(),
+            TlsMode::Disable | TlsMode::Prefer | TlsMode::Require => "none".to_owned(),
+        }
+    }
+
     /// Runs the handshake on a stream whose server is ready for it.
     ///
     /// # Errors

@@ -56,7 +56,8 @@ fn the_client_is_let_in_without_a_password_and_the_password_is_nowhere_near_it()
     assert_eq!(found, "", "neither journal nor state nor runtime directory");
     assert!(!gateway.output().contains(PASSWORD), "the log");
     let used = shop.world.events("credential.used");
-    assert!(used.iter().any(|event| event["body"]["login"] == "scram_tls" && event["body"]["target"] == "shop"));
+    let ours = used.iter().find(|event| event["body"]["login"] == "scram_tls" && event["body"]["target"] == "shop");
+    assert_eq!(ours.unwrap()["body"]["server_identity"], format!("verify-full {NAME}"));
     assert!(shop.world.cli(&["audit", "verify"]).status.success());
 }
 
