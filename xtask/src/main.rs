@@ -5,6 +5,7 @@
 
 mod bench;
 mod ci;
+mod demo;
 mod ebpf;
 mod lab;
 mod mutate;
@@ -26,6 +27,8 @@ enum Arguments {
         #[arg(long)]
         check: bool,
     },
+    /// Set up, then see the gateway at work on real servers
+    Demo(demo::Options),
     /// Set up, then run every check and test
     Test {
         /// Run this stage alone
@@ -63,6 +66,7 @@ fn perform(arguments: Arguments) -> Result<()> {
     match arguments {
         Arguments::Setup { check: true } => setup::check(),
         Arguments::Setup { check: false } => setup::install(),
+        Arguments::Demo(options) => demo::perform(&options),
         Arguments::Test { only } => ci::test(only),
         Arguments::Tidy => tidy::check(run::checkout()?),
         Arguments::Mutate { name } => mutate::check(name.as_deref()),

@@ -9,8 +9,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::Result;
 
 use super::report::quoted;
-use super::servers::{PROGRAMS, quiet};
-use crate::run::checkout;
+use super::servers::PROGRAMS;
+use crate::run::{checkout, quiet};
 
 /// What the numbers depend on.
 pub(super) struct Facts {

@@ -11,8 +11,9 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 
 use super::report::median;
-use super::servers::{Lab, PROGRAMS, Way, quiet};
+use super::servers::{Lab, PROGRAMS, Way};
 use super::world::HOME;
+use crate::run::quiet;
 
 /// Query modes of pgbench.
 pub(super) const MODES: [&str; 2] = ["simple", "prepared"];

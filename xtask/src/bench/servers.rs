@@ -8,8 +8,8 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
-use super::world::{HOME, Place, Running, World, until};
-use crate::run::line;
+use super::world::{HOME, Place, Running, World};
+use crate::run::{quiet, until};
 
 /// Debian's programs of the server.
 pub(super) const PROGRAMS: &str = "/usr/lib/postgresql/15/bin";
@@ -186,12 +186,4 @@ fn engine_of(warden: u32) -> Result<u32> {
     };
     let engine = children.split_whitespace().find(is_engine).context("the warden has no engine")?;
     Ok(engine.parse()?)
-}
-
-/// Runs it to its end without a word, unless it fails.
-pub(super) fn quiet(command: &mut Command) -> Result<String> {
-    let output = command.output().with_context(|| format!("cannot start `{}`", line(command)))?;
-    let errors = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "`{}` failed: {errors}", line(command));
-    String::from_utf8(output.stdout).context("it printed no text")
 }

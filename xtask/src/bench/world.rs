@@ -7,18 +7,15 @@ use std::io::{BufRead, BufReader};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::thread::sleep;
-use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::run::line;
+use crate::run::{cgroup_mount, line, until};
 
 /// Where the world keeps its own files, in memory: the numbers are not to be those of a disk.
 pub(super) const HOME: &str = "/run/bench";
 /// Far above the ids that Debian gives to people (Debian Policy, section 9.2.2).
 const AGENT: &str = "61234";
-const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The journal stays on the disk that it would have: its writes are part of what is measured.
 const SET_UP: &str = r#"
@@ -198,21 +195,4 @@ impl Drop for Running {
         }
         let _ = self.child.wait();
     }
-}
-
-/// Waits for a fact.
-pub(super) fn until(what: &str, mut holds: impl FnMut() -> Result<bool>) -> Result<()> {
-    let start = Instant::now();
-    while !holds()? {
-        ensure!(start.elapsed() < PATIENCE, "waited {} s for {what}", PATIENCE.as_secs());
-        sleep(Duration::from_millis(20));
-    }
-    Ok(())
-}
-
-/// Where the unified hierarchy is, on pure and hybrid hosts.
-fn cgroup_mount() -> Result<PathBuf> {
-    let table = fs::read_to_string("/proc/self/mountinfo")?;
-    let line = table.lines().find(|line| line.contains(" - cgroup2 ")).context("no cgroup2 is mounted")?;
-    line.split(' ').nth(4).map(PathBuf::from).context("a mount without a mount point")
 }
