@@ -2,6 +2,7 @@
 //! step; success only if every step showed what it should. It must never leave anything behind, nor touch a server, a
 //! cgroup or a file that it did not make.
 
+mod clickhouse;
 mod psql;
 mod screen;
 mod servers;
@@ -79,13 +80,16 @@ fn show(gateway: &Path, stay: bool) -> Result<()> {
     let world = screen.progress("a host of its own: namespaces, a cgroup", || World::new(gateway))?;
     let postgres =
         screen.progress("PostgreSQL, with a shop of 24 customers and 40 payments", || servers::postgres(&world))?;
+    let clickhouse = screen.progress("ClickHouse", || clickhouse::start(&world))?;
+    servers::configure(&world)?;
+    screen.progress("gateway audit migrate: its tables", || clickhouse::migrate(&world))?;
     let gateway = screen.progress("gateway run: the agent's cgroup is attached", || servers::gateway(&world))?;
     screen.cast();
     Story::begin(&world, &mut screen)?.tell()?;
     screen.say("");
     if stay {
         look_around(&world);
-        wait([postgres, gateway])?;
+        wait([postgres, clickhouse, gateway])?;
     }
     Ok(())
 }
@@ -93,7 +97,7 @@ fn show(gateway: &Path, stay: bool) -> Result<()> {
 fn look_around(world: &World) {
     let way = |side| world.way_in(side).display().to_string();
     let (agent, operator, database) = (way(Side::Agent), way(Side::Operator), way(Side::Database));
-    let folder = world.directory().display();
+    let (folder, auditor) = (world.directory().display(), clickhouse::way_in(world).display().to_string());
     println!(
         "All of it runs until you press ^C here. From another terminal:
 
@@ -105,13 +109,15 @@ fn look_around(world: &World) {
       who was there; also `gateway replay ID`, `events`, `status`, `audit verify`
   sudo {database} su postgres -s /bin/sh -c 'psql -h {folder}/postgres shop'
       the database past the gateway, with what is really in it
+  sudo {auditor} 'SELECT * FROM statement ORDER BY time DESC LIMIT 1 FORMAT Vertical'
+      ClickHouse, as a login that may only read; also `session`, `approval`, `events`
   {folder}/policies/shop.cedar
       the policies: edit them, and they are in force a second later"
     );
 }
 
 /// Until one of them ends, or somebody ends us.
-fn wait(mut servers: [Server; 2]) -> Result<()> {
+fn wait(mut servers: [Server; 3]) -> Result<()> {
     loop {
         for server in &mut servers {
             server.check()?;

@@ -6,17 +6,38 @@ use std::time::Instant;
 
 use anyhow::{Result, bail};
 
-use super::world::Side;
-
-const AGENT: &str = "agent>";
-const OPERATOR: &str = "operator#";
-
 const BOLD: &str = "1";
 const DIM: &str = "2";
 const RED: &str = "31";
 const GREEN: &str = "32";
 const YELLOW: &str = "33";
 const CYAN: &str = "36";
+
+/// Who types.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Voice {
+    Agent,
+    Operator,
+    Auditor,
+}
+
+impl Voice {
+    fn prompt(self) -> &'static str {
+        match self {
+            Self::Agent => "agent>",
+            Self::Operator => "operator#",
+            Self::Auditor => "auditor>",
+        }
+    }
+
+    fn who(self) -> &'static str {
+        match self {
+            Self::Agent => "stock psql of an ordinary user, in the attached cgroup",
+            Self::Operator => "root, on the same host outside of that cgroup",
+            Self::Auditor => "a login of ClickHouse that may only read",
+        }
+    }
+}
 
 /// Where it is printed, and the step that it is at.
 pub(super) struct Screen {
@@ -49,9 +70,16 @@ impl Screen {
 
     /// Who types what comes.
     pub(super) fn cast(&self) {
-        let agent = "stock psql of an ordinary user, in the attached cgroup";
-        self.say(&format!("\n  {}     {agent}", self.paint(CYAN, AGENT)));
-        self.say(&format!("  {}  root, on the same host outside of that cgroup", self.paint(YELLOW, OPERATOR)));
+        self.say("");
+        for voice in [Voice::Agent, Voice::Operator, Voice::Auditor] {
+            self.say(&format!(
+                "  {}{:width$}{}",
+                self.prompt(voice),
+                "",
+                voice.who(),
+                width = 11 - voice.prompt().len()
+            ));
+        }
     }
 
     /// The next step.
@@ -61,12 +89,9 @@ impl Screen {
     }
 
     /// What somebody types.
-    pub(super) fn typed(&self, side: Side, text: &str) {
-        let (prompt, colour) = match side {
-            Side::Agent => (AGENT, CYAN),
-            Side::Operator | Side::Database => (OPERATOR, YELLOW),
-        };
-        self.say(&format!("  {} {}", self.paint(colour, prompt), text.replace('\n', "\n         ")));
+    pub(super) fn typed(&self, voice: Voice, text: &str) {
+        let indent = " ".repeat(voice.prompt().len() + 3);
+        self.say(&format!("  {} {}", self.prompt(voice), text.replace('\n', &format!("\n{indent}"))));
     }
 
     /// What came back.
@@ -84,6 +109,10 @@ impl Screen {
         }
         self.say(&format!("  {} {claim}", self.paint(GREEN, "ok")));
         Ok(())
+    }
+
+    fn prompt(&self, voice: Voice) -> String {
+        self.paint(if voice == Voice::Agent { CYAN } else { YELLOW }, voice.prompt())
     }
 
     fn paint(&self, colour: &str, text: &str) -> String {

@@ -42,6 +42,11 @@ environment = "production"
   user = "shop_app"
   for_users = ["agent"]
   password = { file = "DIRECTORY/secret/shop_app" }
+
+[audit.clickhouse]
+url = "http://127.0.0.1:8123"
+user = "ship"
+password = { file = "DIRECTORY/secret/ship" }
 "#;
 
 /// A server that runs; it ends with its world.
@@ -51,7 +56,8 @@ pub(super) struct Server {
 }
 
 impl Server {
-    fn start(world: &World, name: &str, command: &mut Command) -> Result<Self> {
+    /// Starts it, its output into a file of the world's.
+    pub(super) fn start(world: &World, name: &str, command: &mut Command) -> Result<Self> {
         let log = world.directory().join(format!("{name}.log"));
         let out = File::create(&log).with_context(|| format!("cannot make `{}`", log.display()))?;
         command.stdin(Stdio::null()).stdout(out.try_clone()?).stderr(out);
@@ -111,13 +117,19 @@ pub(super) fn postgres(world: &World) -> Result<Server> {
 }
 
 fn fill(world: &World) -> Result<()> {
-    let mut password = [0; 16];
-    File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut password)).context("no randomness")?;
-    let password: String = password.iter().map(|byte| format!("{byte:02x}")).collect();
-    world.file("secret/shop_app", &password)?;
+    let password = secret(world, "shop_app")?;
     administrator(world, "postgres", &format!("CREATE ROLE shop_app LOGIN PASSWORD '{password}'"))?;
     administrator(world, "postgres", "CREATE DATABASE shop OWNER shop_app")?;
     administrator(world, "shop", &format!("SET ROLE shop_app;\n{SHOP}")).map(drop)
+}
+
+/// A password of this demo alone, in a file of its name.
+pub(super) fn secret(world: &World, name: &str) -> Result<String> {
+    let mut bytes = [0; 16];
+    File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut bytes)).context("no randomness")?;
+    let password: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    world.file(&format!("secret/{name}"), &password)?;
+    Ok(password)
 }
 
 /// Runs SQL at the server, past the gateway, and returns the rows.
@@ -160,16 +172,20 @@ fn certificate(world: &World, data: &Path) -> Result<()> {
     quiet(Command::new("chown").arg("postgres:").args([&server, &key])).map(drop)
 }
 
-/// `gateway run` with the agent's cgroup attached.
-pub(super) fn gateway(world: &World) -> Result<Server> {
+/// What the gateway is told: gateway.toml and the policies that it names.
+pub(super) fn configure(world: &World) -> Result<()> {
     world.file("policies/shop.cedar", POLICY)?;
     let folder = world.directory().display().to_string();
     let settings =
         [("DIRECTORY", folder.as_str()), ("CGROUP", &world.attached()), ("ADDRESS", DATABASE), ("NAME", NAME)];
     let configuration = settings.iter().fold(CONFIGURATION.to_owned(), |text, (from, to)| text.replace(from, to));
-    let file = world.file("gateway.toml", &configuration)?;
+    world.file("gateway.toml", &configuration).map(drop)
+}
+
+/// `gateway run` with the agent's cgroup attached.
+pub(super) fn gateway(world: &World) -> Result<Server> {
     let mut command = world.command(Side::Operator, "gateway");
-    command.args(["run", "--config"]).arg(file);
+    command.args(["run", "--config"]).arg(world.directory().join("gateway.toml"));
     let mut running = Server::start(world, "gateway", &mut command)?;
     until("the gateway", || {
         running.check()?;

@@ -3,11 +3,12 @@
 
 use anyhow::{Context, Result};
 
+use super::clickhouse;
 use super::psql::Psql;
-use super::screen::Screen;
+use super::screen::{Screen, Voice};
 use super::servers::{administrator, operator, operator_fails};
 use super::world::{Side, World};
-use crate::run::quiet;
+use crate::run::{quiet, until};
 
 const READ: &str = "SELECT c.name, c.email, p.card, p.amount, p.note
 FROM payments p JOIN orders o ON o.id = p.order_id JOIN customers c ON c.id = o.customer_id
@@ -44,6 +45,7 @@ impl<'w> Story<'w> {
         let Self { world, screen, agent, session } = self;
         agent.quit()?;
         replay(world, screen, &session, &ticket)?;
+        record(world, screen, &session)?;
         verify(world, screen)
     }
 
@@ -53,7 +55,7 @@ impl<'w> Story<'w> {
 
     fn read(&mut self) -> Result<()> {
         self.screen.step("A read is allowed");
-        self.screen.typed(Side::Agent, READ);
+        self.screen.typed(Voice::Agent, READ);
         let seen = self.agent.ask(READ)?;
         self.screen.shows(&seen);
         self.screen.check(seen.contains("(4 rows)"), "the agent has its rows", &seen)?;
@@ -64,7 +66,7 @@ impl<'w> Story<'w> {
 
     fn drop_table(&mut self) -> Result<()> {
         self.screen.step("DROP TABLE is denied, with the policy and its reason; the session goes on");
-        self.screen.typed(Side::Agent, DROP);
+        self.screen.typed(Voice::Agent, DROP);
         let seen = self.agent.ask(DROP)?;
         self.screen.shows(&seen);
         let policy = "denied by policy guard.postgres.destructive: DROP and TRUNCATE are not for this workload";
@@ -78,7 +80,7 @@ impl<'w> Story<'w> {
     fn update(&mut self) -> Result<String> {
         self.screen.step("An UPDATE of payments waits for a person");
         let before = self.shop(AMOUNT)?;
-        self.screen.typed(Side::Agent, UPDATE);
+        self.screen.typed(Voice::Agent, UPDATE);
         self.agent.send(UPDATE)?;
         let told = self.agent.until("HINT:")?;
         self.screen.shows(&told);
@@ -88,7 +90,7 @@ impl<'w> Story<'w> {
         let ticket = after(&told, "it waits as request ")?;
         self.typed_by_operator(&["approve", &ticket, "--reason", "refund agreed with the customer"])?;
         let done = self.agent.rest()?;
-        self.screen.typed(Side::Agent, "(psql goes on)");
+        self.screen.typed(Voice::Agent, "(psql goes on)");
         self.screen.shows(&done);
         self.screen.check(done.contains("UPDATE 1"), "the agent's statement has gone on", &done)?;
         Ok(ticket)
@@ -97,7 +99,7 @@ impl<'w> Story<'w> {
     fn once(&mut self, first: &str) -> Result<()> {
         self.screen.step("An approval is good for one run: the same statement again waits again");
         let before = self.shop(AMOUNT)?;
-        self.screen.typed(Side::Agent, UPDATE);
+        self.screen.typed(Voice::Agent, UPDATE);
         self.agent.send(UPDATE)?;
         let told = self.agent.until("HINT:")?;
         self.screen.shows(&told);
@@ -118,7 +120,7 @@ impl<'w> Story<'w> {
 
 fn by_operator(world: &World, screen: &Screen, arguments: &[&str]) -> Result<String> {
     let words = arguments.iter().map(|word| if word.contains(' ') { format!("'{word}'") } else { (*word).to_owned() });
-    screen.typed(Side::Operator, &format!("gateway {}", words.collect::<Vec<_>>().join(" ")));
+    screen.typed(Voice::Operator, &format!("gateway {}", words.collect::<Vec<_>>().join(" ")));
     let seen = operator(world, arguments)?;
     screen.shows(&seen);
     Ok(seen)
@@ -130,9 +132,39 @@ fn replay(world: &World, screen: &mut Screen, session: &str, ticket: &str) -> Re
     let tells = ["DENY   DROP TABLE payments", "HOLD   UPDATE payments", ticket, "1 row changed", "2 held"];
     let missing = tells.iter().find(|text| !seen.contains(*text));
     screen.check(missing.is_none(), "it tells every statement, decision and approval", &seen)?;
-    let stored = administrator(world, "shop", "SELECT card FROM payments UNION SELECT email FROM customers")?;
-    let kept = stored.lines().find(|value| seen.contains(value));
+    let values = values(world)?;
+    let kept = values.lines().find(|value| seen.contains(value));
     screen.check(kept.is_none(), "it holds no card number and no mail address", &seen)
+}
+
+fn record(world: &World, screen: &mut Screen, session: &str) -> Result<()> {
+    screen.step("The same in ClickHouse, for those who ask with SQL");
+    let sql = |columns: &str, order: &str| {
+        format!("SELECT {columns}\nFROM statement WHERE session_id = '{session}' AND phase = 'query'{order}")
+    };
+    screen.progress("the journal is copied", || {
+        let arrived =
+            format!("SELECT count() FROM session WHERE session_id = '{session}' AND ended IS NOT NULL FORMAT TSV");
+        until("the session in ClickHouse", || Ok(clickhouse::ask(world, &arrived)?.trim() == "1"))
+    })?;
+    let columns = "formatDateTime(time, '%T') AS at, decision, arrayStringConcat(policies, ', ') AS policy,\n       \
+                   status, rows_returned + rows_affected AS rows, substring(db_query_text, 1, 32) AS statement";
+    let question = sql(columns, "\nORDER BY seq");
+    screen.typed(Voice::Auditor, &question);
+    let rows = clickhouse::ask(world, &question)?;
+    screen.shows(&rows);
+    let decisions = clickhouse::ask(world, &sql("arraySort(groupArray(decision))", " FORMAT TSV"))?;
+    let expected = "['allow','deny','hold','hold']";
+    screen.check(decisions.trim() == expected, "the read, the denial and both holds are there", &decisions)?;
+    let values: Vec<_> = values(world)?.lines().map(|value| format!("'{value}'")).collect();
+    let kept = format!("SELECT count() FROM events WHERE multiSearchAny(line, [{}]) FORMAT TSV", values.join(", "));
+    let kept = clickhouse::ask(world, &kept)?;
+    screen.check(kept.trim() == "0", "no line of it holds a card number or a mail address of the shop", &kept)
+}
+
+/// What nobody but the shop should have.
+fn values(world: &World) -> Result<String> {
+    administrator(world, "shop", "SELECT card FROM payments UNION SELECT email FROM customers")
 }
 
 fn verify(world: &World, screen: &mut Screen) -> Result<()> {
@@ -150,7 +182,7 @@ fn verify(world: &World, screen: &mut Screen) -> Result<()> {
     quiet(world.command(Side::Operator, "sh").args(["-ec", forge]).arg(&forged))?;
     let place = forged.display().to_string();
     let output = operator_fails(world, &["audit", "verify", "--state-dir", &place])?;
-    screen.typed(Side::Operator, &format!("gateway audit verify --state-dir {place}"));
+    screen.typed(Voice::Operator, &format!("gateway audit verify --state-dir {place}"));
     let found: Vec<_> =
         output.lines().filter(|line| !line.starts_with("note") && !line.starts_with("first key")).collect();
     screen.shows(&found.join("\n"));

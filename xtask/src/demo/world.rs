@@ -68,20 +68,14 @@ impl World {
         BufReader::new(output).read_line(&mut ready)?;
         ensure!(ready == "ready\n", "the namespaces could not be made: see what was printed above");
         for side in [Side::Operator, Side::Agent, Side::Database] {
-            let path = world.way_in(side);
-            fs::write(&path, world.script(side)).with_context(|| format!("cannot write `{}`", path.display()))?;
-            fs::set_permissions(&path, Permissions::from_mode(0o755))?;
+            world.script(side.name(), &world.entrance(side))?;
         }
         Ok(world)
     }
 
     /// The script that runs a command on a side; people use it too.
     pub(super) fn way_in(&self, side: Side) -> PathBuf {
-        self.directory.join(match side {
-            Side::Operator => "operator",
-            Side::Agent => "agent",
-            Side::Database => "database",
-        })
+        self.directory.join(side.name())
     }
 
     /// A command on a side.
@@ -91,7 +85,7 @@ impl World {
         command
     }
 
-    fn script(&self, side: Side) -> String {
+    fn entrance(&self, side: Side) -> String {
         let (pid, uid) = (self.guard.id(), self.uid);
         let cgroup = self.cgroup.join(if side == Side::Agent { "agent" } else { "host" });
         let network = if side == Side::Database { "--net=/proc/$guard/root/run/netns/database" } else { "--net" };
@@ -129,10 +123,26 @@ impl World {
         Ok(path)
     }
 
+    /// Writes a script there.
+    pub(super) fn script(&self, name: &str, text: &str) -> Result<()> {
+        let path = self.file(name, text)?;
+        fs::set_permissions(&path, Permissions::from_mode(0o755)).context("cannot make a script executable")
+    }
+
     /// The cgroup to attach, below the mount.
     pub(super) fn attached(&self) -> String {
         let name = self.cgroup.file_name().unwrap_or_default().to_string_lossy().into_owned();
         format!("/{name}/agent")
+    }
+}
+
+impl Side {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Operator => "operator",
+            Self::Agent => "agent",
+            Self::Database => "database",
+        }
     }
 }
 

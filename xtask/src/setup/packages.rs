@@ -30,7 +30,7 @@ pub(crate) const LINKER: [Package; 4] = [
 ];
 
 /// Everything else.
-pub(crate) const OTHERS: [Package; 20] = [
+pub(crate) const OTHERS: [Package; 21] = [
     package("clang", "bindings of the SQL parser: compiler headers"),
     package("libclang-dev", "bindings of the SQL parser: libclang"),
     package("iproute2", "tests: network namespaces, veth"),
@@ -42,6 +42,7 @@ pub(crate) const OTHERS: [Package; 20] = [
     package("haproxy", "numbers: a plain byte relay"),
     package("openssh-server", "tests: the real SSH server"),
     package("openssh-client", "tests: the stock ssh"),
+    package("curl", "demo: asks ClickHouse"),
     package("openssl", "demo: the certificate of its server"),
     package("socat", "tests: odd clients and servers"),
     package("python3-venv", "tests: drivers from PyPI, apart from the system's"),
