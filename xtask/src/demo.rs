@@ -112,7 +112,7 @@ fn look_around(world: &World) {
   sudo {auditor} 'SELECT * FROM statement ORDER BY time DESC LIMIT 1 FORMAT Vertical'
       ClickHouse, as a login that may only read; also `session`, `approval`, `events`
   {folder}/policies/shop.cedar
-      the policies: edit them, and they are in force a second later"
+      the policies: edit them, and they are in force a second later; {folder}/masking.toml: what is masked"
     );
 }
 

@@ -15,6 +15,7 @@ use crate::run::{line, quiet, run, until};
 const PROGRAMS: &str = "/usr/lib/postgresql/15/bin";
 const SHOP: &str = include_str!("shop.sql");
 const POLICY: &str = include_str!("policy.cedar");
+const MASKING: &str = include_str!("masking.toml");
 /// The name in the server's certificate, which the gateway verifies.
 const NAME: &str = "db.shop.demo";
 /// Connections from elsewhere: TLS and a password, which the gateway alone has.
@@ -23,6 +24,9 @@ const CONFIGURATION: &str = r#"version = 1
 
 [policy]
 dir = "DIRECTORY/policies"
+
+[masking]
+file = "DIRECTORY/masking.toml"
 
 [[attach]]
 name = "shop-agent"
@@ -172,9 +176,10 @@ fn certificate(world: &World, data: &Path) -> Result<()> {
     quiet(Command::new("chown").arg("postgres:").args([&server, &key])).map(drop)
 }
 
-/// What the gateway is told: gateway.toml and the policies that it names.
+/// What the gateway is told: gateway.toml, and the policies and labels that it names.
 pub(super) fn configure(world: &World) -> Result<()> {
     world.file("policies/shop.cedar", POLICY)?;
+    world.file("masking.toml", MASKING)?;
     let folder = world.directory().display().to_string();
     let settings =
         [("DIRECTORY", folder.as_str()), ("CGROUP", &world.attached()), ("ADDRESS", DATABASE), ("NAME", NAME)];
