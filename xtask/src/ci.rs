@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::ValueEnum;
 
 use crate::run::{checkout, line, on_path, run, timed};
-use crate::{ebpf, setup, tidy};
+use crate::{demo, ebpf, setup, tidy};
 
 /// One check; the order here is the order in which they run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -30,12 +30,14 @@ pub(crate) enum Stage {
     Doc,
     /// Every test, as root.
     Test,
+    /// What anyone runs first shows what it should.
+    Demo,
 }
 
 /// Runs one stage, or all of them up to the first that fails.
 pub(crate) fn test(only: Option<Stage>) -> Result<()> {
     let stages = only.map_or_else(|| Stage::value_variants().to_vec(), |stage| vec![stage]);
-    if stages.contains(&Stage::Test) {
+    if stages.contains(&Stage::Test) || stages.contains(&Stage::Demo) {
         announce_sudo()?;
     }
     let (mut seconds, mut totals) = (Vec::new(), None);
@@ -72,6 +74,7 @@ fn perform(stage: Stage) -> Result<Option<Totals>> {
             run(doc.args(["doc", "--workspace", "--no-deps", "--locked"]).env("RUSTDOCFLAGS", "-D warnings"))?;
         }
         Stage::Test => return tests(root).map(Some),
+        Stage::Demo => demo::check()?,
     }
     Ok(None)
 }
@@ -126,7 +129,7 @@ fn announce_sudo() -> Result<()> {
     }
     ensure!(on_path("sudo"), "the tests load eBPF programs: run as root, or install sudo");
     println!(
-        "uses sudo for: installing missing packages, and each test program (it loads eBPF programs and makes namespaces)"
+        "uses sudo for: installing missing packages, and each test program and the demo (they load eBPF programs and make namespaces)"
     );
     Ok(())
 }
@@ -203,8 +206,8 @@ mod tests {
     }
 
     #[test]
-    fn runs_setup_before_what_needs_it_and_tests_last() {
+    fn runs_setup_before_what_needs_it_and_the_demo_with_what_the_tests_built() {
         assert_eq!(Stage::value_variants().first(), Some(&Stage::Setup));
-        assert_eq!(Stage::value_variants().last(), Some(&Stage::Test));
+        assert!(Stage::value_variants().ends_with(&[Stage::Test, Stage::Demo]));
     }
 }

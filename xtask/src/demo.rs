@@ -41,15 +41,24 @@ pub(crate) fn perform(options: &Options) -> Result<()> {
     }
     announce()?;
     setup::install()?;
-    let screen = Screen::new();
-    let gateway = screen.progress("building the gateway (minutes the first time)", build)?;
+    let gateway = Screen::new()
+        .progress("building the gateway (minutes the first time)", || build(&["build", "--package", "gateway"]))?;
+    show_as_root(&gateway, options.stay)
+}
+
+/// Shows it with the gateway that the tests were run with, which is not built a second time.
+pub(crate) fn check() -> Result<()> {
+    show_as_root(&build(&["test", "--no-run", "--workspace"])?, false)
+}
+
+fn show_as_root(gateway: &Path, stay: bool) -> Result<()> {
     if is_root() {
-        return show(&gateway, options.stay);
+        return show(gateway, stay);
     }
     let mut sudo = Command::new("sudo");
     sudo.arg("env").arg(format!("GATEWAY_CACHE={}", cache_dir()?.display()));
     sudo.arg(std::env::current_exe().context("no path to this program")?).arg("demo").arg("--gateway").arg(gateway);
-    run(sudo.args(options.stay.then_some("--stay")))
+    run(sudo.args(stay.then_some("--stay")))
 }
 
 fn announce() -> Result<()> {
@@ -68,10 +77,11 @@ fn announce() -> Result<()> {
 }
 
 /// Builds it beside this program.
-fn build() -> Result<PathBuf> {
+fn build(cargo_arguments: &[&str]) -> Result<PathBuf> {
     let this = std::env::current_exe().context("no path to this program")?;
     let folder = this.parent().context("this program stands in no folder")?;
-    run(Command::new("cargo").args(["build", "--quiet", "--locked", "--package", "gateway"]).current_dir(checkout()?))?;
+    let mut cargo = Command::new("cargo");
+    run(cargo.args(cargo_arguments).args(["--quiet", "--locked"]).current_dir(checkout()?))?;
     Ok(folder.join("gateway"))
 }
 
@@ -112,7 +122,9 @@ fn look_around(world: &World) {
   sudo {auditor} 'SELECT * FROM statement ORDER BY time DESC LIMIT 1 FORMAT Vertical'
       ClickHouse, as a login that may only read; also `session`, `approval`, `events`
   {folder}/policies/shop.cedar
-      the policies: edit them, and they are in force a second later; {folder}/masking.toml: what is masked"
+      the policies: edit them, and they are in force a second later
+  {folder}/masking.toml, gateway.toml
+      what is masked, and what else the gateway was told"
     );
 }
 
