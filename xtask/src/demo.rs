@@ -58,13 +58,13 @@ fn show_as_root(gateway: &Path, stay: bool) -> Result<()> {
     let mut sudo = Command::new("sudo");
     sudo.arg("env").arg(format!("GATEWAY_CACHE={}", cache_dir()?.display()));
     sudo.arg(std::env::current_exe().context("no path to this program")?).arg("demo").arg("--gateway").arg(gateway);
-    run(sudo.args(stay.then_some("--stay")))
+    let status = sudo.args(stay.then_some("--stay")).status().context("cannot start sudo")?;
+    ensure!(status.success(), "the demo did not come to its end: see above");
+    Ok(())
 }
 
 fn announce() -> Result<()> {
-    println!(
-        "A shop's database, the gateway before it, and an agent with stock psql that nobody told of the gateway.\n"
-    );
+    println!("A shop's database, the gateway in front of it, and an agent that knows nothing of the gateway.\n");
     let what = "missing Debian packages, and a host of the demo's own: namespaces, a cgroup, eBPF programs, servers";
     if is_root() {
         println!("It runs as root, and needs that for: {what}.");
