@@ -16,7 +16,7 @@ use super::request::{Question, Request};
 use super::schema::Schema;
 use super::slice::{PolicyEntry, Slice, Slices};
 use super::translate::translate;
-use super::vocabulary::names::{Action, Handling};
+use super::vocabulary::names::{Action, EntityType, Handling};
 
 /// A set of policies in force, immutable.
 #[derive(Debug)]
@@ -46,6 +46,12 @@ impl PolicySnapshot {
     #[must_use]
     pub fn reads_text(&self) -> bool {
         self.slices.read_text()
+    }
+
+    /// Whether any policy could show a data class: where none could, nobody need ask for each.
+    #[must_use]
+    pub fn unmasks(&self) -> bool {
+        self.slices.find(Action::DataUnmask, EntityType::DataClass).is_some_and(|slice| !slice.permits.is_empty())
     }
 
     /// Ids of its policies, sorted.

@@ -29,7 +29,16 @@ max_client_conn = 500
 default_pool_size = 300
 ignore_startup_parameters = extra_float_digits
 ";
-/// What the long read reads: two columns that masking hides, once it is on.
+/// Labels on two columns of it; the detectors search the others.
+const MASKING: &str = r#"version = 1
+[[column]]
+at = ["undeclared/shop/public.customers.email"]
+class = "email"
+[[column]]
+at = ["undeclared/shop/public.customers.card"]
+class = "card"
+"#;
+/// What the long read reads: two columns that masking hides.
 const TABLES: &str = "create table customers as select id, 'user' || id || '@example.com' as email,
  '4111111111111111' as card, 'a note about customer ' || id as note from generate_series(1, 100000) id;
  vacuum analyze customers";
@@ -167,7 +176,9 @@ fn postgres(world: &World) -> Result<Running> {
 fn gateway(world: &World) -> Result<(Running, u32)> {
     let log = world.log("gateway");
     let mut attach = world.command(format!("{HOME}/gateway"));
-    attach.args(["attach", "--name", "bench", "--cgroup"]).arg(world.attached());
+    let masking = world.file("masking.toml", MASKING)?;
+    let configuration = world.file("gateway.toml", &format!("version = 1\n[masking]\nfile = {masking:?}\n"))?;
+    attach.args(["attach", "--name", "bench", "--cgroup"]).arg(world.attached()).arg("--config").arg(configuration);
     let mut running = Running::start("gateway", &mut attach, &log)?;
     until("the gateway", || {
         running.check().with_context(|| fs::read_to_string(&log).unwrap_or_default())?;

@@ -77,6 +77,10 @@ impl PartialEq for Column {
 impl Eq for Column {}
 
 impl Relation {
+    fn is_temporary(&self) -> bool {
+        self.schema.starts_with("pg_temp_")
+    }
+
     /// Its labelled columns with their classes.
     pub fn labelled(&self) -> impl Iterator<Item = (&Column, &Arc<Class>)> {
         self.columns.iter().filter_map(|column| Some((column, column.class.as_ref()?)))
@@ -84,16 +88,17 @@ impl Relation {
 }
 
 impl Catalog {
-    /// The relations that a name may mean. Without a schema they are looked for in all of `path`, and among temporary
-    /// ones, which are never in the closure.
+    /// The relations that a name may mean. Without a schema they are looked for in all of `path`, among temporary ones,
+    /// and among those of the server.
     pub fn named<'c>(&'c self, name: &RelationName, path: &'c [String]) -> impl Iterator<Item = &'c Arc<Relation>> {
         let schema = name.schema.clone();
         let found = self.by_name.get(name.name.as_str()).map(Vec::as_slice).unwrap_or_default();
         found.iter().filter_map(|index| self.relations.get(*index)).filter(move |relation| match &schema {
-            Some(schema) => **schema == *relation.schema,
+            // `pg_temp` stands for the session's own, whatever its number.
+            Some(schema) => **schema == *relation.schema || (schema == "pg_temp" && relation.is_temporary()),
             None => {
                 path.iter().any(|schema| **schema == *relation.schema)
-                    || &*relation.schema == "pg_catalog"
+                    || relation.is_temporary()
                     || question::is_revealing(&relation.name)
             }
         })

@@ -21,7 +21,7 @@ use crate::masking::Masking;
 use crate::masking::class::contains_mask;
 use crate::masking::masked::Masked;
 use crate::policy::Question;
-use crate::protocol::postgres::sql::facts::{Effect, Facts, Object, SettingClass, Verb};
+use crate::protocol::postgres::sql::facts::{Effect, Facts, Object, SettingClass, Statement, Verb};
 use crate::protocol::postgres::sql::{self, SqlError};
 
 /// Memory for analyses of all sessions together, in bytes, and as much again for their shapes.
@@ -259,8 +259,12 @@ impl Analyses {
         let text: Arc<str> = text.into();
         let shape = self.shape_of(scope, &text, &facts)?;
         // Constants in places for secrets are left out, those that may be values of labelled columns too, and values
-        // that a detector knows are masked.
-        let redacted = sql::redact(text.as_bytes(), &facts, |_| shape.labels.touches_label);
+        // that a detector knows are masked. What EXECUTE hands on is for whatever statement has that name.
+        let has_labels = scope.scene.catalog.is_some();
+        let hands_on = |statement: &Statement| statement.verbs.iter().any(|verb| matches!(verb, Verb::Execute(_)));
+        let redacted = sql::redact(text.as_bytes(), &facts, |statement| {
+            shape.labels.touches_label || (has_labels && hands_on(statement))
+        });
         let kept = Kept::after_redaction(Masked::new(&redacted, &scope.masking.detectors).as_str().to_owned());
         let analysis = Arc::new(Analysis { text, facts, kept, shape });
         if self.seen.again(&analysis.text) {

@@ -178,35 +178,26 @@ impl PolicyJudge {
             scene: understood.scope.scene(),
             labels,
             masked: permit.masked().map(Arc::clone).collect(),
-            allowed: self.allowed(understood),
+            allowed: self.allowed(understood.scope.masking()),
         })
     }
 
-    /// Detectors whose finds policy shows to this workload.
-    fn allowed(&self, understood: &Understood) -> DetectorSet {
-        let Some(login) = self.login.get() else { return DetectorSet::default() };
+    /// Detectors whose finds policy shows to this workload. Policies may read the time: each answer is for this message.
+    fn allowed(&self, masking: &Masking) -> DetectorSet {
         let policies = Arc::clone(&self.shared.policies.borrow());
-        let key = (policies.epoch().counter(), understood.scope.rules());
-        let mut allowed = self.allowed.lock();
-        if let Some((_, set)) = allowed.as_ref().filter(|(known, _)| *known == key) {
-            return *set;
-        }
-        let detectors = &understood.scope.masking().detectors;
+        let Some(login) = self.login.get().filter(|_| policies.unmasks()) else { return DetectorSet::default() };
         let shows = |class: &Class| {
-            let question = data::ask(Use::Unmask, class_entity(class), Arc::clone(&self.about.target), None);
-            let questions = [question];
+            let questions = [data::ask(Use::Unmask, class_entity(class), Arc::clone(&self.about.target), None)];
             let request = Request {
                 principal: &self.about.principal,
                 session: &login.session,
                 at: Moment::now(),
                 questions: &questions,
             };
-            questions.first().is_some_and(|question| policies.answer(&request, question).verdict == Verdict::Allow)
+            questions.iter().all(|question| policies.answer(&request, question).verdict == Verdict::Allow)
         };
-        let shown = detectors.iter().filter(|detector| shows(&detector.class)).map(|detector| &*detector.name);
-        let set = detectors.set(shown);
-        *allowed = Some((key, set));
-        set
+        let shown = masking.detectors.iter().filter(|detector| shows(&detector.class));
+        masking.detectors.set(shown.map(|detector| &*detector.name))
     }
 }
 

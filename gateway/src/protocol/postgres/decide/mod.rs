@@ -45,7 +45,6 @@ use crate::audit::event::{Phase, Verdict};
 use crate::audit::{Kept, Seq, SessionGuard};
 use crate::config::ApprovalSection;
 use crate::masking::class::contains_mask;
-use crate::masking::detect::DetectorSet;
 use crate::masking::plan::Texts;
 use crate::masking::rules::Rules;
 use crate::policy::request::Entity;
@@ -98,8 +97,6 @@ pub struct PolicyJudge {
     scopes: Mutex<Option<Scopes>>,
     names: Mutex<Names>,
     view: Mutex<Option<View>>,
-    /// Detectors whose finds policy shows, by policies and rules.
-    allowed: Mutex<Option<((u64, u64), DetectorSet)>>,
     /// A statement named relations that have labels: errors may quote their rows, even that of a COMMIT.
     scrubs: AtomicBool,
 }
@@ -171,7 +168,6 @@ impl PolicyJudge {
             scopes: Mutex::default(),
             names: Mutex::default(),
             view: Mutex::default(),
-            allowed: Mutex::default(),
             scrubs: AtomicBool::new(false),
         }
     }
@@ -294,6 +290,9 @@ impl PolicyJudge {
         let Some(login) = self.login.get() else {
             return Decided::Refused(Box::new(self.refusal(SqlState::PROTOCOL_VIOLATION, "no login came first")));
         };
+        if understood.own.shape.labels.touches_relation {
+            self.scrubs.store(true, Ordering::Relaxed);
+        }
         let (decision, policies) = self.judge(understood, login);
         let mut recorded = record::decision(&decision, &policies, understood.own.shape.input.clone());
         let refusal = match &decision {
@@ -367,9 +366,6 @@ impl PolicyJudge {
 
     fn forward(&self, understood: &Understood, permit: Permit) -> Forward<Permit> {
         let rewriter = self.with_masks(understood, &permit.permit, |masks| {
-            if masks.texts() == Texts::Scrub {
-                self.scrubs.store(true, Ordering::Relaxed);
-            }
             let masking = understood.scope.masking();
             ResultRewriter::new(Arc::clone(masking), masks.plans(&understood.own.facts))
         });
@@ -446,7 +442,7 @@ impl Judge for PolicyJudge {
 
     fn question(&self, transaction: Transaction) -> Option<String> {
         self.look_at_rules();
-        self.view.lock().as_ref().and_then(|view| view.question(transaction, &self.shared.analyses.catalogs))
+        self.view.lock().as_mut().and_then(|view| view.question(transaction, &self.shared.analyses.catalogs))
     }
 
     fn answered(&self, answer: Result<&Rows, SqlState>) {

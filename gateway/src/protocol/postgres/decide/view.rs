@@ -15,10 +15,10 @@ use crate::masking::Masking;
 use crate::masking::rules::{Labels, Rules};
 use crate::protocol::postgres::catalog::{self, Catalog, CatalogError, Known, Rows, Said};
 use crate::protocol::postgres::reply::SqlState;
-use crate::protocol::postgres::sql::facts::{Effect, Facts, Object, Verb};
+use crate::protocol::postgres::sql::facts::{Effect, Facts, Object, Question, Verb};
 use crate::protocol::postgres::state::Transaction;
 
-/// What others change in the catalog is seen after this time, where the session is between transactions.
+/// What others change in the catalog is seen after this time; in a transaction once a statement on relations has run.
 const FRESH: Duration = Duration::from_secs(1);
 
 /// Catalogs of all sessions: as long as nothing changes there is one for each database.
@@ -38,31 +38,39 @@ pub(super) struct View {
     read: Option<Instant>,
     /// This session did what may have changed the catalog.
     is_stale: bool,
+    /// A statement on relations went on in the transaction that is open.
+    has_snapshot: bool,
 }
 
 impl View {
     pub(super) fn new(rules: Arc<Rules>, target: &str, database: &str) -> Self {
         let place = (rules.id(), target.to_owned(), database.to_owned());
         let (masking, labels) = (rules.masking(target), rules.labels(target, database));
-        Self { rules, masking, labels, place, catalog: Ok(None), read: None, is_stale: true }
+        Self { rules, masking, labels, place, catalog: Ok(None), read: None, is_stale: true, has_snapshot: false }
     }
 
     /// What has to be asked of the server before the next message is judged.
-    pub(super) fn question(&self, transaction: Transaction, catalogs: &Catalogs) -> Option<String> {
+    pub(super) fn question(&mut self, transaction: Transaction, catalogs: &Catalogs) -> Option<String> {
         if self.labels.is_empty() {
             return None;
         }
+        let is_old = self.is_stale || self.catalog.is_err() || self.read.is_none_or(|read| read.elapsed() >= FRESH);
         let is_due = match transaction {
-            // In a transaction a query of ours would be its first, and fix its snapshot: only where it has changed things.
-            Transaction::Idle => self.read.is_none_or(|read| read.elapsed() >= FRESH) || self.is_stale,
-            Transaction::Open => self.is_stale,
+            Transaction::Idle => {
+                self.has_snapshot = false;
+                is_old
+            }
+            // A query of ours must not be the first of a transaction: it would fix what SET TRANSACTION may still set.
+            Transaction::Open => self.is_stale || (is_old && self.has_snapshot),
             Transaction::Failed => false,
         };
-        let known = catalogs.known(&self.place);
-        let mut known: Vec<u32> = known.keys().map(|origin| origin.relation).collect();
+        if !is_due {
+            return None;
+        }
+        let mut known: Vec<u32> = catalogs.known(&self.place).keys().map(|origin| origin.relation).collect();
         known.sort_unstable();
         known.dedup();
-        is_due.then(|| catalog::question(&self.labels, &known))
+        Some(catalog::question(&self.labels, &known))
     }
 
     /// Takes the server's answer. True where another catalog holds than before.
@@ -102,6 +110,8 @@ impl View {
         let verbs = facts.statements.iter().flat_map(|statement| &statement.verbs);
         let asked = facts.statements.iter().flat_map(|statement| &statement.questions);
         let changes = |effect| matches!(effect, Effect::Create | Effect::Alter | Effect::Drop | Effect::RunCode);
+        let is_relation = |question: &Question| matches!(question.object, Object::Relation(_));
+        self.has_snapshot |= asked.clone().any(is_relation);
         self.is_stale |= facts.is_opaque()
             || verbs.into_iter().any(ends)
             || asked.into_iter().any(|question| changes(question.effect));
