@@ -4,6 +4,7 @@
 //! moved has given up new privileges before, and stays who they are.
 
 use std::fs;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -43,37 +44,47 @@ impl Warden {
         if commands >= MAX_COMMANDS {
             return Err(WardenError::TooManyCommands { limit: MAX_COMMANDS });
         }
-        let name = self.name_for(caller, request)?;
+        let ExecRequest { name, may_number } = request;
+        if !is_name(&name) {
+            return Err(WardenError::InvalidName { name });
+        }
         let path = self.hierarchy.mount().join(COMMANDS).join(format!("exec-{name}-{}", caller.pid));
         fs::create_dir_all(&path).map_err(|source| CgroupError::Io { what: "make", path: path.clone(), source })?;
-        let attach = AttachRequest {
-            name: name.clone(),
-            cgroup: path.clone(),
-            groups: vec![OPEN_GROUP.to_owned()],
-            runs_as: Some(caller.uid),
-            ..AttachRequest::default()
-        };
-        let moved = match self.attach_for(attach, Some(people::name(caller.uid))).await {
-            Ok(_) => self.move_in(caller, &name),
+        let mut attached = self.attach_command(caller, &name, &path).await;
+        if may_number && matches!(attached, Err(WardenError::NameTaken { .. })) {
+            attached = self.attach_command(caller, &format!("{name}-{}", caller.pid), &path).await;
+        }
+        let moved = match attached {
+            Ok(name) => match self.move_in(caller, &name) {
+                Ok(moved) => Ok(moved),
+                Err(error) => {
+                    self.detach(&name, "nobody was moved in").await?;
+                    Err(error)
+                }
+            },
+            // What is attached by the name, if anything is, is somebody else's.
             Err(error) => Err(error),
         };
         if moved.is_err() {
-            let _ = self.detach(&name, "nobody was moved in").await;
             let _ = cgroup::remove(&path);
         }
         moved
     }
 
-    fn name_for(&self, caller: &Caller, request: ExecRequest) -> Result<String, WardenError> {
-        let ExecRequest { name, may_number } = request;
-        if !is_name(&name) {
-            return Err(WardenError::InvalidName { name });
-        }
-        match self.attachments.lock().get(&name).and_then(|attachment| attachment.cgroup()) {
-            Some(_) if may_number => Ok(format!("{name}-{}", caller.pid)),
-            Some(cgroup) => Err(WardenError::NameTaken { name, cgroup: cgroup.path }),
-            None => Ok(name),
-        }
+    async fn attach_command(
+        self: &Arc<Self>,
+        caller: &Caller,
+        name: &str,
+        cgroup: &Path,
+    ) -> Result<String, WardenError> {
+        let request = AttachRequest {
+            name: name.to_owned(),
+            cgroup: cgroup.to_owned(),
+            groups: vec![OPEN_GROUP.to_owned()],
+            runs_as: Some(caller.uid),
+            ..AttachRequest::default()
+        };
+        Ok(self.attach_for(request, Some(people::name(caller.uid))).await?.name)
     }
 
     fn move_in(self: &Arc<Self>, caller: &Caller, name: &str) -> Result<Moved, WardenError> {

@@ -161,6 +161,10 @@ pub struct Warden {
     journal: Arc<Journal>,
     engine: EngineProcess,
     attachments: Mutex<BTreeMap<String, Arc<Attachment>>>,
+    /// Held while one is put in force: two at once could take the same name or port.
+    attaching: Mutex<()>,
+    /// Held from reading a bundle until the engine has it: an older one must not come after a newer one.
+    reloading: tokio::sync::Mutex<()>,
     seal_now: Notify,
     stop: Notify,
 }

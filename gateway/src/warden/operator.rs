@@ -68,6 +68,7 @@ impl Warden {
         request: AttachRequest,
         person: Option<String>,
     ) -> Result<(Attached, Arc<Attachment>), WardenError> {
+        let _alone = self.attaching.lock();
         let cgroup = self.hierarchy.at(&request.cgroup)?;
         self.refuse_unfit(&request.name, &cgroup)?;
         let pids = self.hierarchy.processes(&cgroup)?;
@@ -202,6 +203,7 @@ impl Warden {
     /// # Errors
     /// With the reason why the old ones stay in force.
     pub async fn reload(&self) -> Result<(), String> {
+        let _alone = self.reloading.lock().await;
         let (bundle, config) = self.bundle()?;
         self.engine.reload(&bundle).await?;
         for attachment in self.all() {
@@ -216,6 +218,11 @@ impl Warden {
     /// Lets those reach the control socket whom the configuration names.
     pub fn admit_people(&self) {
         let config = self.config.lock().clone();
+        for user in people::unknown(&config) {
+            tracing::warn!(
+                "the configuration names `{user}`, whom /etc/passwd does not have: use the name that it has, or a number"
+            );
+        }
         let named = people::approvers(&config).into_keys().chain(people::exec_users(&config));
         let uids = named.filter(|uid| *uid != 0).collect();
         if let Err(error) = socket::let_in(Path::new(SOCKET), &uids) {

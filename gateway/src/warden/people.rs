@@ -30,6 +30,13 @@ pub(super) fn exec_users(config: &Config) -> BTreeSet<u32> {
     config.exec_users.iter().filter_map(|user| users.uid(user)).collect()
 }
 
+/// Names that the configuration has and this host has not: nobody is them.
+pub(super) fn unknown(config: &Config) -> Vec<&str> {
+    let users = users();
+    let named = config.approval.host.keys().chain(&config.exec_users);
+    named.map(String::as_str).filter(|user| users.uid(user).is_none()).collect()
+}
+
 /// The name of a uid, or the number where it has none.
 pub(super) fn name(uid: u32) -> String {
     users().name(uid).unwrap_or_else(|| format!("uid {uid}"))
@@ -47,10 +54,7 @@ fn resolve(config: &Config, users: &Users) -> BTreeMap<u32, Approver> {
     let mut groups = BTreeMap::from([(0, BTreeSet::from(by_default))]);
     let mut named = BTreeSet::new();
     for (user, theirs) in &config.approval.host {
-        let Some(uid) = users.uid(user) else {
-            tracing::warn!(user, "`[approval] host` names a user that /etc/passwd does not have: nobody votes as that");
-            continue;
-        };
+        let Some(uid) = users.uid(user) else { continue };
         // Names that share a uid are one person, with the groups of all.
         let known: &mut BTreeSet<String> = groups.entry(uid).or_default();
         if named.insert(uid) {

@@ -129,6 +129,8 @@ pub async fn start(options: Options) -> Result<Started, StartError> {
         journal: Arc::new(journal),
         engine,
         attachments: Mutex::default(),
+        attaching: Mutex::default(),
+        reloading: tokio::sync::Mutex::default(),
         config_file,
         policies: Mutex::new(folder),
         seal_now: Notify::new(),

@@ -92,6 +92,30 @@ fn its_connections_are_caught_and_it_keeps_the_terminal() {
 }
 
 #[test]
+fn commands_that_start_at_once_have_each_their_own_attachment() {
+    let world = World::new();
+    let server = world.server();
+    let _daemon = daemon(&world);
+    let ssh = "ssh -F none -o BatchMode=yes -o StrictHostKeyChecking=no git@10.77.0.2";
+    let script = format!("exec $RUN sh -c 'cat /proc/self/cgroup; exec {ssh}'");
+    let start = |_| shell(&world, "alice", &script).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let started: Vec<_> = (0..6).map(start).collect();
+    let mut cgroups = std::collections::BTreeSet::new();
+    for command in started {
+        let output = command.wait_with_output().unwrap();
+        assert!(text(&output.stderr).contains("(session "), "{}", text(&output.stderr));
+        cgroups.extend(text(&output.stdout).lines().find_map(|line| line.strip_prefix("0::").map(str::to_owned)));
+    }
+    assert_eq!(cgroups.len(), 6, "{cgroups:?}");
+    let listed = world.events("attachment.attached");
+    let listed = |cgroup: &String| listed.iter().any(|event| event["body"]["cgroup"] == cgroup.as_str());
+    assert!(cgroups.iter().all(listed), "{cgroups:?}");
+    assert_eq!(server.seen("tcp 22"), 0);
+    wait::until("the end of all", || attached(&world) == [NAME]);
+    assert_eq!(world.pins().lines().count(), 1);
+}
+
+#[test]
 fn who_is_not_named_is_told_what_to_add() {
     let world = World::new();
     let _daemon = daemon(&world);
