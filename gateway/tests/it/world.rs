@@ -230,10 +230,10 @@ impl World {
         gateway
     }
 
-    /// Waits until a connect from inside is redirected.
+    /// Waits until a connect from inside is redirected, and its session journaled: it is greeted after that.
     pub fn is_open(&self) {
         let agent = self.agent();
-        wait::until("an open gate", || agent.connect("192.0.2.9:22").is_ok());
+        wait::until("an open gate", || agent.connect("192.0.2.9:22").is_ok() && agent.recv().is_ok());
     }
 
     /// Runs a command of the gateway to its end, which must not be long in coming.

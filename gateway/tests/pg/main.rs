@@ -34,7 +34,6 @@ macro_rules! on_every_version {
 }
 
 #[path = "../it/agent.rs"]
-#[expect(dead_code, reason = "the tests in `it` use the rest")]
 mod agent;
 #[path = "../it/gateway.rs"]
 mod gateway;
