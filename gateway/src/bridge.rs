@@ -4,7 +4,7 @@
 //! borders, each with up to `MAX_DESCRIPTORS` descriptors. The engine is the less trusted end: the warden takes no
 //! path, program or command from it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::net::SocketAddr;
@@ -186,6 +186,8 @@ pub struct Bundle {
     pub masking: Option<MaskingText>,
     /// Attachments by name, besides those of the configuration.
     pub attachments: Vec<AttachmentInfo>,
+    /// The groups that users of this host vote for, by uid.
+    pub approvers: BTreeMap<u32, BTreeSet<String>>,
     /// What targets need, by their names; the empty name stands for undeclared destinations.
     pub materials: BTreeMap<String, Material>,
 }

@@ -320,6 +320,17 @@ const MUTATIONS: &[Mutation] = &[
         tests: &["story_people::who_is_not_of_a_needed_group_decides_nothing"],
     },
     Mutation {
+        name: "revoked",
+        guarantee: "G6",
+        mechanism: "an approval ends when who gave it may no longer",
+        edits: &[Edit {
+            file: "gateway/src/engine/mod.rs",
+            from: "        self.end_approvals_of_others(&approvers);\n",
+            to: "        let _ = approvers;\n",
+        }],
+        tests: &["story_people::an_approval_ends_when_who_gave_it_is_no_approver_any_more"],
+    },
+    Mutation {
         name: "approver-inside",
         guarantee: "G7",
         mechanism: "an approver whose uid runs inside has no vote",

@@ -261,6 +261,18 @@ impl Desk {
         stands && entries.remove(&id).is_some()
     }
 
+    /// Takes those off that a user of this host approved who no longer votes for all that it counted for.
+    #[must_use]
+    pub fn revoke(&self, votes: impl Fn(u32, &String) -> bool) -> Vec<Ticket> {
+        let stands = |ticket: &Ticket, cast: &Cast| {
+            let lost = |uid| cast.counts_for(ticket).iter().any(|group| !votes(uid, group));
+            cast.approves == Approves::No || !cast.uid.is_some_and(lost)
+        };
+        let mut entries = self.entries.lock();
+        let gone = entries.extract_if(.., |_, entry| !entry.votes.iter().all(|cast| stands(&entry.ticket, cast)));
+        gone.map(|(_, entry)| entry.ticket).collect()
+    }
+
     /// Takes those off whose time is over.
     #[must_use]
     pub fn expire(&self) -> Vec<Ticket> {

@@ -3,6 +3,7 @@
 //! In: questions and votes that the warden passes on. Out: lists and results as JSON; every vote and every end of a
 //! ticket in the journal.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -66,17 +67,29 @@ impl Engine {
         self.journal.append_unsynced(Some(ticket.session), &event).map(drop)
     }
 
+    /// Ends tickets that were approved by somebody who is no approver of theirs any more (G6).
+    pub(super) fn end_approvals_of_others(&self, approvers: &BTreeMap<u32, BTreeSet<String>>) {
+        let votes = |uid, group: &String| approvers.get(&uid).is_some_and(|groups| groups.contains(group));
+        for ticket in self.desk.revoke(votes) {
+            self.record_end(&ticket, "who approved it may no longer");
+        }
+    }
+
     /// Ends tickets whose time is over, for ever.
     pub(super) async fn expire_approvals(self: Arc<Self>) {
         let mut tick = tokio::time::interval(LOOK_EVERY);
         loop {
             tick.tick().await;
             for ticket in self.desk.expire() {
-                let event = Event::ApprovalExpired(ApprovalEnded { ticket: ticket.id, reason: "timeout".to_owned() });
-                if let Err(error) = self.journal.append_unsynced(Some(ticket.session), &event) {
-                    tracing::error!(%error, "the end of a request could not be recorded");
-                }
+                self.record_end(&ticket, "timeout");
             }
+        }
+    }
+
+    fn record_end(&self, ticket: &Ticket, reason: &str) {
+        let event = Event::ApprovalExpired(ApprovalEnded { ticket: ticket.id, reason: reason.to_owned() });
+        if let Err(error) = self.journal.append_unsynced(Some(ticket.session), &event) {
+            tracing::error!(%error, "the end of a request could not be recorded");
         }
     }
 }

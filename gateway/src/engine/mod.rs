@@ -262,11 +262,13 @@ impl Engine {
 
     fn reload(&self, descriptors: Vec<OwnedFd>) -> Result<(), String> {
         let bundle = descriptors.into_iter().next().ok_or("the warden sent no bundle")?;
-        let bundle = read_bundle(bundle).map_err(|error| format!("{error:#}"))?;
+        let mut bundle = read_bundle(bundle).map_err(|error| format!("{error:#}"))?;
+        let approvers = std::mem::take(&mut bundle.approvers);
         let settings = self.settings().next(bundle, &self.journal)?;
         self.policies.send_replace(Arc::clone(settings.policies()));
         self.rules.send_replace(Arc::clone(settings.masking()));
         self.settings.send_replace(Arc::new(settings));
+        self.end_approvals_of_others(&approvers);
         Ok(())
     }
 

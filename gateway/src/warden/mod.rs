@@ -312,6 +312,7 @@ impl Warden {
         let materials = materials::read(&config)?;
         let attachments = self.all().iter().map(|attachment| attachment.info()).collect();
         let policies::Given { policies, masking } = self.policies.lock().read()?;
-        Ok((Bundle { config: text, policies, masking, attachments, materials }, config))
+        let approvers = people::votes(&config);
+        Ok((Bundle { config: text, policies, masking, attachments, approvers, materials }, config))
     }
 }

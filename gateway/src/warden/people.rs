@@ -24,6 +24,11 @@ pub(super) fn approvers(config: &Config) -> BTreeMap<u32, Approver> {
     resolve(config, &users())
 }
 
+/// What they vote for, by uid.
+pub(super) fn votes(config: &Config) -> BTreeMap<u32, BTreeSet<String>> {
+    approvers(config).into_iter().map(|(uid, approver)| (uid, approver.groups)).collect()
+}
+
 /// All who run commands by `exec` without root.
 pub(super) fn exec_users(config: &Config) -> BTreeSet<u32> {
     let users = users();

@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 
 use super::engine_process::{EngineError, EngineProcess, forbid_changes};
 use super::lock::{Lock, LockError};
-use super::{Warden, WardenError, materials, policies};
+use super::{Warden, WardenError, materials, people, policies};
 use crate::audit::event::{Event, GatewayStarted, Role};
 use crate::audit::journal::{LayoutError, SealError};
 use crate::audit::{Durability, Journal, JournalError, Layout, Opening, Reader, Sealer};
@@ -117,8 +117,14 @@ pub async fn start(options: Options) -> Result<Started, StartError> {
         policies::Folder::new(options.policies.or_else(|| config.policy.dir.clone()), config.masking.clone());
     let materials = materials::read(&config).map_err(EngineError::Bundle)?;
     let given = folder.read().map_err(EngineError::Bundle)?;
-    let bundle =
-        Bundle { config: text, policies: given.policies, masking: given.masking, attachments: Vec::new(), materials };
+    let bundle = Bundle {
+        config: text,
+        policies: given.policies,
+        masking: given.masking,
+        attachments: Vec::new(),
+        approvers: people::votes(&config),
+        materials,
+    };
     let engine = EngineProcess::new(host, layout);
     let ready = engine.start(&bundle).await?;
     // Before the task that serves it runs: the first attach may come earlier.

@@ -1,11 +1,12 @@
 //! Held statements that people of this host decide: who counts, for which groups, and what is kept of it.
 
+use std::fs;
 use std::process::Child;
 
 use serde_json::Value;
 
 use crate::gateway::{Gateway, Said};
-use crate::shop::{Ran, Shop};
+use crate::shop::{Ran, Shop, Side};
 use crate::world::{As, NAME};
 
 const POLICIES: &str = r#"
@@ -116,6 +117,27 @@ fn who_is_not_of_a_needed_group_decides_nothing() {
     assert!(says(&shop, "bob", &["approve", &id]).status.success());
     assert!(end(psql).ok);
     assert_eq!(shop.reached("INSERT INTO orders VALUES"), 1);
+}
+
+#[test]
+fn an_approval_ends_when_who_gave_it_is_no_approver_any_more() {
+    let shop = Shop::new();
+    let _gateway = attach(&shop);
+    let send = || shop.psql_on(Side::Inside, &[("PGAPPNAME", "agent")], &["UPDATE orders SET item = 'z' WHERE id = 8"]);
+    assert!(send().err.contains("held by policy two-dbas"));
+    let id = ticket(&shop, "UPDATE");
+    for user in ["alice", "bob"] {
+        assert!(says(&shop, user, &["approve", &id]).status.success());
+    }
+    let config = shop.world.directory().join("gateway.toml");
+    let text = fs::read_to_string(&config).unwrap();
+    fs::write(&config, text.replace(r#"alice = ["local:dba"]"#, r#"alice = ["local:sre"]"#)).unwrap();
+    // What changes in the folder of policies has the configuration read anew.
+    shop.world.file("policies/more.cedar", r#"@id("more") permit (principal, action in [Action::"ddl"], resource);"#);
+    let ended = shop.world.event("approval.expired", |body| body["ticket"] == id.as_str());
+    assert_eq!(ended["reason"], "who approved it may no longer");
+    assert!(send().err.contains("held by policy two-dbas"), "it is asked anew");
+    assert_eq!(shop.reached("UPDATE orders"), 0);
 }
 
 #[test]

@@ -111,6 +111,19 @@ fn a_yes_can_be_taken_back_until_it_is_used() {
 }
 
 #[test]
+fn an_approval_ends_when_who_gave_it_may_no_longer() {
+    let by_alice = Cast { uid: Some(1001), ..yes("alice", APPROVERS) };
+    let (desk, id, binding) = desk_with(&[(APPROVERS, 1)]);
+    assert_eq!(vote(&desk, id, by_alice.clone()), Ok(State::Approved));
+    assert!(desk.revoke(|uid, group| uid == 1001 && group == APPROVERS).is_empty());
+    assert_eq!(desk.revoke(|uid, _| uid == 1002).len(), 1);
+    assert_eq!(desk.find(&binding), None, "it has to be asked anew");
+    let (desk, id, _) = desk_with(&[(APPROVERS, 1)]);
+    vote(&desk, id, Cast { approves: Approves::No, ..by_alice }).unwrap();
+    assert!(desk.revoke(|_, _| false).is_empty(), "a no stands");
+}
+
+#[test]
 fn a_vote_that_is_refused_or_not_recorded_does_not_count() {
     let (desk, id, _) = desk_with(&[(APPROVERS, 1)]);
     let refused = desk.vote(id, yes("eve", "local:other"), |_, _| panic!("a refused vote is no vote"));
