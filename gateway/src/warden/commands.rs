@@ -35,7 +35,7 @@ impl Warden {
     /// Moves a caller into a fresh attached cgroup.
     ///
     /// # Errors
-    /// Where the caller is not fit for it or the cgroup cannot be enforced; nothing is left behind then.
+    /// Where the caller is not fit for it or the cgroup cannot be enforced.
     pub(super) async fn exec(self: &Arc<Self>, caller: &Caller, request: ExecRequest) -> Result<Moved, WardenError> {
         if let Some(fault) = process::unfit_for_a_command(caller.pid) {
             return Err(WardenError::UnfitCaller { fault });
@@ -54,21 +54,13 @@ impl Warden {
         if may_number && matches!(attached, Err(WardenError::NameTaken { .. })) {
             attached = self.attach_command(caller, &format!("{name}-{}", caller.pid), &path).await;
         }
-        let moved = match attached {
-            Ok(name) => match self.move_in(caller, &name) {
-                Ok(moved) => Ok(moved),
-                Err(error) => {
-                    self.detach(&name, "nobody was moved in").await?;
-                    Err(error)
-                }
-            },
-            // What is attached by the name, if anything is, is somebody else's.
-            Err(error) => Err(error),
-        };
-        if moved.is_err() {
-            let _ = cgroup::remove(&path);
+        match attached {
+            Ok(name) => self.move_in(caller, &name),
+            Err(error) => {
+                let _ = cgroup::remove(&path);
+                Err(error)
+            }
         }
-        moved
     }
 
     async fn attach_command(
@@ -93,6 +85,8 @@ impl Warden {
         let Some((attachment, cgroup)) = attached else {
             return Err(WardenError::NoSuchAttachment { name: name.to_owned() });
         };
+        // Before the move: where that fails, the attachment goes with the caller too.
+        self.tie(name, cgroup.clone(), caller, Rest::Killed);
         let list = self.hierarchy.full_path(&cgroup).join("cgroup.procs");
         fs::write(&list, caller.pid.to_string()).map_err(|source| CgroupError::Io {
             what: "move the caller to",
@@ -103,7 +97,6 @@ impl Warden {
         if !process::is_alive(&caller.held) || !is_inside {
             return Err(WardenError::UnfitCaller { fault: "is gone" });
         }
-        self.tie(name, cgroup.clone(), caller, Rest::Killed);
         // What the caller brought with it.
         self.cut_existing(attachment, false);
         attachment.tend_namespaces(self);

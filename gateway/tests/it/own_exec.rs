@@ -40,6 +40,16 @@ fn attached(world: &World) -> Vec<String> {
     status["attachments"].as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap().to_owned()).collect()
 }
 
+/// Waits until commands have taken their attachments and cgroups with them.
+fn all_gone(world: &World) {
+    wait::until("the end of all commands", || attached(world) == [NAME]);
+    assert_eq!(world.pins().lines().count(), 1);
+    for event in world.events("attachment.attached") {
+        let path = event["body"]["cgroup"].as_str().unwrap().trim_start_matches('/').to_owned();
+        assert!(!path.starts_with("gateway.slice") || !cgroup_mount().join(&path).exists(), "{path} is left");
+    }
+}
+
 #[test]
 fn a_named_user_becomes_the_command_inside_with_nothing_to_get_out_by() {
     let world = World::new();
@@ -67,6 +77,7 @@ fn a_named_user_becomes_the_command_inside_with_nothing_to_get_out_by() {
     // Input, output, errors, and the directory that ls reads.
     assert_eq!(lines.last(), Some(&"4"));
     assert!(err.contains("does not trust the gateway's authority") && err.contains("gateway trust --ca"), "{err}");
+    all_gone(&world);
 }
 
 #[test]
@@ -89,6 +100,7 @@ fn its_connections_are_caught_and_it_keeps_the_terminal() {
     let line = out.lines().find(|line| line.starts_with("group ")).unwrap_or_else(|| panic!("{out}"));
     let words: Vec<_> = line.split_whitespace().collect();
     assert_eq!(words[1], words[3], "{out}");
+    all_gone(&world);
 }
 
 #[test]
@@ -111,8 +123,7 @@ fn commands_that_start_at_once_have_each_their_own_attachment() {
     let listed = |cgroup: &String| listed.iter().any(|event| event["body"]["cgroup"] == cgroup.as_str());
     assert!(cgroups.iter().all(listed), "{cgroups:?}");
     assert_eq!(server.seen("tcp 22"), 0);
-    wait::until("the end of all", || attached(&world) == [NAME]);
-    assert_eq!(world.pins().lines().count(), 1);
+    all_gone(&world);
 }
 
 #[test]
@@ -163,14 +174,13 @@ fn the_attachment_goes_with_the_command_and_what_it_left_behind() {
     world.event("attachment.detached", |body| body["attachment"] == "sh");
     let left = out.lines().find_map(|line| line.strip_prefix("pid ")).unwrap().parse().unwrap();
     assert!(!is_running(left));
-    assert!(cgroup.starts_with("gateway.slice/exec-sh-") && !cgroup_mount().join(cgroup).exists(), "{cgroup}");
-    wait::until("the end of the attachment", || attached(&world) == [NAME]);
-    assert_eq!(world.pins().lines().count(), 1);
+    assert!(cgroup.starts_with("gateway.slice/exec-sh-"), "{cgroup}");
+    all_gone(&world);
     let mut killed = shell(&world, "alice", "exec $RUN sleep 1000").spawn().unwrap();
     wait::until("the command", || attached(&world).contains(&"sleep".to_owned()));
     killed.kill().unwrap();
     killed.wait().unwrap();
-    wait::until("the end of the attachment", || attached(&world) == [NAME]);
+    all_gone(&world);
 }
 
 #[test]
@@ -189,9 +199,7 @@ fn a_killed_command_line_of_root_leaves_the_command_intercepted_and_nothing_afte
     let processes = fs::read_to_string(cgroup.join("cgroup.procs")).unwrap();
     assert!(!processes.is_empty() && attached(&world).contains(&"orphan".to_owned()), "it goes on, intercepted");
     world.sh("touch /run/home/end");
-    wait::until("the end of the attachment", || attached(&world) == [NAME]);
-    assert!(!cgroup.exists());
-    assert_eq!(world.pins().lines().count(), 1);
+    all_gone(&world);
     world.event("attachment.detached", |body| body["attachment"] == "orphan");
 }
 
