@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::Output;
 use super::serve::{running, runtime};
+use super::terminal::{visible, width, wrapped};
 use crate::control::client::ClientError;
 use crate::control::service::Decision;
 use crate::id::TicketId;
@@ -48,13 +49,14 @@ pub(super) fn decide(arguments: Arguments, approve: bool, output: Output) -> any
     })
 }
 
-/// Texts of requests come from runtimes, those of votes from people: control characters would play with the reader's
-/// terminal.
+/// Texts of requests come from runtimes, those of votes from people: what the reader decides on must be what stands there.
 fn entry(value: &Value) -> String {
-    let plain = |text: &str| text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect::<String>();
-    let of = |value: &Value, path: &str| value.pointer(path).and_then(Value::as_str).map(plain).unwrap_or_default();
+    let of = |value: &Value, path: &str| value.pointer(path).and_then(Value::as_str).map(visible).unwrap_or_default();
     let all = |value: &Value, path: &str| value.pointer(path).and_then(Value::as_array).cloned().unwrap_or_default();
-    let texts = |values: &[Value]| values.iter().filter_map(Value::as_str).map(plain).collect::<Vec<_>>().join(", ");
+    let texts = |values: &[Value]| values.iter().filter_map(Value::as_str).map(visible).collect::<Vec<_>>().join(", ");
+    let summary = value.pointer("/ticket/summary").and_then(Value::as_str).unwrap_or_default();
+    // Deeper than our own lines, so that a line of a statement is never taken for one of them.
+    let summary = wrapped(summary, width() - 4).join("\n    ");
     let opaque = texts(&all(value, "/ticket/opaque"));
     let opaque = if opaque.is_empty() { String::new() } else { format!("\n  NOT ALL OF IT CAN BE READ: {opaque}") };
     let votes = all(value, "/votes");
@@ -71,13 +73,12 @@ fn entry(value: &Value) -> String {
         format!("  {} {} for {}{reason}\n", of(vote, "/person"), of(vote, "/vote"), texts(&all(vote, "/groups")))
     };
     format!(
-        "{}  {}  {} → {}, session {}\n  {}{opaque}\n  held by {}, until {}\n  has {}\n{}",
+        "{}  {}  {} → {}, session {}\n    {summary}{opaque}\n  held by {}, until {}\n  has {}\n{}",
         of(value, "/ticket/id"),
         of(value, "/state"),
         of(value, "/ticket/workload"),
         of(value, "/ticket/destination"),
         of(value, "/ticket/session"),
-        of(value, "/ticket/summary"),
         texts(&all(value, "/ticket/policies")),
         of(value, "/ticket/expires"),
         needed.join(" and "),
@@ -95,14 +96,14 @@ mod tests {
             "state": "waiting",
             "ticket": {
                 "id": "01a2", "workload": "agents", "destination": "shop/shop", "session": "01a1", "expires": "2026-01-02T03:04:05Z",
-                "summary": "UPDATE orders SET item = $1", "opaque": [], "policies": ["shop.write"],
+                "summary": "UPDATE orders\nSET item = $1\u{202e}", "opaque": [], "policies": ["shop.write"],
                 "needed": [["local:dba", 2], ["local:sre", 1]],
             },
             "votes": [{ "person": "alice", "vote": "approved", "groups": ["local:dba"], "reason": "ok\u{1b}[2J" }],
         });
-        let expected = "01a2  waiting  agents → shop/shop, session 01a1\n  UPDATE orders SET item = $1\n  held by shop.write, until \
+        let expected = "01a2  waiting  agents → shop/shop, session 01a1\n    UPDATE orders\n    SET item = $1\\u{202e}\n  held by shop.write, until \
                         2026-01-02T03:04:05Z\n  has 1 of 2 of local:dba and 0 of 1 of local:sre\n  alice approved for \
-                        local:dba: ok [2J\n";
+                        local:dba: ok\\u{1b}[2J\n";
         assert_eq!(entry(&value), expected);
     }
 }

@@ -160,8 +160,10 @@ impl Page {
                 }),
                 "approval.decided" => read(record).map(|vote: ApprovalDecided| {
                     let said = if vote.verdict == Verdict::Allow { "approved" } else { "denied" };
+                    let groups = vote.groups.join(", ");
+                    let groups = if groups.is_empty() { groups } else { format!(" for {groups}") };
                     let reason = vote.reason.map(|reason| format!(": {reason}")).unwrap_or_default();
-                    format!("{} {said} it after {}, by {}{reason}", vote.person, after(record), vote.channel)
+                    format!("{} {said} it{groups} after {}, by {}{reason}", vote.person, after(record), vote.channel)
                 }),
                 "approval.consumed" if step.used_approval => Some(format!("sent, once, after {}", after(record))),
                 "approval.consumed" => Some(match record.session.filter(|at| *at != timeline.summary.session) {
