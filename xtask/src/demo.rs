@@ -96,11 +96,12 @@ fn show(gateway: &Path, stay: bool) -> Result<()> {
     let gateway = screen.progress("gateway run: the agent's cgroup is attached", || servers::gateway(&world))?;
     screen.cast();
     Story::begin(&world, &mut screen)?.tell()?;
-    screen.say("");
+    screen.say("\nEvery step showed what it should.");
     if stay {
         look_around(&world);
         wait([postgres, clickhouse, gateway])?;
     }
+    screen.say("`cargo xtask demo --stay` leaves all of it running, to look around.");
     Ok(())
 }
 
