@@ -6,6 +6,7 @@ pub mod cli;
 pub mod control;
 pub mod warden;
 pub mod engine;
+pub mod shipper;
 pub mod session;
 
 // The base: usable by all, imports no step.
@@ -15,6 +16,7 @@ pub mod conn;
 pub mod secret;
 pub mod config;
 pub mod bridge;
+pub mod sandbox;
 pub mod host;
 pub mod trust;
 

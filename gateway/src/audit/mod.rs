@@ -1,7 +1,7 @@
 //! The audit: what happened, written so that nobody changes it quietly.
 //!
-//! In: events of all other steps, their texts masked. Out: the journal on local disk, its seals, readers, and the
-//! verdict of `verify`. It knows no protocol's bytes, masks nothing, decides nothing, and never answers "written"
+//! In: events of all other steps, their texts masked. Out: the journal on local disk, its seals, readers, the verdict
+//! of `verify`, and rows for the copy in ClickHouse. It knows no protocol's bytes, masks nothing, decides nothing, and never answers "written"
 //! before the write.
 
 pub(crate) mod hex;
@@ -11,6 +11,7 @@ pub mod event;
 pub mod guard;
 pub mod journal;
 pub mod verify;
+pub mod clickhouse;
 
 pub use event::Event;
 pub use guard::SessionGuard;

@@ -46,6 +46,15 @@ pub struct Gap {
 /// Names of users who approve held requests, by uid.
 pub type Approvers = BTreeMap<u32, String>;
 
+/// The gaps of the host, whatever is attached.
+#[must_use]
+pub fn of_host(journal_is_copied: bool) -> Vec<Gap> {
+    let detail =
+        "the record is on this host alone: who takes the host over can remove it; copy it with [audit.clickhouse]";
+    let alone = Gap { name: "record_on_this_host".to_owned(), detail: detail.to_owned() };
+    if journal_is_copied { Vec::new() } else { vec![alone] }
+}
+
 /// The gaps of a subtree with these processes.
 #[must_use]
 pub fn find(pids: &[i32], approvers: &Approvers) -> Vec<Gap> {

@@ -70,7 +70,7 @@ enum Command {
     Deny(approvals::Arguments),
     /// Events, from the journal
     Events(events::EventsArguments),
-    /// The journal: is it whole?
+    /// The journal: is it whole? And the schema of its copy
     #[command(subcommand)]
     Audit(audit::Command),
     /// Policies: are they right, and what do they say?
@@ -80,6 +80,8 @@ enum Command {
     Trust(trust::Arguments),
     #[command(hide = true)]
     Engine,
+    #[command(hide = true)]
+    Shipper,
     #[command(hide = true)]
     Canary {
         #[arg(long)]
@@ -149,6 +151,7 @@ pub fn main() -> ExitCode {
         Command::Policy(command) => policy::run(command, output),
         Command::Trust(arguments) => trust::run(&arguments),
         Command::Engine => crate::engine::run(),
+        Command::Shipper => crate::shipper::run(),
         Command::Canary { cgroup } => crate::capture::health::canary(&cgroup).map_err(Into::into),
         Command::ExecChild(arguments) => exec::child(arguments),
     };

@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::Output;
 use super::serve::{running, runtime};
-use crate::control::service::{AttachmentStatus, Status};
+use crate::control::service::{AttachmentStatus, Shipping, Status};
 use crate::warden::names;
 
 /// Nothing to choose.
@@ -51,7 +51,33 @@ fn describe(status: &Status) -> String {
             text += &format!("{}: {degraded}\n", attachment.name);
         }
     }
+    for gap in &status.gaps {
+        text += &format!("gap {}: {}\n", gap.name, gap.detail);
+    }
+    if let Some(shipping) = &status.shipping {
+        text += &copy(shipping);
+    }
     text
+}
+
+fn copy(shipping: &Shipping) -> String {
+    let mut text = match shipping.lag_events {
+        0 => format!("the journal is copied to {}, all of it", shipping.store),
+        lag => format!(
+            "the journal is copied to {}: {lag} events behind, the oldest for {} s",
+            shipping.store, shipping.lag_secs
+        ),
+    };
+    for journal in &shipping.journals {
+        text += &format!("\n  journal {}: up to {} of {}", journal.journal, journal.shipped, journal.written);
+    }
+    if shipping.pid.is_none() {
+        text += "\n  nothing copies it now";
+    }
+    if let Some(error) = &shipping.error {
+        text += &format!("\n  {error}");
+    }
+    text + "\n"
 }
 
 fn line(attachment: &AttachmentStatus) -> String {

@@ -5,6 +5,7 @@
 
 mod approval;
 mod attach;
+mod audit;
 mod error;
 pub(crate) mod table;
 mod target;
@@ -14,6 +15,7 @@ use std::path::PathBuf;
 
 pub use approval::{ApprovalSection, HostApprovers, OnHold};
 pub use attach::{Attach, is_name};
+pub use audit::{ClickHouse, ClickHouseTls};
 pub use error::{ConfigError, Fault};
 pub use target::{CredentialSource, SecretSource, Target, Tls, TlsMode};
 
@@ -37,6 +39,8 @@ pub struct Config {
     pub masking: Option<PathBuf>,
     /// How sure a journal line is before its request goes on.
     pub durability: Durability,
+    /// Where the journal is copied to; `None`: the record is on this host alone.
+    pub clickhouse: Option<ClickHouse>,
     /// How requests wait for people.
     pub approval: ApprovalSection,
     /// Who runs commands by `exec` without root.
@@ -114,6 +118,7 @@ impl Default for Config {
             policy: PolicySection::default(),
             masking: None,
             durability: Durability::default(),
+            clickhouse: None,
             approval: ApprovalSection::default(),
             exec_users: BTreeSet::new(),
             egress: Egress { allow_by_default: true, allow: Vec::new() },
@@ -173,6 +178,7 @@ fn read(root: &Section<'_, '_>) -> Config {
         durability: journal
             .one_of("durability", &[("process", Durability::Process), ("disk", Durability::Disk)])
             .unwrap_or_default(),
+        clickhouse: audit::read(&audit),
         approval: approval::read(root),
         exec_users: approval::exec_users(root),
         egress: Egress {

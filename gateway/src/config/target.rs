@@ -195,19 +195,9 @@ fn read_tls(tls: &Section<'_, '_>, target: &Section<'_, '_>) -> Tls {
 fn read_credential(section: &Section<'_, '_>, tls: &Tls) -> Option<CredentialSource> {
     let user = if section.is_there() { section.required("user") } else { None };
     let for_users = section.strings("for_users");
-    let password = section.section("password");
-    let sources = [
-        password.string("file").map(|path| SecretSource::File(path.into())),
-        password.string("env").map(SecretSource::Env),
-        password.string("credential").map(SecretSource::Credential),
-    ];
-    let count = sources.iter().flatten().count();
-    if password.is_there() && count != 1 {
-        section.fault("password", "write one of `{ file = \"…\" }`, `{ env = \"…\" }`, `{ credential = \"…\" }`");
-    }
-    let source = sources.into_iter().flatten().next();
+    let source = read_secret(section);
     let allow_unverified = section.flag("allow_unverified").unwrap_or(false);
-    if section.is_there() && source.is_none() && tls.client.is_none() && count == 0 {
+    if section.is_there() && source.is_none() && tls.client.is_none() && !section.has_table("password") {
         section.fault("password", "is missing, and [target.tls] has no client certificate either");
     }
     if section.is_there() && matches!(tls.mode, TlsMode::Disable | TlsMode::Require) && !allow_unverified {
@@ -216,9 +206,23 @@ fn read_credential(section: &Section<'_, '_>, tls: &Tls) -> Option<CredentialSou
             "a credential goes only to a server that was verified: set [target.tls] mode to `verify-full`, or accept the gap with `allow_unverified = true`",
         );
     }
-    password.finish();
     section.finish();
     let user = user?;
     let for_users = if for_users.is_empty() { vec![user.clone()] } else { for_users };
     Some(CredentialSource { user, for_users, password: source, allow_unverified })
+}
+
+/// The `password` of a section.
+pub(super) fn read_secret(section: &Section<'_, '_>) -> Option<SecretSource> {
+    let password = section.section("password");
+    let sources = [
+        password.string("file").map(|path| SecretSource::File(path.into())),
+        password.string("env").map(SecretSource::Env),
+        password.string("credential").map(SecretSource::Credential),
+    ];
+    if password.is_there() && sources.iter().flatten().count() != 1 {
+        section.fault("password", "write one of `{ file = \"…\" }`, `{ env = \"…\" }`, `{ credential = \"…\" }`");
+    }
+    password.finish();
+    sources.into_iter().flatten().next()
 }

@@ -140,3 +140,45 @@ fn an_empty_file_asks_for_its_version() {
     let error = Config::parse("gateway.toml", "").unwrap_err();
     assert!(error.to_string().contains("write `version = 1`"), "{error}");
 }
+
+const STORE: &str = r#"
+version = 1
+[audit.clickhouse]
+url = "https://10.0.0.9"
+user = "gateway_ship"
+password = { file = "/etc/gateway/secrets/clickhouse" }
+tls = { ca = "/etc/gateway/store-ca.pem", name = "store.example" }
+"#;
+
+#[test]
+fn reads_where_the_journal_is_copied_to() {
+    let store = Config::parse("gateway.toml", STORE).unwrap().clickhouse.unwrap();
+    assert_eq!(store.place(), "https://10.0.0.9:8443/gateway");
+    assert_eq!(store.tls.unwrap().name.as_deref(), Some("store.example"));
+    assert_eq!((store.batch, store.password.is_some()), (10_000, true));
+    for (url, place) in [
+        ("http://127.0.0.1", "http://127.0.0.1:8123/gateway"),
+        ("http://[::1]:9000/", "http://[::1]:9000/gateway"),
+        ("http://[::1]", "http://[::1]:8123/gateway"),
+    ] {
+        let text = STORE.replace("https://10.0.0.9", url).replace("tls =", "# tls =");
+        assert_eq!(Config::parse("gateway.toml", &text).unwrap().clickhouse.unwrap().place(), place);
+    }
+}
+
+#[test]
+fn a_place_that_cannot_be_trusted_or_found_is_a_fault() {
+    for (from, to, reason) in [
+        ("https://10.0.0.9", "http://10.0.0.9", "would travel in clear"),
+        ("https://10.0.0.9", "https://store.example", "names are not resolved"),
+        ("https://10.0.0.9", "http://127.0.0.1", "says how a server proves itself"),
+        ("https://10.0.0.9", "10.0.0.9", "write `https://"),
+        ("user =", "database = \"a`b\"\nuser =", "is made of letters"),
+        ("user =", "batch = 0\nuser =", "0 is not between"),
+        ("user =", "require_remote_within = \"1m\"\nuser =", "is no key here"),
+        ("user =", "# user =", "is missing"),
+    ] {
+        let error = Config::parse("gateway.toml", &STORE.replace(from, to)).unwrap_err().to_string();
+        assert!(error.contains(reason), "{error}");
+    }
+}

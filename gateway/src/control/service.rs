@@ -12,8 +12,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::access::Rights;
+use crate::audit::Seq;
 use crate::capture::gaps::Gap;
-use crate::id::TicketId;
+use crate::id::{JournalId, TicketId};
 
 /// Attach a subtree.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -121,6 +122,40 @@ pub struct Status {
     pub attachments: Vec<AttachmentStatus>,
     /// Names of gaps that the configuration accepts.
     pub accepted_gaps: BTreeSet<String>,
+    /// Gaps of the host, whatever is attached.
+    #[serde(default)]
+    pub gaps: Vec<Gap>,
+    /// How far the copy of the journal is; none: there is no copy.
+    #[serde(default)]
+    pub shipping: Option<Shipping>,
+}
+
+/// How far the copy of the journal is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shipping {
+    /// Where it is: `https://10.0.0.9:8443/gateway`.
+    pub store: String,
+    /// The process that copies, where one runs.
+    pub pid: Option<u32>,
+    /// The journals that are written now, and those that are behind.
+    pub journals: Vec<ShippedJournal>,
+    /// Lines that are not copied yet.
+    pub lag_events: u64,
+    /// Seconds since the oldest of them was written.
+    pub lag_secs: u64,
+    /// Why it is behind, where that is known.
+    pub error: Option<String>,
+}
+
+/// How far one journal was copied.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShippedJournal {
+    /// The journal.
+    pub journal: JournalId,
+    /// The last line that the store has acknowledged; zero: none.
+    pub shipped: Seq,
+    /// The last line.
+    pub written: Seq,
 }
 
 /// How an attachment stands.

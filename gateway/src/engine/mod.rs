@@ -5,7 +5,6 @@
 
 mod approvals;
 mod dialler;
-mod sandbox;
 mod settings;
 mod upstreams;
 
@@ -35,6 +34,7 @@ use crate::id::{HostId, JournalId, SessionId};
 use crate::masking::rules::Rules;
 use crate::policy::PolicySnapshot;
 use crate::protocol::postgres::{Analyses, CancelKeys, Shared, sql};
+use crate::sandbox::{self, Part};
 use crate::session::{self, Facts};
 
 /// How often the warden hears of us; the hooks close after two seconds of silence.
@@ -77,7 +77,7 @@ pub fn run() -> anyhow::Result<()> {
         std::os::fd::AsFd::as_fd(&std::io::stdin()).try_clone_to_owned().context("no socket on standard input")?;
     let workers = std::thread::available_parallelism().map_or(1, usize::from).clamp(1, MAX_WORKERS);
     // Before there are threads: credentials and filters of Linux belong to threads, and new ones inherit them.
-    sandbox::close().context("cannot close the sandbox")?;
+    sandbox::close(Part::Engine).context("cannot close the sandbox")?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build()?;
     runtime.block_on(serve(socket))
 }

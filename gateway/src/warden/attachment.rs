@@ -26,6 +26,7 @@ use crate::capture::health::{self, CANARY, Unhealthy};
 use crate::capture::{CaptureError, Gate, Tables};
 use crate::host::cgroup::{Cgroup, Hierarchy};
 use crate::host::netns::{Netns, NetnsError};
+use crate::host::network::Network;
 use crate::listener::{self, Accepted};
 
 /// Reports of new network namespaces that wait to be looked at.
@@ -457,6 +458,10 @@ pub(super) fn tables(config: &crate::config::Config, attachment: &str) -> Tables
                 tables.set(network, Some(*port), target.protocol);
             }
         }
+    }
+    // Whatever the lists say: who is recorded must not reach the record.
+    if let Some(store) = &config.clickhouse {
+        tables.set(Network::host(store.address.ip()), Some(store.address.port()), Verdict::Refuse);
     }
     tables
 }

@@ -98,6 +98,11 @@ impl EngineProcess {
         }
     }
 
+    /// This installation.
+    pub(super) fn host(&self) -> HostId {
+        self.host
+    }
+
     /// Starts a process and waits until its policies are in force.
     pub(super) async fn start(&self, bundle: &Bundle) -> Result<Ready, EngineError> {
         let failed = |what| move |source| EngineError::Start { what, source };

@@ -11,6 +11,8 @@ use std::path::Path;
 use crate::bridge::Material;
 use crate::config::{Config, SecretSource, Target};
 use crate::host::network::Network;
+use crate::id::HostId;
+use crate::shipper::{Settings, StoreTls};
 use crate::trust::ca::Authority;
 
 /// Where systems keep the authorities that they trust.
@@ -44,14 +46,42 @@ pub fn read(config: &Config) -> Result<BTreeMap<String, Material>, String> {
     if faults.is_empty() { Ok(materials) } else { Err(faults.join("\n")) }
 }
 
+/// What copying the journal takes, as far as the configuration says; `None` where there is no copy.
+///
+/// # Errors
+/// Where a file or secret cannot be read.
+pub fn store(config: &Config, host: HostId) -> Result<Option<Settings>, String> {
+    let Some(store) = &config.clickhouse else { return Ok(None) };
+    let of_store = |fault: String| format!("[audit.clickhouse]: {fault}");
+    let tls = match &store.tls {
+        Some(tls) => Some(StoreTls { ca: authorities(tls.ca.as_deref()).map_err(of_store)?, name: tls.name.clone() }),
+        None => None,
+    };
+    Ok(Some(Settings {
+        host,
+        host_name: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+        address: store.address,
+        tls,
+        database: store.database.clone(),
+        user: store.user.clone(),
+        password: store.password.as_ref().map(secret).transpose().map_err(of_store)?,
+        batch: store.batch,
+    }))
+}
+
+/// A file of authorities, or the system's.
+fn authorities(file: Option<&Path>) -> Result<Option<Vec<u8>>, String> {
+    match file {
+        Some(path) => read_file(path).map(Some),
+        None => Ok(SYSTEM_CAS.iter().find_map(|path| fs::read(path).ok())),
+    }
+}
+
 fn of_target(target: &Target, authority: &Authority) -> Result<Material, String> {
     let name = target.tls.name.iter().filter(|name| name.parse::<std::net::IpAddr>().is_err());
     let names: Vec<String> = name.cloned().collect();
     let addresses: Vec<_> = target.addresses.iter().filter_map(Network::host_address).collect();
-    let ca = match &target.tls.ca {
-        Some(path) => Some(read_file(path)?),
-        None => SYSTEM_CAS.iter().find_map(|path| fs::read(path).ok()),
-    };
+    let ca = authorities(target.tls.ca.as_deref())?;
     let client = match &target.tls.client {
         Some((certificate, key)) => Some((read_file(certificate)?, read_file(key)?)),
         None => None,

@@ -4,15 +4,17 @@
 //! with their records handed to the engine, a sealed journal. It parses nothing that a client or server sends.
 
 mod attachment;
+mod backlog;
 mod commands;
 mod engine_process;
 mod kernel_events;
 mod lock;
-mod materials;
+pub mod materials;
 pub mod names;
 mod operator;
 mod people;
 mod policies;
+mod shipper_process;
 mod start;
 
 use std::collections::BTreeMap;
@@ -36,6 +38,7 @@ use crate::host::cgroup::{CgroupError, Hierarchy};
 use crate::host::netns::{NetnsError, NetnsThread};
 use attachment::Attachment;
 use engine_process::EngineProcess;
+use shipper_process::ShipperProcess;
 
 /// How often the journal is sealed: what a later compromise of the host can rewrite unseen is younger than this.
 const SEAL_EVERY: Duration = Duration::from_secs(10);
@@ -160,6 +163,7 @@ pub struct Warden {
     namespaces: NetnsThread,
     journal: Arc<Journal>,
     engine: EngineProcess,
+    shipper: Arc<ShipperProcess>,
     attachments: Mutex<BTreeMap<String, Arc<Attachment>>>,
     /// Held while one is put in force: two at once could take the same name or port.
     attaching: Mutex<()>,

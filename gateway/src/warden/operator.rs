@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use super::attachment::{Attachment, Parts, Terms, tables};
 use super::commands::Rest;
+use super::start::copy;
 use super::{Warden, WardenError, names, people};
 use crate::audit::event::{self, Event};
 use crate::bridge::{AttachmentInfo, Decide, Question};
@@ -205,7 +206,9 @@ impl Warden {
     pub async fn reload(&self) -> Result<(), String> {
         let _alone = self.reloading.lock().await;
         let (bundle, config) = self.bundle()?;
+        let copy = copy(&config, self.engine.host())?;
         self.engine.reload(&bundle).await?;
+        self.shipper.set(copy);
         for attachment in self.all() {
             let tables = tables(&config, attachment.name());
             attachment.set_tables(tables).map_err(|error| chain(&error))?;
@@ -266,7 +269,14 @@ impl Warden {
     #[must_use]
     pub fn status(&self) -> Status {
         let attachments = self.all().iter().map(|attachment| self.status_of(attachment)).collect();
-        Status { engine_runs: self.engine.runs(), attachments, accepted_gaps: self.config.lock().accept_gaps.clone() }
+        let shipping = self.shipper.status();
+        Status {
+            engine_runs: self.engine.runs(),
+            attachments,
+            accepted_gaps: self.config.lock().accept_gaps.clone(),
+            gaps: gaps::of_host(shipping.is_some()),
+            shipping,
+        }
     }
 
     fn status_of(&self, attachment: &Attachment) -> AttachmentStatus {

@@ -10,17 +10,24 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use super::backlog::Backlog;
 use super::engine_process::{EngineError, EngineProcess, forbid_changes};
 use super::lock::{Lock, LockError};
+use super::shipper_process::ShipperProcess;
 use super::{Warden, WardenError, materials, people, policies};
-use crate::audit::event::{Event, GatewayStarted, Role};
+use crate::audit::event::{self, Event, GatewayStarted, Role};
 use crate::audit::journal::{LayoutError, SealError};
 use crate::audit::{Durability, Journal, JournalError, Layout, Opening, Reader, Sealer};
 use crate::bridge::Bundle;
+use crate::capture::gaps;
 use crate::config::{self, Config, ConfigError};
 use crate::host::cgroup::{CgroupError, Hierarchy};
 use crate::host::netns::NetnsThread;
 use crate::id::{HostId, InvalidId, JournalId};
+use crate::shipper::Settings;
+
+/// The checkpoint of the copy, below the state directory.
+const CHECKPOINT: &str = "shipped.json";
 
 /// Why the gateway did not start.
 #[derive(Debug, thiserror::Error)]
@@ -64,6 +71,9 @@ pub enum StartError {
     /// The cgroup hierarchy could not be found.
     #[error(transparent)]
     Cgroup(#[from] CgroupError),
+    /// What copying the journal takes could not be read.
+    #[error("cannot use {0}")]
+    Store(String),
     /// The engine did not start.
     #[error(transparent)]
     Engine(#[from] EngineError),
@@ -125,6 +135,8 @@ pub async fn start(options: Options) -> Result<Started, StartError> {
         approvers: people::votes(&config),
         materials,
     };
+    let shipper = Arc::new(ShipperProcess::new(layout.clone()));
+    shipper.set(copy(&config, host).map_err(StartError::Store)?);
     let engine = EngineProcess::new(host, layout);
     let ready = engine.start(&bundle).await?;
     // Before the task that serves it runs: the first attach may come earlier.
@@ -134,6 +146,7 @@ pub async fn start(options: Options) -> Result<Started, StartError> {
         namespaces: NetnsThread::start().map_err(|source| EngineError::Start { what: "start a thread", source })?,
         journal: Arc::new(journal),
         engine,
+        shipper,
         attachments: Mutex::default(),
         attaching: Mutex::default(),
         reloading: tokio::sync::Mutex::default(),
@@ -145,6 +158,8 @@ pub async fn start(options: Options) -> Result<Started, StartError> {
     });
     warden.record_started();
     tokio::spawn(EngineProcess::supervise(Arc::clone(&warden), ready));
+    let shipper = Arc::clone(&warden.shipper);
+    tokio::spawn(async move { shipper.supervise().await });
     Ok(Started { warden, sealer, lock })
 }
 
@@ -159,7 +174,18 @@ impl Warden {
             },
             accepted_gaps: config.accept_gaps.iter().cloned().collect(),
         }));
+        for gap in gaps::of_host(config.clickhouse.is_some()) {
+            self.record(&Event::Gap(event::Gap { name: gap.name, detail: gap.detail, attachment: None }));
+        }
     }
+}
+
+/// What copying the journal takes, and how far it is.
+pub(super) fn copy(config: &Config, host: HostId) -> Result<Option<(Settings, Backlog)>, String> {
+    let settings = materials::store(config, host)?;
+    let place = config.clickhouse.as_ref().map(config::ClickHouse::place);
+    let backlog = place.map(|place| Backlog::open(config.state_dir.join(CHECKPOINT), place));
+    Ok(settings.zip(backlog))
 }
 
 fn read_config(file: Option<&Path>) -> Result<(Config, String), StartError> {

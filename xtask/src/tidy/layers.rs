@@ -5,15 +5,15 @@ use super::Fault;
 use super::source::{Source, words_at};
 
 /// Usable by all; import no step.
-const BASE: [&str; 11] =
-    ["chain", "config", "host", "trust", "state", "http", "metrics", "secret", "id", "conn", "bridge"];
+const BASE: [&str; 12] =
+    ["chain", "config", "host", "trust", "state", "http", "metrics", "secret", "id", "conn", "bridge", "sandbox"];
 
 /// In flow order: each may import the base and the steps after it.
 const STEPS: [&str; 10] =
     ["capture", "listener", "identity", "protocol", "upstream", "policy", "approval", "masking", "recording", "audit"];
 
 /// May import everything.
-const TOP: [&str; 7] = ["warden", "engine", "app", "control", "console", "session", "cli"];
+const TOP: [&str; 8] = ["warden", "engine", "shipper", "app", "control", "console", "session", "cli"];
 
 /// Pairs that the order would allow: only `approval` may turn a hold into a permit, so `policy` must not know it.
 const FORBIDDEN: [(&str, &str); 1] = [("policy", "approval")];
@@ -22,14 +22,18 @@ const FORBIDDEN: [(&str, &str); 1] = [("policy", "approval")];
 const ALLOWED: [(&str, &str); 1] = [("approval", "policy")];
 
 /// Libraries and the only places (starts of paths below `gateway/src`) that may name them.
-const HOMES: [(&[&str], &[&str]); 7] = [
+const HOMES: [(&[&str], &[&str]); 8] = [
     (&["aya", "aya_obj", "aya_log"], &["capture"]),
     (&["cedar_policy"], &["policy"]),
     (&["pg_raw_parse"], &["protocol/postgres/sql/parse"]),
     (&["rcgen"], &["trust"]),
     (&["rustls", "tokio_rustls"], &["trust", "upstream", "protocol", "listener", "console"]),
-    (&["hyper", "hyper_util", "http_body_util"], &["control", "http", "console", "protocol/kubernetes"]),
-    (&["seccompiler", "landlock"], &["engine"]),
+    (
+        &["hyper", "hyper_util", "http_body_util"],
+        &["control", "http", "console", "protocol/kubernetes", "audit/clickhouse/store"],
+    ),
+    (&["clickhouse"], &["audit/clickhouse"]),
+    (&["seccompiler", "landlock"], &["sandbox"]),
 ];
 
 pub(super) fn check(source: &Source) -> Vec<Fault> {

@@ -95,9 +95,10 @@ pub use timeline::{Step, Timeline, TimelineError};
 pub use writer::{Durability, Journal, JournalError, Opening};
 
 pub(crate) use key::public_half;
+pub(crate) use layout::sync_folder;
 pub(crate) use line::{Hash, Head, ZERO_HASH, hash_of, parse};
 pub(crate) use seal::SealChain;
-pub(crate) use segment::{Found, LineReader, open_regular};
+pub(crate) use segment::{Found, LineReader, line_before, open_regular};
 
 /// Version of the line format.
 pub const FORMAT: u32 = 1;

@@ -1,8 +1,8 @@
-//! What the engine gives up before it reads its first byte.
+//! What engine and shipper give up before they read their first byte.
 //!
 //! In: a process that root started. Out: the same under a user of its own, without capabilities or a way to get any,
-//! without files, and with the system calls alone that serving connections takes. What it may do with descriptors that
-//! it is given is not limited here.
+//! without files, and with the system calls alone that its work takes. What it may do with descriptors that it is given
+//! is not limited here.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,17 +13,39 @@ use rustix::process::Signal;
 use rustix::thread::{CapabilitySet, CapabilitySets};
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, SeccompRule, TargetArch};
 
-/// The user that packages make for it.
-const USER: &str = "gateway";
-/// Where there is no such user: an id of the range that systemd keeps for services without one (uids and gids of
-/// systemd, 61184 to 65519), so that nobody else's files belong to it.
-const FALLBACK_ID: u32 = 61_843;
+/// Which process closes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// Serves connections.
+    Engine,
+    /// Copies the journal, over sockets that it is given.
+    Shipper,
+}
+
+impl Part {
+    /// The user that packages make for it, and the id where there is none: of the range that systemd keeps for services
+    /// without one (uids and gids of systemd, 61184 to 65519), so that nobody else's files belong to it. Each part has
+    /// its own, or one could trace the other.
+    fn user(self) -> (&'static str, u32) {
+        match self {
+            Self::Engine => ("gateway", 61_843),
+            Self::Shipper => ("gateway-ship", 61_844),
+        }
+    }
+
+    fn system_calls(self) -> Vec<i64> {
+        match self {
+            Self::Engine => [ALLOWED, DIALLING].concat(),
+            Self::Shipper => ALLOWED.to_vec(),
+        }
+    }
+}
 
 /// Why the sandbox was not closed.
 #[derive(Debug, thiserror::Error)]
 pub enum SandboxError {
-    /// The engine is started by the warden alone.
-    #[error("the engine is started by the gateway as root, not by hand")]
+    /// It is started by the warden alone.
+    #[error("this process is started by the gateway as root, not by hand")]
     NotRoot,
     /// A right could not be given up.
     #[error("cannot {what}")]
@@ -47,12 +69,12 @@ pub enum SandboxError {
 /// Gives everything up. Call it while there is one thread.
 ///
 /// # Errors
-/// Where anything cannot be given up: the engine must not run then.
-pub fn close() -> Result<(), SandboxError> {
+/// Where anything cannot be given up: the process must not go on then.
+pub fn close(part: Part) -> Result<(), SandboxError> {
     if !rustix::process::geteuid().is_root() {
         return Err(SandboxError::NotRoot);
     }
-    let id = user_id();
+    let id = user_id(part);
     let kernel = |what| move |error: rustix::io::Errno| SandboxError::Kernel { what, source: error.into() };
     // Children of a killed warden must not go on serving.
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
@@ -65,14 +87,15 @@ pub fn close() -> Result<(), SandboxError> {
     rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)
         .map_err(kernel("forbid core dumps"))?;
     forbid_files()?;
-    limit_system_calls()
+    limit_system_calls(part)
 }
 
-fn user_id() -> u32 {
+fn user_id(part: Part) -> u32 {
+    let (user, fallback) = part.user();
     let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
     let uid =
-        passwd.lines().find_map(|line| line.strip_prefix(USER)?.strip_prefix(':')?.split(':').nth(1)?.parse().ok());
-    uid.filter(|uid| *uid != 0).unwrap_or(FALLBACK_ID)
+        passwd.lines().find_map(|line| line.strip_prefix(user)?.strip_prefix(':')?.split(':').nth(1)?.parse().ok());
+    uid.filter(|uid| *uid != 0).unwrap_or(fallback)
 }
 
 fn drop_capabilities(id: u32) -> Result<(), SandboxError> {
@@ -105,7 +128,7 @@ fn forbid_files() -> Result<(), SandboxError> {
     Ok(())
 }
 
-/// System calls that serving takes: memory, threads, descriptors, sockets, time. Others fail with EPERM.
+/// System calls that the work takes: memory, threads, descriptors, time. Others fail with EPERM.
 const ALLOWED: &[i64] = &[
     libc::SYS_read,
     libc::SYS_write,
@@ -152,9 +175,7 @@ const ALLOWED: &[i64] = &[
     libc::SYS_eventfd2,
     libc::SYS_poll,
     libc::SYS_ppoll,
-    libc::SYS_socket,
     libc::SYS_socketpair,
-    libc::SYS_connect,
     libc::SYS_shutdown,
     libc::SYS_getsockopt,
     libc::SYS_setsockopt,
@@ -172,7 +193,10 @@ const ALLOWED: &[i64] = &[
     libc::SYS_membarrier,
 ];
 
-/// System calls that nothing here ever makes: whoever does has taken the engine over, and it ends.
+/// And those that make a connection.
+const DIALLING: &[i64] = &[libc::SYS_socket, libc::SYS_connect];
+
+/// System calls that nothing here ever makes: whoever does has taken the process over, and it ends.
 const FATAL: &[i64] = &[
     libc::SYS_execve,
     libc::SYS_execveat,
@@ -200,8 +224,8 @@ const FATAL: &[i64] = &[
     libc::SYS_pwritev,
 ];
 
-fn limit_system_calls() -> Result<(), SandboxError> {
-    let allowed = filter(ALLOWED, SeccompAction::Errno(libc::EPERM.unsigned_abs()), SeccompAction::Allow)?;
+fn limit_system_calls(part: Part) -> Result<(), SandboxError> {
+    let allowed = filter(&part.system_calls(), SeccompAction::Errno(libc::EPERM.unsigned_abs()), SeccompAction::Allow)?;
     let fatal = filter(FATAL, SeccompAction::Allow, SeccompAction::KillProcess)?;
     // The strictest answer of all filters counts. The second filter forbids to add another one.
     seccompiler::apply_filter(&fatal)?;

@@ -1,0 +1,151 @@
+//! The schema of the copy, and what brings a database there.
+//!
+//! In: a login that may define things, which is not the shipper's. Out: a database with every migration applied, each
+//! once and noted with the checksum of its text. It drops nothing, and changes nothing where a text differs from the one
+//! that was applied.
+
+use aws_lc_rs::digest::{SHA256, digest};
+use clickhouse::Row;
+use serde::{Deserialize, Serialize};
+
+use super::store::{Store, StoreError};
+use crate::audit::hex;
+
+/// All of them, in order; a released text never changes.
+const MIGRATIONS: &[(u32, &str, &str)] = &[(1, "record", include_str!("0001_record.sql"))];
+
+const NOTES: &str = "CREATE TABLE IF NOT EXISTS migrations (version UInt32, name LowCardinality(String), \
+    checksum FixedString(64), applied DateTime64(3, 'UTC') DEFAULT now64(3), gateway_version LowCardinality(String)) \
+    ENGINE = ReplacingMergeTree ORDER BY (version, checksum)";
+
+/// Why the schema is not there.
+#[derive(Debug, thiserror::Error)]
+pub enum MigrateError {
+    /// The server is not reached.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A statement failed. All of it is ours, so that the answer quotes nobody's data.
+    #[error("ClickHouse refuses a statement of migration {version}: {answer}")]
+    Statement {
+        /// The migration; zero: the table of migrations itself.
+        version: u32,
+        /// What the server says.
+        answer: String,
+    },
+    /// Another text was applied under this number.
+    #[error(
+        "migration {version} was applied from another text: this database belongs to another version of the gateway"
+    )]
+    Checksum {
+        /// The migration.
+        version: u32,
+    },
+    /// The database is ahead of us.
+    #[error("migration {version} is not known here: it was applied by a later version of the gateway, use that one")]
+    Unknown {
+        /// The migration.
+        version: u32,
+    },
+}
+
+/// What was done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Migrated {
+    /// The database.
+    pub database: String,
+    /// Numbers of the migrations that were applied now.
+    pub applied: Vec<u32>,
+    /// The number that the schema has reached.
+    pub version: u32,
+}
+
+#[derive(Debug, Row, Deserialize)]
+struct Note {
+    version: u32,
+    checksum: String,
+}
+
+/// Brings the database to this version's schema; with nothing to do it changes nothing.
+///
+/// # Errors
+/// Where the server is not reached or says no, or the database has another schema than ours.
+pub async fn migrate(store: &Store, database: &str) -> Result<Migrated, MigrateError> {
+    // The configuration lets no other character than letters, digits and `_` be in a database's name.
+    let create = format!("CREATE DATABASE IF NOT EXISTS {database}");
+    run(store, 0, store.client().clone().with_database("default").query_raw(&create)).await?;
+    run(store, 0, store.client().query_raw(NOTES)).await?;
+    let notes = "SELECT version, toString(checksum) AS checksum FROM migrations FINAL ORDER BY version";
+    let applied: Vec<Note> =
+        store.client().query_raw(notes).fetch_all().await.map_err(|error| explain(store, 0, &error))?;
+    for note in &applied {
+        match MIGRATIONS.iter().find(|(version, ..)| *version == note.version) {
+            None => return Err(MigrateError::Unknown { version: note.version }),
+            Some((version, _, text)) if checksum(text) != note.checksum => {
+                return Err(MigrateError::Checksum { version: *version });
+            }
+            Some(_) => {}
+        }
+    }
+    let mut now = Vec::new();
+    for (version, name, text) in MIGRATIONS.iter().filter(|(version, ..)| applied.iter().all(|n| n.version != *version))
+    {
+        for statement in statements(text) {
+            run(store, *version, store.client().query_raw(&statement)).await?;
+        }
+        let note = format!(
+            "INSERT INTO migrations (version, name, checksum, gateway_version) VALUES ({version}, '{name}', '{}', '{}')",
+            checksum(text),
+            env!("CARGO_PKG_VERSION")
+        );
+        run(store, *version, store.client().query_raw(&note)).await?;
+        now.push(*version);
+    }
+    let version = MIGRATIONS.last().map_or(0, |(version, ..)| *version);
+    Ok(Migrated { database: database.to_owned(), applied: now, version })
+}
+
+async fn run(store: &Store, version: u32, query: clickhouse::query::Query) -> Result<(), MigrateError> {
+    query.execute().await.map_err(|error| explain(store, version, &error))
+}
+
+fn explain(store: &Store, version: u32, error: &clickhouse::error::Error) -> MigrateError {
+    match error {
+        clickhouse::error::Error::BadResponse(answer) => {
+            MigrateError::Statement { version, answer: answer.chars().filter(|c| !c.is_control()).collect() }
+        }
+        error => MigrateError::Store(store.explain(error)),
+    }
+}
+
+fn checksum(text: &str) -> String {
+    hex::encode(digest(&SHA256, text.as_bytes()).as_ref())
+}
+
+/// The statements of a file, each ended by `;` at the end of a line; comments have lines of their own.
+fn statements(text: &str) -> Vec<String> {
+    let code: Vec<&str> = text.lines().filter(|line| !line.trim_start().starts_with("--")).collect();
+    let statements = code.join("\n");
+    statements.split(";\n").map(|s| s.trim_end_matches(';').trim().to_owned()).filter(|s| !s.is_empty()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn migrations_are_numbered_from_one_and_may_be_repeated() {
+        for ((version, _, text), expected) in MIGRATIONS.iter().zip(1..) {
+            assert_eq!(*version, expected);
+            for statement in statements(text) {
+                let repeatable = ["CREATE TABLE IF NOT EXISTS", "CREATE VIEW IF NOT EXISTS"];
+                assert!(repeatable.iter().any(|start| statement.starts_with(start)), "{statement}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_released_text_never_changes() {
+        let released = ["4a66208b1b9062a03221f334828b6a924ce6dce918bd136f7ba270c4c8ef0b2c"];
+        assert_eq!(MIGRATIONS.iter().map(|(.., text)| checksum(text)).collect::<Vec<_>>(), released);
+    }
+}

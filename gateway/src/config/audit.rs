@@ -1,0 +1,102 @@
+//! `[audit.clickhouse]`: where the journal is copied to.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use super::SecretSource;
+use super::table::Section;
+use super::target::read_secret;
+
+/// What ClickHouse takes well at once, and what is sent again after a failure at most.
+const DEFAULT_BATCH: u64 = 10_000;
+/// ClickHouse's own ports.
+const HTTP_PORT: u16 = 8_123;
+const HTTPS_PORT: u16 = 8_443;
+
+/// Where the journal is copied to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClickHouse {
+    /// Where it listens; names are not resolved.
+    pub address: SocketAddr,
+    /// `None`: no TLS, on loopback alone.
+    pub tls: Option<ClickHouseTls>,
+    /// The database.
+    pub database: String,
+    /// The login that adds rows.
+    pub user: String,
+    /// Its password.
+    pub password: Option<SecretSource>,
+    /// Lines of the journal in one insert, at most.
+    pub batch: usize,
+}
+
+/// How it proves to be itself: always by chain and name.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ClickHouseTls {
+    /// PEM file of the authorities; `None`: those of the system.
+    pub ca: Option<PathBuf>,
+    /// The name in its certificate; `None`: the address.
+    pub name: Option<String>,
+}
+
+impl ClickHouse {
+    /// Where it is, for people and for the checkpoint: `https://10.0.0.9:8443/gateway`.
+    #[must_use]
+    pub fn place(&self) -> String {
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}/{}", self.address, self.database)
+    }
+}
+
+pub(super) fn read(audit: &Section<'_, '_>) -> Option<ClickHouse> {
+    let section = audit.section("clickhouse");
+    let url = if section.is_there() { section.required("url") } else { section.string("url") };
+    let endpoint = url.and_then(|url| endpoint(&url).map_err(|reason| section.fault("url", reason)).ok());
+    let tls = section.section("tls");
+    if tls.is_there() && matches!(endpoint, Some((_, false))) {
+        section.fault("tls", "says how a server proves itself: write `https://` in `url`, or leave it out");
+    }
+    let settings = ClickHouseTls { ca: tls.string("ca").map(PathBuf::from), name: tls.string("name") };
+    let database = section.string("database").unwrap_or_else(|| "gateway".to_owned());
+    if !is_identifier(&database) {
+        section.fault("database", "a database's name is made of letters, digits and `_`, and begins with no digit");
+    }
+    let user = if section.is_there() { section.required("user") } else { section.string("user") };
+    let password = read_secret(&section);
+    let batch = section.number("batch", 1..=100_000).unwrap_or(DEFAULT_BATCH);
+    tls.finish();
+    section.finish();
+    let (address, encrypted) = endpoint?;
+    Some(ClickHouse {
+        address,
+        tls: encrypted.then_some(settings),
+        database,
+        user: user?,
+        password,
+        batch: usize::try_from(batch).unwrap_or(usize::MAX),
+    })
+}
+
+/// The address of a url, and whether it asks for TLS.
+fn endpoint(url: &str) -> Result<(SocketAddr, bool), String> {
+    let parts = url.strip_prefix("https://").map(|rest| (rest, true));
+    let (rest, encrypted) = parts
+        .or_else(|| url.strip_prefix("http://").map(|rest| (rest, false)))
+        .ok_or("write `https://ADDRESS:8443`, or `http://127.0.0.1:8123` for a server on this host")?;
+    let rest = rest.strip_suffix('/').unwrap_or(rest);
+    let host = rest.trim_start_matches('[').trim_end_matches(']');
+    let port = if encrypted { HTTPS_PORT } else { HTTP_PORT };
+    let address: SocketAddr =
+        rest.parse().or_else(|_| host.parse().map(|host| SocketAddr::new(host, port))).map_err(|_| {
+            format!("`{rest}` is no address: names are not resolved, write the address, and the certificate's name as `tls.name`")
+        })?;
+    if !encrypted && !address.ip().is_loopback() {
+        return Err("the record and its password would travel in clear: write `https://`".into());
+    }
+    Ok((address, encrypted))
+}
+
+fn is_identifier(name: &str) -> bool {
+    let word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    name.len() <= 64 && name.bytes().all(word) && name.bytes().next().is_some_and(|first| !first.is_ascii_digit())
+}

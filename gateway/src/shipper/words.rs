@@ -1,0 +1,93 @@
+//! What warden and shipper say to each other over their bridge.
+//!
+//! In and out: the same. The shipper is the less trusted end: it names no path, address or file, and the warden believes
+//! no place that does not fit the segment that it handed over.
+
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::audit::clickhouse::Place;
+use crate::id::{HostId, JournalId};
+
+/// What the warden tells the shipper.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum ToShipper {
+    /// First of all. With it: a file that holds the `Settings`.
+    Start,
+    /// Copy a batch. With it: the segment.
+    Ship {
+        /// Whose segment.
+        journal: JournalId,
+        /// What was copied before.
+        from: Place,
+    },
+    /// The answer to `ToWarden::Dial`. With it, where it worked: a connected socket.
+    Socket {
+        /// The number of the request.
+        request: u64,
+        /// Why there is none.
+        error: Option<String>,
+    },
+}
+
+/// What the shipper tells the warden.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum ToWarden {
+    /// Ready to copy.
+    Ready,
+    /// The settings cannot be used; the process ends.
+    CannotStart(String),
+    /// A connection to the store is wanted.
+    Dial {
+        /// Comes back with the answer.
+        request: u64,
+    },
+    /// The store keeps the batch.
+    Shipped {
+        /// Up to here.
+        place: Place,
+        /// How long the segment was when there was no more in it: what is left up to there is no line.
+        end: Option<u64>,
+        /// Why what follows can never be copied.
+        stuck: Option<String>,
+    },
+    /// It may keep nothing of the batch.
+    Failed(String),
+}
+
+/// What copying takes.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Settings {
+    /// This installation.
+    pub host: HostId,
+    /// Its name, for people.
+    pub host_name: String,
+    /// Where the store listens.
+    pub address: SocketAddr,
+    /// How it proves to be itself.
+    pub tls: Option<StoreTls>,
+    /// The database.
+    pub database: String,
+    /// The login that adds rows.
+    pub user: String,
+    /// Its password.
+    pub password: Option<Vec<u8>>,
+    /// Lines in one insert, at most.
+    pub batch: usize,
+}
+
+/// How the store proves to be itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoreTls {
+    /// Authorities that sign it, in PEM.
+    pub ca: Option<Vec<u8>>,
+    /// The name in its certificate; `None`: the address.
+    pub name: Option<String>,
+}
+
+impl std::fmt::Debug for Settings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Settings")
+    }
+}

@@ -1,0 +1,300 @@
+//! What of the journals is not copied yet.
+//!
+//! In: the journals' files, the checkpoint. Out: the next batch to copy, the journals taking turns, and how far behind the
+//! copy is. A place is noted only when the store has acknowledged what stands before it.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use crate::audit::Layout;
+use crate::audit::clickhouse::{Checkpoint, CheckpointError, Place};
+use crate::audit::journal::{Found, LineReader, Seq, line_before, open_regular, parse};
+use crate::audit::time::Timestamp;
+use crate::control::service::{ShippedJournal, Shipping};
+use crate::id::JournalId;
+
+/// Journals that `status` shows although all of them is copied: the warden's and the engine's.
+const SHOWN: usize = 2;
+
+/// What is not copied yet.
+#[derive(Debug)]
+pub(super) struct Backlog {
+    store: String,
+    checkpoint: Checkpoint,
+    /// Segments that were read to their end, and how long they were then: what is left there is no line.
+    ends: BTreeMap<JournalId, (u32, u64)>,
+    /// Journals of which no more can be copied, and why.
+    stuck: BTreeMap<JournalId, String>,
+    last: Option<JournalId>,
+}
+
+/// A batch to copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Work {
+    pub(super) journal: JournalId,
+    pub(super) from: Place,
+}
+
+impl Work {
+    /// Whether a place can be the end of this batch.
+    pub(super) fn fits(&self, layout: &Layout, place: Place) -> bool {
+        let behind = place.segment == self.from.segment && place.bytes >= self.from.bytes && place.seq >= self.from.seq;
+        behind && size_of(layout, self.journal, place.segment).is_some_and(|size| place.bytes <= size)
+    }
+}
+
+impl Backlog {
+    /// With the checkpoint of a store, whose place is its name.
+    pub(super) fn open(checkpoint: PathBuf, store: String) -> Self {
+        Self {
+            checkpoint: Checkpoint::open(checkpoint, &store),
+            store,
+            ends: BTreeMap::new(),
+            stuck: BTreeMap::new(),
+            last: None,
+        }
+    }
+
+    /// The next batch; none for now where all is copied.
+    pub(super) fn next(&mut self, layout: &Layout) -> Option<Work> {
+        // What cannot be listed now is looked for again a second later.
+        let (journals, _) = layout.journals().ok()?;
+        let split = self.last.map_or(0, |last| journals.partition_point(|journal| *journal <= last));
+        let (before, after) = journals.split_at_checked(split)?;
+        let work = after.iter().chain(before).find_map(|journal| self.work(layout, *journal))?;
+        self.last = Some(work.journal);
+        Some(work)
+    }
+
+    fn work(&self, layout: &Layout, journal: JournalId) -> Option<Work> {
+        if self.stuck.contains_key(&journal) {
+            return None;
+        }
+        let mut from = self.place(layout, journal);
+        loop {
+            let size = size_of(layout, journal, from.segment)?;
+            if size > from.bytes && self.ends.get(&journal) != Some(&(from.segment, size)) {
+                return Some(Work { journal, from });
+            }
+            // The next one is begun when this one is complete.
+            size_of(layout, journal, from.segment + 1).filter(|size| *size > 0)?;
+            from = Place { segment: from.segment + 1, bytes: 0, seq: from.seq };
+        }
+    }
+
+    fn place(&self, layout: &Layout, journal: JournalId) -> Place {
+        let mut place = self.checkpoint.place(journal);
+        if place.segment == 0 {
+            place.segment = layout.files(journal).ok().and_then(|files| files.segments.first().copied()).unwrap_or(1);
+        }
+        place
+    }
+
+    /// Notes a batch that the store acknowledged; `end` is how long the segment was when it was read whole. It may have
+    /// grown since, so its size now says nothing.
+    pub(super) fn done(
+        &mut self,
+        work: &Work,
+        place: Place,
+        end: Option<u64>,
+        stuck: Option<String>,
+    ) -> Result<(), CheckpointError> {
+        if let Some(size) = end {
+            self.ends.insert(work.journal, (place.segment, size));
+        }
+        if let Some(why) = stuck {
+            self.stuck.insert(work.journal, why);
+        }
+        if place == work.from { Ok(()) } else { self.checkpoint.advance(work.journal, place) }
+    }
+
+    /// How far the copy is.
+    pub(super) fn status(&self, layout: &Layout) -> Shipping {
+        let journals = layout.journals().map(|(journals, _)| journals).unwrap_or_default();
+        let mut shipping =
+            Shipping { store: self.store.clone(), error: self.stuck.values().next().cloned(), ..Shipping::default() };
+        let now = Timestamp::now();
+        for (number, journal) in (1..).zip(&journals) {
+            let shipped = self.place(layout, *journal);
+            let written = written(layout, *journal, shipped);
+            let behind = written.0.saturating_sub(shipped.seq.0);
+            if behind > 0 {
+                shipping.lag_events += behind;
+                let oldest = oldest(layout, *journal, shipped);
+                shipping.lag_secs = shipping.lag_secs.max(oldest.map_or(0, |time| now.seconds_since(time)));
+            }
+            if behind > 0 || number + SHOWN > journals.len() {
+                shipping.journals.push(ShippedJournal { journal: *journal, shipped: shipped.seq, written });
+            }
+        }
+        shipping
+    }
+}
+
+fn size_of(layout: &Layout, journal: JournalId, segment: u32) -> Option<u64> {
+    layout.segment(journal, segment).symlink_metadata().ok().map(|state| state.len())
+}
+
+/// The number of a journal's last whole line, or of the last that was copied.
+fn written(layout: &Layout, journal: JournalId, shipped: Place) -> Seq {
+    let mut segments =
+        (shipped.segment..).take_while(|segment| size_of(layout, journal, *segment).is_some_and(|s| s > 0));
+    let Some(last) = segments.next().map(|first| segments.last().unwrap_or(first)) else { return shipped.seq };
+    let size = size_of(layout, journal, last).unwrap_or(0);
+    if last == shipped.segment && size <= shipped.bytes {
+        return shipped.seq;
+    }
+    let read = || -> Option<Seq> {
+        let file = open_regular(&layout.segment(journal, last)).ok()?;
+        // The last bytes may be a line that is being written: the one before is good enough for a number to show.
+        let line = line_before(&file, size).ok()?.or_else(|| last_whole(&file, size))?;
+        Some(parse(&line).ok()?.seq)
+    };
+    read().unwrap_or(shipped.seq).max(shipped.seq)
+}
+
+/// The last line with a newline behind it, in front of bytes without one.
+fn last_whole(file: &std::fs::File, size: u64) -> Option<Vec<u8>> {
+    use std::os::unix::fs::FileExt;
+    let window = size.min(64 * 1024);
+    let mut tail = vec![0; usize::try_from(window).ok()?];
+    file.read_exact_at(&mut tail, size - window).ok()?;
+    let newline = tail.iter().rposition(|byte| *byte == b'\n')?;
+    line_before(file, size - window + u64::try_from(newline).ok()? + 1).ok()?
+}
+
+/// When the first line that is not copied was written.
+fn oldest(layout: &Layout, journal: JournalId, shipped: Place) -> Option<Timestamp> {
+    let (mut segment, mut bytes) = (shipped.segment, shipped.bytes);
+    if size_of(layout, journal, segment)? <= bytes {
+        (segment, bytes) = (segment + 1, 0);
+    }
+    let mut lines = LineReader::new(open_regular(&layout.segment(journal, segment)).ok()?, bytes).ok()?;
+    match lines.next().ok()? {
+        Found::Line(_) => parse(lines.line()).ok().map(|head| head.time),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::OpenOptions;
+    use std::io::Write;
+
+    use super::*;
+    use crate::audit::journal::testing::{Site, fill};
+
+    fn backlog(site: &Site) -> Backlog {
+        Backlog::open(site.folder.path().join("shipped.json"), "store".into())
+    }
+
+    fn end_of(site: &Site, work: Work, seq: u64) -> (Place, u64) {
+        let size = size_of(&site.layout, work.journal, work.from.segment).unwrap();
+        (Place { bytes: size, seq: Seq(seq), ..work.from }, size)
+    }
+
+    #[test]
+    fn journals_take_turns_and_what_is_copied_is_not_handed_out_again() {
+        let site = Site::new();
+        let (one, other) = (site.filled(3), site.filled(5));
+        let mut backlog = backlog(&site);
+        let first = backlog.next(&site.layout).unwrap();
+        assert_eq!((first.journal, first.from.segment), (one.id(), 1));
+        let second = backlog.next(&site.layout).unwrap();
+        assert_eq!(second.journal, other.id());
+        assert_eq!(backlog.status(&site.layout).lag_events, 8);
+        let (place, size) = end_of(&site, first, 3);
+        assert!(first.fits(&site.layout, place));
+        backlog.done(&first, place, Some(size), None).unwrap();
+        assert_eq!(backlog.status(&site.layout).lag_events, 5);
+        for _ in 0..2 {
+            assert_eq!(backlog.next(&site.layout).unwrap().journal, other.id());
+        }
+        fill(&one, 4..=4);
+        assert_eq!(backlog.next(&site.layout).unwrap().from, place);
+    }
+
+    #[test]
+    fn after_a_crash_the_last_acknowledged_place_counts() {
+        let site = Site::new();
+        site.filled(3);
+        let handed = backlog(&site).next(&site.layout).unwrap();
+        assert_eq!(backlog(&site).next(&site.layout), Some(handed), "handed out and not acknowledged");
+        let (place, size) = end_of(&site, handed, 3);
+        backlog(&site).done(&handed, place, Some(size), None).unwrap();
+        assert_eq!(backlog(&site).next(&site.layout), None);
+    }
+
+    #[test]
+    fn a_torn_line_is_looked_at_again_only_when_it_has_grown() {
+        let site = Site::new();
+        let journal = site.filled(3);
+        let mut file = OpenOptions::new().append(true).open(site.segment(&journal)).unwrap();
+        let whole = size_of(&site.layout, journal.id(), 1).unwrap();
+        file.write_all(b"{\"v\":1").unwrap();
+        let mut backlog = backlog(&site);
+        let work = backlog.next(&site.layout).unwrap();
+        let place = Place { bytes: whole, seq: Seq(3), ..work.from };
+        assert_eq!(backlog.status(&site.layout).lag_events, 3);
+        backlog.done(&work, place, Some(whole + 6), None).unwrap();
+        assert_eq!((backlog.next(&site.layout), backlog.status(&site.layout).lag_events), (None, 0));
+        file.write_all(b",").unwrap();
+        assert_eq!(backlog.next(&site.layout).unwrap().from, place);
+    }
+
+    #[test]
+    fn a_line_that_came_while_a_batch_was_under_way_is_handed_out() {
+        let site = Site::new();
+        let journal = site.filled(3);
+        let mut backlog = backlog(&site);
+        let work = backlog.next(&site.layout).unwrap();
+        let (place, size) = end_of(&site, work, 3);
+        fill(&journal, 4..=4);
+        backlog.done(&work, place, Some(size), None).unwrap();
+        assert_eq!(backlog.next(&site.layout).unwrap().from, place);
+    }
+
+    #[test]
+    fn a_journal_that_goes_on_nowhere_is_named_and_holds_no_other_up() {
+        let site = Site::new();
+        let (one, other) = (site.filled(3), site.filled(3));
+        let mut backlog = backlog(&site);
+        let work = backlog.next(&site.layout).unwrap();
+        assert_eq!(work.journal, one.id());
+        backlog.done(&work, work.from, None, Some("no line ends".into())).unwrap();
+        for _ in 0..2 {
+            assert_eq!(backlog.next(&site.layout).unwrap().journal, other.id());
+        }
+        assert_eq!(backlog.status(&site.layout).error.as_deref(), Some("no line ends"));
+    }
+
+    #[test]
+    fn a_place_that_does_not_fit_the_segment_is_not_believed() {
+        let site = Site::new();
+        site.filled(3);
+        let work = backlog(&site).next(&site.layout).unwrap();
+        let (end, size) = end_of(&site, work, 3);
+        let work = Work { from: end, ..work };
+        let wrong = [
+            Place { bytes: size + 1, ..end },
+            Place { segment: 2, ..end },
+            Place { bytes: 0, ..end },
+            Place { seq: Seq(1), ..end },
+        ];
+        for place in wrong {
+            assert!(!work.fits(&site.layout, place), "{place:?}");
+        }
+    }
+
+    #[test]
+    fn a_later_segment_follows_the_one_before() {
+        let site = Site::new();
+        let journal = site.filled(3);
+        std::fs::write(site.layout.segment(journal.id(), 2), b"x\n").unwrap();
+        let mut backlog = backlog(&site);
+        let work = backlog.next(&site.layout).unwrap();
+        let (place, size) = end_of(&site, work, 3);
+        backlog.done(&work, place, Some(size), None).unwrap();
+        assert_eq!(backlog.next(&site.layout).unwrap().from, Place { segment: 2, bytes: 0, seq: Seq(3) });
+    }
+}

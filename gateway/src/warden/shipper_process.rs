@@ -1,0 +1,256 @@
+//! The shipper as the warden sees it: a process that is handed one batch at a time.
+//!
+//! In: the journals' files, the configuration, messages of an unprivileged process. Out: segments to read, sockets to one
+//! address, the checkpoint, and how far the copy is. It never waits for anything that a request waits for: with the shipper
+//! or the store gone, sessions go on and the journal stays.
+
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::process::Stdio;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::net::TcpStream;
+use tokio::process::{Child, Command};
+use tokio::sync::Notify;
+
+use super::backlog::{Backlog, Work};
+use crate::audit::Layout;
+use crate::audit::journal::open_regular;
+use crate::bridge::{self, Bridge};
+use crate::control::service::Shipping;
+use crate::shipper::{Settings, ToShipper, ToWarden};
+
+/// How often the journals are looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How long a new shipper may take.
+const READY_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a connect may take.
+const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a batch may take: the shipper's own timeouts are shorter.
+const BATCH_TIMEOUT: Duration = Duration::from_secs(300);
+/// Pauses after failures double between these.
+const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+
+/// Why there is no shipper, for now.
+#[derive(Debug, thiserror::Error)]
+enum ShipperError {
+    /// It could not be started.
+    #[error("cannot start the shipper: {what}")]
+    Start {
+        /// At which step.
+        what: &'static str,
+        /// The system's answer.
+        source: std::io::Error,
+    },
+    /// It says that it cannot work.
+    #[error("the shipper cannot work: {0}")]
+    CannotStart(String),
+    /// It ended.
+    #[error("the shipper ended: a new one goes on from the checkpoint")]
+    Ended,
+    /// It says what cannot be.
+    #[error("the shipper says what nobody understands: it is replaced")]
+    NotUnderstood,
+}
+
+/// The shipper, and how far the copy is.
+pub(super) struct ShipperProcess {
+    layout: Layout,
+    settings: Mutex<Option<Settings>>,
+    backlog: Mutex<Option<Backlog>>,
+    state: Mutex<State>,
+    changed: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    pid: Option<u32>,
+    error: Option<String>,
+}
+
+struct Worker {
+    bridge: Bridge,
+    address: SocketAddr,
+}
+
+impl ShipperProcess {
+    pub(super) fn new(layout: Layout) -> Self {
+        Self {
+            layout,
+            settings: Mutex::default(),
+            backlog: Mutex::default(),
+            state: Mutex::default(),
+            changed: Notify::new(),
+        }
+    }
+
+    /// Takes other settings; a shipper with the old ones ends.
+    pub(super) fn set(&self, settings: Option<(Settings, Backlog)>) {
+        let (settings, backlog) = settings.unzip();
+        let mut current = self.settings.lock();
+        if *current == settings {
+            return;
+        }
+        *self.backlog.lock() = backlog;
+        *self.state.lock() = State::default();
+        *current = settings;
+        self.changed.notify_one();
+    }
+
+    /// How far the copy is; `None` where none is configured.
+    pub(super) fn status(&self) -> Option<Shipping> {
+        let mut shipping = self.backlog.lock().as_ref().map(|backlog| backlog.status(&self.layout))?;
+        let state = self.state.lock();
+        shipping.pid = state.pid;
+        shipping.error = shipping.error.or_else(|| state.error.clone());
+        Some(shipping)
+    }
+
+    /// Copies for as long as there is a place to copy to.
+    pub(super) async fn supervise(&self) {
+        let mut pause = PAUSES.0;
+        loop {
+            let settings = self.settings.lock().clone();
+            let Some(settings) = settings else {
+                self.changed.notified().await;
+                continue;
+            };
+            tokio::select! {
+                () = self.changed.notified() => {
+                    pause = PAUSES.0;
+                    continue;
+                }
+                error = self.run(&settings, &mut pause) => self.note(&error),
+            }
+            self.state.lock().pid = None;
+            tokio::select! {
+                () = self.changed.notified() => {}
+                () = tokio::time::sleep(pause) => pause = (pause * 2).min(PAUSES.1),
+            }
+        }
+    }
+
+    fn note(&self, error: &ShipperError) {
+        let error = crate::chain::chain(error);
+        tracing::warn!(%error, "the journal is not copied for now");
+        self.state.lock().error = Some(error);
+    }
+
+    /// Runs one process until it ends.
+    async fn run(&self, settings: &Settings, pause: &mut Duration) -> ShipperError {
+        let (mut child, worker) = match Worker::start(settings).await {
+            Ok(started) => started,
+            Err(error) => return error,
+        };
+        self.state.lock().pid = child.id();
+        tokio::select! {
+            _ = child.wait() => ShipperError::Ended,
+            error = self.feed(&worker, pause) => error,
+        }
+    }
+
+    /// Hands out batches for as long as they are taken.
+    async fn feed(&self, worker: &Worker, pause: &mut Duration) -> ShipperError {
+        loop {
+            let work = self.backlog.lock().as_mut().and_then(|backlog| backlog.next(&self.layout));
+            let Some(work) = work else {
+                tokio::time::sleep(LOOK_EVERY).await;
+                continue;
+            };
+            match worker.ship(&self.layout, &work).await {
+                Ok(ToWarden::Shipped { place, end, stuck }) => {
+                    if !work.fits(&self.layout, place) {
+                        return ShipperError::NotUnderstood;
+                    }
+                    *pause = PAUSES.0;
+                    self.state.lock().error = None;
+                    if let Some(backlog) = self.backlog.lock().as_mut()
+                        && let Err(error) = backlog.done(&work, place, end, stuck)
+                    {
+                        tracing::warn!(
+                            error = &error as &dyn std::error::Error,
+                            "the journal is copied, and this not noted"
+                        );
+                    }
+                }
+                Ok(ToWarden::Failed(error)) => {
+                    tracing::warn!(%error, "the journal is not copied for now");
+                    self.state.lock().error = Some(error);
+                    tokio::time::sleep(*pause).await;
+                    *pause = (*pause * 2).min(PAUSES.1);
+                }
+                Ok(_) => return ShipperError::NotUnderstood,
+                Err(error) => return error,
+            }
+        }
+    }
+}
+
+impl Worker {
+    /// The process, which is killed when it is dropped, and its end of the bridge.
+    async fn start(settings: &Settings) -> Result<(Child, Self), ShipperError> {
+        let failed = |what| move |source| ShipperError::Start { what, source };
+        let (ours, theirs) = bridge::pair().map_err(failed("make the socket pair"))?;
+        let text = zeroize::Zeroizing::new(
+            serde_json::to_vec(settings).map_err(std::io::Error::from).map_err(failed("write its settings"))?,
+        );
+        let file = bridge::sealed_file(&text).map_err(failed("hand it its settings"))?;
+        let program = std::env::current_exe().map_err(failed("find our own program"))?;
+        let child = Command::new(program)
+            .arg("shipper")
+            .env_clear()
+            .envs(std::env::vars_os().filter(|(name, _)| name == "RUST_LOG" || name == "RUST_BACKTRACE"))
+            .current_dir("/")
+            .stdin(Stdio::from(theirs))
+            .stdout(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(failed("run our own program"))?;
+        let bridge = Bridge::new(ours).map_err(failed("watch the socket pair"))?;
+        bridge.send(&ToShipper::Start, &[file.as_fd()]).await.map_err(failed("send it its settings"))?;
+        match tokio::time::timeout(READY_TIMEOUT, bridge.receive::<ToWarden>()).await {
+            Ok(Ok(Some((ToWarden::Ready, _)))) => Ok((child, Self { bridge, address: settings.address })),
+            Ok(Ok(Some((ToWarden::CannotStart(why), _)))) => Err(ShipperError::CannotStart(why)),
+            _ => Err(ShipperError::Ended),
+        }
+    }
+
+    /// Hands a batch over and waits for its end.
+    async fn ship(&self, layout: &Layout, work: &Work) -> Result<ToWarden, ShipperError> {
+        let file = match open_regular(&layout.segment(work.journal, work.from.segment)) {
+            Ok(file) => file,
+            Err(error) => {
+                return Ok(ToWarden::Failed(format!("cannot open a segment of journal {}: {error}", work.journal)));
+            }
+        };
+        let message = ToShipper::Ship { journal: work.journal, from: work.from };
+        self.bridge.send(&message, &[file.as_fd()]).await.map_err(|_| ShipperError::Ended)?;
+        let answered = async {
+            loop {
+                match self.bridge.receive::<ToWarden>().await {
+                    Ok(Some((ToWarden::Dial { request }, _))) => self.dial(request).await?,
+                    Ok(Some((said, _))) => return Ok(said),
+                    Ok(None) => return Err(ShipperError::Ended),
+                    Err(_) => return Err(ShipperError::NotUnderstood),
+                }
+            }
+        };
+        tokio::time::timeout(BATCH_TIMEOUT, answered).await.unwrap_or(Err(ShipperError::Ended))
+    }
+
+    /// Dials the one address that the configuration names.
+    async fn dial(&self, request: u64) -> Result<(), ShipperError> {
+        let socket: std::io::Result<OwnedFd> = async {
+            let connecting = tokio::time::timeout(DIAL_TIMEOUT, TcpStream::connect(self.address));
+            Ok(connecting.await.map_err(|_| std::io::ErrorKind::TimedOut)??.into_std()?.into())
+        }
+        .await;
+        let (descriptors, error) = match &socket {
+            Ok(socket) => (vec![socket.as_fd()], None),
+            Err(error) => (Vec::new(), Some(error.to_string())),
+        };
+        let answer = ToShipper::Socket { request, error };
+        self.bridge.send(&answer, &descriptors).await.map_err(|_| ShipperError::Ended)
+    }
+}
