@@ -212,10 +212,15 @@ impl World {
 
     /// Starts a gateway with these arguments.
     pub fn gateway(&self, arguments: &[&str]) -> Gateway<'_> {
+        self.gateway_with(&[], arguments)
+    }
+
+    /// The same with more in its environment.
+    pub fn gateway_with(&self, variables: &[(&str, &str)], arguments: &[&str]) -> Gateway<'_> {
         let number = self.outputs.fetch_add(1, Ordering::Relaxed);
         let (out, err) = (self.directory.join(format!("out-{number}")), self.directory.join(format!("err-{number}")));
         let mut command = self.command("/run/it/gateway");
-        command.args(arguments).stdin(Stdio::null());
+        command.args(arguments).envs(variables.iter().copied()).stdin(Stdio::null());
         let child = command.stdout(File::create(&out).unwrap()).stderr(File::create(&err).unwrap()).spawn().unwrap();
         Gateway { world: self, child, out, err }
     }

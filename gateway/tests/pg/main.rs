@@ -48,10 +48,12 @@ mod wait;
 #[expect(dead_code, reason = "the tests in `it` use the rest")]
 mod world;
 
+mod clickhouse;
 mod cluster;
 mod shop;
 
 mod drivers;
+mod record_store;
 mod sql_oracle;
 mod story_credentials;
 mod story_default;
@@ -63,6 +65,7 @@ mod story_paths;
 mod story_people;
 mod story_policies;
 mod story_replay;
+mod story_record;
 mod wire_cancel;
 mod wire_copy;
 mod wire_extended;
