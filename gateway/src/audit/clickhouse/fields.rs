@@ -115,6 +115,7 @@ const APPROVAL: &[Field] = &[
     ("groups", "approver_groups", Texts),
     ("verdict", "decision", Text),
     ("person", "person", Text),
+    ("uid", "user_id", Number),
     ("reason", "reason", Text),
 ];
 

@@ -2,12 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::*;
 use crate::audit::hex;
 use crate::audit::journal::testing::{Site, start as session_start};
-use crate::audit::{Durability, Event};
+use crate::audit::{Durability, Event, event};
 use crate::id::SessionId;
 
 const SCHEMA: &str = include_str!("../0001_record.sql");
@@ -102,7 +104,10 @@ fn samples() -> BTreeMap<&'static str, Value> {
         ),
         (
             "approval.decided",
-            json!({ "ticket": ID, "verdict": "allow", "person": "root", "channel": "cli", "reason": "fine" }),
+            json!({
+                "ticket": ID, "verdict": "allow", "person": "root", "uid": 1000, "groups": ["dba"], "channel": "cli",
+                "known_by": "peer credentials", "reason": "fine",
+            }),
         ),
         ("approval.consumed", ended.clone()),
         ("approval.expired", ended),
@@ -158,6 +163,41 @@ fn leaves(value: &Value, found: &mut Vec<String>) {
 fn every_kind_has_a_sample() {
     let kinds: BTreeSet<_> = Event::KINDS.iter().copied().collect();
     assert_eq!(samples().into_keys().collect::<BTreeSet<_>>(), kinds);
+}
+
+#[test]
+fn every_sample_has_every_field() {
+    fn complete<T: Serialize + DeserializeOwned>(kinds: &[&str]) {
+        for kind in kinds {
+            let sample = samples().remove(kind).unwrap();
+            let typed: T = serde_json::from_value(sample.clone()).unwrap();
+            assert_eq!(serde_json::to_value(typed).unwrap(), sample, "{kind}");
+        }
+    }
+    complete::<event::JournalOpened>(&["journal.opened"]);
+    complete::<event::JournalSealed>(&["journal.sealed"]);
+    complete::<event::JournalBroken>(&["journal.broken"]);
+    complete::<event::GatewayStarted>(&["gateway.started"]);
+    complete::<event::Reason>(&["gateway.stopped"]);
+    complete::<event::EngineStarted>(&["engine.started"]);
+    complete::<event::EngineDied>(&["engine.died"]);
+    complete::<event::Attachment>(&["attachment.attached", "attachment.heartbeat", "attachment.degraded"]);
+    complete::<event::Attachment>(&["attachment.repaired", "attachment.detached"]);
+    complete::<event::Gap>(&["gap"]);
+    complete::<event::NetworkConnect>(&["network.connect"]);
+    complete::<event::NetworkBypass>(&["network.bypass"]);
+    complete::<event::NetworkDecision>(&["network.decision"]);
+    complete::<event::SessionStart>(&["session.start"]);
+    complete::<event::SessionEnd>(&["session.end"]);
+    complete::<event::PostgresStatement>(&["postgres.statement"]);
+    complete::<event::PostgresOutcome>(&["postgres.outcome"]);
+    complete::<event::ApprovalRequested>(&["approval.requested"]);
+    complete::<event::ApprovalDecided>(&["approval.decided"]);
+    complete::<event::ApprovalEnded>(&["approval.consumed", "approval.expired"]);
+    complete::<event::PolicyLoaded>(&["policy.loaded"]);
+    complete::<event::PolicyRejected>(&["policy.rejected"]);
+    complete::<event::CredentialUsed>(&["credential.used"]);
+    complete::<event::Token>(&["token.verified"]);
 }
 
 #[test]
