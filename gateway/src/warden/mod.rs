@@ -197,6 +197,7 @@ impl Warden {
         self.engine.stop().await;
         self.record(&Event::GatewayStopped(Reason { reason: "asked to".into() }));
         self.seal(&mut sealer);
+        self.shipper.finish().await;
     }
 
     /// Ends `run`.

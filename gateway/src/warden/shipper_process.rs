@@ -7,6 +7,7 @@
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -29,6 +30,10 @@ const READY_TIMEOUT: Duration = Duration::from_secs(10);
 const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a batch may take: the shipper's own timeouts are shorter.
 const BATCH_TIMEOUT: Duration = Duration::from_secs(300);
+/// How long a gateway that stops waits for the copy of its last words.
+const FINISH_TIMEOUT: Duration = Duration::from_secs(3);
+/// Characters of an error that are shown.
+const MAX_ERROR: usize = 400;
 /// Pauses after failures double between these.
 const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
@@ -57,10 +62,16 @@ enum ShipperError {
 /// The shipper, and how far the copy is.
 pub(super) struct ShipperProcess {
     layout: Layout,
-    settings: Mutex<Option<Settings>>,
-    backlog: Mutex<Option<Backlog>>,
+    copy: Mutex<Option<CopyTo>>,
     state: Mutex<State>,
     changed: Notify,
+}
+
+/// Where to, and what is not there yet. Together: what one store acknowledges says nothing of another.
+#[derive(Clone)]
+struct CopyTo {
+    settings: Settings,
+    backlog: Arc<Mutex<Backlog>>,
 }
 
 #[derive(Default)]
@@ -76,43 +87,47 @@ struct Worker {
 
 impl ShipperProcess {
     pub(super) fn new(layout: Layout) -> Self {
-        Self {
-            layout,
-            settings: Mutex::default(),
-            backlog: Mutex::default(),
-            state: Mutex::default(),
-            changed: Notify::new(),
-        }
+        Self { layout, copy: Mutex::default(), state: Mutex::default(), changed: Notify::new() }
     }
 
     /// Takes other settings; a shipper with the old ones ends.
-    pub(super) fn set(&self, settings: Option<(Settings, Backlog)>) {
-        let (settings, backlog) = settings.unzip();
-        let mut current = self.settings.lock();
-        if *current == settings {
+    pub(super) fn set(&self, copy: Option<(Settings, Backlog)>) {
+        let copy = copy.map(|(settings, backlog)| CopyTo { settings, backlog: Arc::new(Mutex::new(backlog)) });
+        let mut current = self.copy.lock();
+        if current.as_ref().map(|copy| &copy.settings) == copy.as_ref().map(|copy| &copy.settings) {
             return;
         }
-        *self.backlog.lock() = backlog;
+        *current = copy;
         *self.state.lock() = State::default();
-        *current = settings;
         self.changed.notify_one();
     }
 
     /// How far the copy is; `None` where none is configured.
     pub(super) fn status(&self) -> Option<Shipping> {
-        let mut shipping = self.backlog.lock().as_ref().map(|backlog| backlog.status(&self.layout))?;
+        let copy = self.copy.lock().clone()?;
+        let mut shipping = copy.backlog.lock().status(&self.layout);
         let state = self.state.lock();
         shipping.pid = state.pid;
         shipping.error = shipping.error.or_else(|| state.error.clone());
         Some(shipping)
     }
 
+    /// Waits until all is copied, or nothing goes on.
+    pub(super) async fn finish(&self) {
+        let waiting = async {
+            while self.status().is_some_and(|shipping| shipping.lag_events > 0 && shipping.error.is_none()) {
+                tokio::time::sleep(LOOK_EVERY / 10).await;
+            }
+        };
+        let _ = tokio::time::timeout(FINISH_TIMEOUT, waiting).await;
+    }
+
     /// Copies for as long as there is a place to copy to.
     pub(super) async fn supervise(&self) {
         let mut pause = PAUSES.0;
         loop {
-            let settings = self.settings.lock().clone();
-            let Some(settings) = settings else {
+            let copy = self.copy.lock().clone();
+            let Some(copy) = copy else {
                 self.changed.notified().await;
                 continue;
             };
@@ -121,7 +136,7 @@ impl ShipperProcess {
                     pause = PAUSES.0;
                     continue;
                 }
-                error = self.run(&settings, &mut pause) => self.note(&error),
+                error = self.run(&copy, &mut pause) => self.note(&crate::chain::chain(&error)),
             }
             self.state.lock().pid = None;
             tokio::select! {
@@ -131,29 +146,30 @@ impl ShipperProcess {
         }
     }
 
-    fn note(&self, error: &ShipperError) {
-        let error = crate::chain::chain(error);
+    /// Tells why nothing goes on. The shipper's words reach terminals and logs: they are cut and cleaned.
+    fn note(&self, error: &str) {
+        let error: String = error.chars().filter(|c| !c.is_control()).take(MAX_ERROR).collect();
         tracing::warn!(%error, "the journal is not copied for now");
         self.state.lock().error = Some(error);
     }
 
     /// Runs one process until it ends.
-    async fn run(&self, settings: &Settings, pause: &mut Duration) -> ShipperError {
-        let (mut child, worker) = match Worker::start(settings).await {
+    async fn run(&self, copy: &CopyTo, pause: &mut Duration) -> ShipperError {
+        let (mut child, worker) = match Worker::start(&copy.settings).await {
             Ok(started) => started,
             Err(error) => return error,
         };
         self.state.lock().pid = child.id();
         tokio::select! {
             _ = child.wait() => ShipperError::Ended,
-            error = self.feed(&worker, pause) => error,
+            error = self.feed(&worker, &copy.backlog, pause) => error,
         }
     }
 
     /// Hands out batches for as long as they are taken.
-    async fn feed(&self, worker: &Worker, pause: &mut Duration) -> ShipperError {
+    async fn feed(&self, worker: &Worker, backlog: &Mutex<Backlog>, pause: &mut Duration) -> ShipperError {
         loop {
-            let work = self.backlog.lock().as_mut().and_then(|backlog| backlog.next(&self.layout));
+            let work = backlog.lock().next(&self.layout);
             let Some(work) = work else {
                 tokio::time::sleep(LOOK_EVERY).await;
                 continue;
@@ -165,18 +181,13 @@ impl ShipperProcess {
                     }
                     *pause = PAUSES.0;
                     self.state.lock().error = None;
-                    if let Some(backlog) = self.backlog.lock().as_mut()
-                        && let Err(error) = backlog.done(&work, place, end, stuck)
-                    {
-                        tracing::warn!(
-                            error = &error as &dyn std::error::Error,
-                            "the journal is copied, and this not noted"
-                        );
+                    if let Err(error) = backlog.lock().done(&work, place, end, stuck) {
+                        let error = &error as &dyn std::error::Error;
+                        tracing::warn!(error, "the journal is copied, and this not noted");
                     }
                 }
                 Ok(ToWarden::Failed(error)) => {
-                    tracing::warn!(%error, "the journal is not copied for now");
-                    self.state.lock().error = Some(error);
+                    self.note(&error);
                     tokio::time::sleep(*pause).await;
                     *pause = (*pause * 2).min(PAUSES.1);
                 }

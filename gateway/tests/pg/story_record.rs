@@ -175,6 +175,7 @@ fn with_a_lost_checkpoint_everything_is_sent_again_and_kept_once() {
     assert!(shop.psql(&["SELECT 1", "SELECT 2"]).ok);
     caught_up(&shop.world);
     gateway.stop();
+    assert_eq!(copied_lines(&store), journal_lines(&shop.world), "its last words too");
     let stored = |what: &str| store.ask(&format!("SELECT count() FROM gateway.events {what}")).parse::<u64>().unwrap();
     let before = stored("FINAL");
     // A merge would drop what is there twice.

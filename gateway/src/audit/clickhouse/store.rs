@@ -134,7 +134,11 @@ impl Store {
         match error {
             Error::BadResponse(answer) => refused(answer),
             Error::TimedOut => StoreError::Unreachable { host: self.host.clone(), reason: "no answer in time".into() },
-            error => StoreError::Unreachable { host: self.host.clone(), reason: crate::chain::chain(error) },
+            // Its text repeats the one of its source.
+            Error::Network(error) => {
+                StoreError::Unreachable { host: self.host.clone(), reason: crate::chain::chain(error.as_ref()) }
+            }
+            error => StoreError::Unreachable { host: self.host.clone(), reason: error.to_string() },
         }
     }
 }
