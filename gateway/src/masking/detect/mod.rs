@@ -244,9 +244,16 @@ impl Detectors {
     #[must_use]
     pub fn find(&self, bytes: &[u8], except: DetectorSet) -> Vec<Hit> {
         let mut hits = Vec::new();
-        self.find_numbers(bytes, except, &mut hits);
+        self.find_into(bytes, except, &mut hits);
+        hits
+    }
+
+    /// The same, into memory that was used before; what was in it is dropped.
+    pub fn find_into(&self, bytes: &[u8], except: DetectorSet, hits: &mut Vec<Hit>) {
+        hits.clear();
+        self.find_numbers(bytes, except, hits);
         if bytes.len() >= MANY || may_hold_token(bytes) {
-            self.find_tokens(bytes, except, &mut hits);
+            self.find_tokens(bytes, except, hits);
         }
         for (detector, pattern) in &self.patterns {
             if !except.has(*detector) {
@@ -255,9 +262,8 @@ impl Detectors {
             }
         }
         if hits.len() > 1 {
-            merge(&mut hits);
+            merge(hits);
         }
-        hits
     }
 
     fn find_numbers(&self, bytes: &[u8], except: DetectorSet, hits: &mut Vec<Hit>) {

@@ -12,7 +12,7 @@ use crate::masking::detect::DetectorSet;
 use crate::masking::plan::{Columns, Treatment};
 use crate::protocol::postgres::frame::{HEADER, body};
 use crate::protocol::postgres::judge::{Pass, RewriteError};
-use crate::protocol::postgres::rows::{Cell, Column, Masked};
+use crate::protocol::postgres::rows::{Cell, Column};
 use crate::protocol::postgres::texts::{close, malformed};
 use crate::protocol::postgres::values::{Format, Kind, holds_any};
 
@@ -86,7 +86,7 @@ impl CopyRows {
         let column = |index| {
             let treatment = plan.treatment(index, count, None)?;
             let kind = shape.types.get(index).map_or(Kind::Text, |oid| Kind::of(*oid));
-            Some(Column { kind, format: Format::Text, treatment })
+            Some(Column { kind, format: Format::Text, treatment, hidden: 0 })
         };
         let columns: Option<Vec<_>> = (0..count).map(column).collect();
         let columns = columns.ok_or_else(|| refused("the COPY has other columns than were planned"))?;
@@ -98,13 +98,7 @@ impl CopyRows {
     }
 
     /// One CopyData.
-    pub(super) fn row(
-        &mut self,
-        message: &[u8],
-        masking: &Masking,
-        masked: &mut Masked,
-        out: &mut Vec<u8>,
-    ) -> Result<Pass, RewriteError> {
+    pub(super) fn row(&mut self, message: &[u8], masking: &Masking, out: &mut Vec<u8>) -> Result<Pass, RewriteError> {
         let row = body(message);
         let start = out.len();
         if std::mem::take(&mut self.awaits_header) {
@@ -125,17 +119,16 @@ impl CopyRows {
             return Ok(Pass::Forward);
         }
         out.extend_from_slice(message.get(..HEADER).unwrap_or_default());
-        self.columns(row, masking, masked, out)?;
+        self.write_columns(row, masking, out)?;
         close(start, out).map(|()| Pass::Replaced)
     }
 
-    fn columns(
-        &self,
-        row: &[u8],
-        masking: &Masking,
-        masked: &mut Masked,
-        out: &mut Vec<u8>,
-    ) -> Result<(), RewriteError> {
+    /// Its columns.
+    pub(super) fn columns(&self) -> impl Iterator<Item = &Column> {
+        self.columns.iter()
+    }
+
+    fn write_columns(&mut self, row: &[u8], masking: &Masking, out: &mut Vec<u8>) -> Result<(), RewriteError> {
         let line = row.strip_suffix(b"\n").ok_or_else(|| refused("a CopyData that does not end with its row"))?;
         let (line, end) = line.strip_suffix(b"\r").map_or((line, &b"\n"[..]), |line| (line, b"\r\n"));
         let (delimiter, null) = match &self.format {
@@ -143,6 +136,7 @@ impl CopyRows {
             CopyFormat::Binary => return Err(refused("a row in binary")),
         };
         let mut rest = Some(line);
+        let mut hidden = Vec::new();
         for (index, column) in self.columns.iter().enumerate() {
             let from = rest.ok_or_else(|| refused("a COPY row with too few columns"))?;
             let (raw, after) = self.split(from, delimiter)?;
@@ -159,7 +153,12 @@ impl CopyRows {
                 Cell::Null => out.extend_from_slice(null),
                 Cell::New(value) => self.encode(&value, out),
             }
-            column.count(masked);
+            hidden.push(index);
+        }
+        for index in hidden {
+            if let Some(column) = self.columns.get_mut(index) {
+                column.hidden += 1;
+            }
         }
         let is_over = if self.columns.is_empty() { line.is_empty() } else { rest.is_none() };
         out.extend_from_slice(end);

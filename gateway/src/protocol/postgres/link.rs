@@ -24,6 +24,8 @@ use crate::protocol::postgres::{Cause, Limits};
 
 /// The longest message of a server that has to be read whole though nothing masks it: errors, notices, tags.
 const MAX_READ: usize = 4 << 20;
+/// The type of a DataRow.
+const DATA_ROW: u8 = b'D';
 /// How often a quiet session is looked at; a buffer that was empty since the last look is given back.
 const LOOK: Duration = Duration::from_secs(2);
 
@@ -278,6 +280,14 @@ impl<J: Judge> Link<J> {
             let Some(Header { tag, size }) = Header::read(unread).map_err(|_| Fault::BadLength)? else { return Ok(()) };
             let kind = Backend::from_tag(tag).ok_or(Fault::UnknownMessage { tag })?;
             let is_rewritten = self.state.rewrites();
+            if kind == Backend::DataRow
+                && self.state.rewrites_rows()
+                && unread.len() >= size
+                && size <= self.back.max_masked_row
+            {
+                self.rows()?;
+                continue;
+            }
             if kind.streams() && !is_rewritten {
                 self.state.pass(kind, size)?;
                 self.back.left = size;
@@ -304,6 +314,29 @@ impl<J: Judge> Link<J> {
             self.back.replacement = if replacement.capacity() > BATCH { Vec::new() } else { replacement };
             self.speak();
         }
+    }
+
+    /// Rows that are here whole, one after the other: a row that stays as it is is not even copied.
+    fn rows(&mut self) -> Result<(), Fault> {
+        let Self { back, state, to_client, .. } = self;
+        let unread = back.inbox.filled();
+        // What was written for this batch, and up to where the buffer has been taken over.
+        let (mut at, mut taken) = (back.passed, 0);
+        while let Some(rest) = unread.get(at..)
+            && let Ok(Some(Header { tag: DATA_ROW, size })) = Header::read(rest)
+            && size <= back.max_masked_row
+            && let Some(message) = rest.get(..size)
+        {
+            if state.row(message, &mut back.replacement)? == Pass::Replaced {
+                to_client.bytes.extend_from_slice(unread.get(taken..at).unwrap_or_default());
+                to_client.bytes.append(&mut back.replacement);
+                taken = at + size;
+            }
+            at += size;
+        }
+        back.passed = at - taken;
+        back.inbox.consume(taken);
+        Ok(())
     }
 
     /// Moves what was passed out of the buffer, so that something can be put behind it.

@@ -13,13 +13,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::masking::Masking;
+use crate::masking::detect::Hit;
 use crate::masking::plan::{Origin, ResultPlan, Texts, Treatment};
 use crate::protocol::postgres::copy_out::{CopyRows, CopyShape};
 use crate::protocol::postgres::frame::{HEADER, body, split_string};
 use crate::protocol::postgres::judge::{Pass, Rewrite, RewriteError};
 use crate::protocol::postgres::message::Backend;
 use crate::protocol::postgres::texts::{self, close, malformed};
-use crate::protocol::postgres::values::{Format, Kind, Searched, mask, put_value, search, split_value};
+use crate::protocol::postgres::values::{Format, Kind, Searched, mask, replace, search, split_value};
 
 /// The plan for one statement of a run.
 #[derive(Clone, Debug, Default)]
@@ -40,7 +41,10 @@ pub struct ResultRewriter {
     texts: Texts,
     columns: Option<Vec<Column>>,
     copy: Option<CopyRows>,
+    /// Of the statements that are over.
     masked: Masked,
+    /// What was found in the value that is being looked at.
+    hits: Vec<Hit>,
 }
 
 /// How many values were hidden, by class.
@@ -52,7 +56,12 @@ pub(super) struct Column {
     pub(super) kind: Kind,
     pub(super) format: Format,
     pub(super) treatment: Treatment,
+    /// Values of it that were hidden.
+    pub(super) hidden: u64,
 }
+
+/// The length of a value that is NULL ("Message Formats", DataRow).
+const NULL: [u8; 4] = (-1_i32).to_be_bytes();
 
 /// What stands for one value.
 pub(super) enum Cell {
@@ -64,14 +73,62 @@ pub(super) enum Cell {
 /// What detectors find is counted under this name: one value can hold several classes.
 const DETECTED: &str = "detected";
 
+/// What is shown of one value, before it is written.
+enum Shown<'h> {
+    Same,
+    Null,
+    /// A mask of its class.
+    Mask,
+    /// The value with these masked.
+    Hits(&'h [Hit]),
+    New(Vec<u8>),
+}
+
 impl Column {
-    /// Counts a value of it that was hidden.
-    pub(super) fn count(&self, masked: &mut Masked) {
-        let class = self.treatment.class().map_or(DETECTED, |class| &class.name);
-        match masked.get_mut(class) {
-            Some(count) => *count += 1,
-            None => drop(masked.insert(class.into(), 1)),
+    /// Adds the values of it that were hidden, by class.
+    pub(super) fn add_to(&self, masked: &mut Masked) {
+        if self.hidden > 0 {
+            let class = self.treatment.class().map_or(DETECTED, |class| &class.name);
+            *masked.entry(class.into()).or_default() += self.hidden;
         }
+    }
+
+    /// Looks at a value of a row; `hits` gets what detectors find in a text.
+    fn look<'h>(&self, value: Option<&[u8]>, masking: &Masking, hits: &'h mut Vec<Hit>) -> Shown<'h> {
+        match (&self.treatment, value) {
+            (Treatment::Detect(except), Some(value)) if self.kind == Kind::Text => {
+                masking.detectors.find_into(value, *except, hits);
+                if hits.is_empty() { Shown::Same } else { Shown::Hits(hits) }
+            }
+            (Treatment::Mask(_) | Treatment::Unknown(_), Some(_)) => Shown::Mask,
+            _ => match self.rewrite(value, masking) {
+                Cell::Same => Shown::Same,
+                Cell::Null => Shown::Null,
+                Cell::New(value) => Shown::New(value),
+            },
+        }
+    }
+
+    /// Writes what is shown, after its length.
+    fn put(&self, shown: Shown<'_>, value: &[u8], masking: &Masking, out: &mut Vec<u8>) -> Result<(), RewriteError> {
+        let start = out.len();
+        out.extend_from_slice(&NULL);
+        match shown {
+            Shown::Same | Shown::Null => return Ok(()),
+            Shown::New(value) => out.extend_from_slice(&value),
+            Shown::Hits(hits) => replace(value, hits, &masking.detectors, true, out),
+            Shown::Mask => {
+                let class = self.treatment.class();
+                if !class.is_some_and(|class| mask(value, self.kind, self.format, class, out)) {
+                    return Ok(());
+                }
+            }
+        }
+        let too_long = || RewriteError { reason: "a masked value is longer than a value can be".to_owned() };
+        let length = i32::try_from(out.len() - start - NULL.len()).map_err(|_| too_long())?;
+        let field = out.get_mut(start..start + NULL.len()).ok_or_else(too_long)?;
+        field.copy_from_slice(&length.to_be_bytes());
+        Ok(())
     }
 
     /// What stands for a value.
@@ -104,7 +161,7 @@ impl ResultRewriter {
         plans.reverse();
         let detects = !plans.is_empty() && plans.iter().all(|plan| plan.result.texts == Texts::Detect);
         let texts = if detects { Texts::Detect } else { Texts::Scrub };
-        Self { masking, plans, texts, columns: None, copy: None, masked: Masked::new() }
+        Self { masking, plans, texts, columns: None, copy: None, masked: Masked::new(), hits: Vec::new() }
     }
 
     fn plan(&self) -> Result<&StatementPlan, RewriteError> {
@@ -118,7 +175,7 @@ impl ResultRewriter {
         let count = fields.len();
         let column = |(index, field): (usize, &Field)| {
             let treatment = plan.treatment(index, count, field.origin)?;
-            Some(Column { kind: Kind::of(field.type_oid), format: field.format, treatment })
+            Some(Column { kind: Kind::of(field.type_oid), format: field.format, treatment, hidden: 0 })
         };
         let columns: Option<Vec<_>> = fields.iter().enumerate().map(column).collect();
         let other = || RewriteError { reason: "the result has other columns than were planned".to_owned() };
@@ -128,7 +185,7 @@ impl ResultRewriter {
 
     fn data_row(&mut self, message: &[u8], out: &mut Vec<u8>) -> Result<Pass, RewriteError> {
         let undescribed = || RewriteError { reason: "a row came before its description".to_owned() };
-        let columns = self.columns.as_ref().ok_or_else(undescribed)?;
+        let columns = self.columns.as_mut().ok_or_else(undescribed)?;
         let (count, mut rest) = body(message).split_first_chunk::<2>().ok_or_else(|| malformed("row"))?;
         if usize::from(u16::from_be_bytes(*count)) != columns.len() {
             return Err(RewriteError { reason: "a row has another number of columns than its description".to_owned() });
@@ -139,17 +196,13 @@ impl ResultRewriter {
             let at = message.len() - rest.len();
             let (value, after) = split_value(rest).ok_or_else(|| malformed("row"))?;
             rest = after;
-            let cell = column.rewrite(value, &self.masking);
-            let new = match &cell {
-                Cell::Same => continue,
-                Cell::Null => None,
-                Cell::New(value) => Some(value.as_slice()),
-            };
-            column.count(&mut self.masked);
-            out.extend_from_slice(message.get(copied..at).unwrap_or_default());
-            if !put_value(new, out) {
-                return Err(RewriteError { reason: "a masked value is longer than a value can be".to_owned() });
+            let shown = column.look(value, &self.masking, &mut self.hits);
+            if matches!(shown, Shown::Same) {
+                continue;
             }
+            out.extend_from_slice(message.get(copied..at).unwrap_or_default());
+            column.put(shown, value.unwrap_or_default(), &self.masking, out)?;
+            column.hidden += 1;
             copied = message.len() - rest.len();
         }
         if !rest.is_empty() {
@@ -172,11 +225,12 @@ impl ResultRewriter {
 
     fn copy_row(&mut self, message: &[u8], out: &mut Vec<u8>) -> Result<Pass, RewriteError> {
         let unannounced = || RewriteError { reason: "COPY data that was not announced".to_owned() };
-        self.copy.as_mut().ok_or_else(unannounced)?.row(message, &self.masking, &mut self.masked, out)
+        self.copy.as_mut().ok_or_else(unannounced)?.row(message, &self.masking, out)
     }
 
     fn next_statement(&mut self) {
         self.plans.pop();
+        self.masked = self.masked();
         self.columns = None;
         self.copy = None;
     }
@@ -184,7 +238,10 @@ impl ResultRewriter {
 
 impl Rewrite for ResultRewriter {
     fn masked(&self) -> Masked {
-        self.masked.clone()
+        let mut masked = self.masked.clone();
+        let copied = self.copy.iter().flat_map(CopyRows::columns);
+        self.columns.iter().flatten().chain(copied).for_each(|column| column.add_to(&mut masked));
+        masked
     }
 
     fn rewrite(&mut self, kind: Backend, message: &[u8], out: &mut Vec<u8>) -> Result<Pass, RewriteError> {
@@ -206,7 +263,10 @@ impl Rewrite for ResultRewriter {
             Backend::RowDescription => self.describe(message)?,
             Backend::NoData => self.columns = Some(Vec::new()),
             Backend::CopyOutResponse => self.begin_copy(message)?,
-            Backend::CopyDone => self.copy = None,
+            Backend::CopyDone => {
+                self.masked = self.masked();
+                self.copy = None;
+            }
             Backend::CommandComplete | Backend::EmptyQueryResponse => self.next_statement(),
             Backend::Authentication
             | Backend::BackendKeyData

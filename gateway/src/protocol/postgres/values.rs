@@ -13,7 +13,9 @@ mod tests;
 use crate::masking::class::{Class, Show};
 use crate::masking::detect::{DetectorSet, Detectors, Hit};
 
-pub(super) use binary::{holds_any, put_value, split_value};
+#[cfg(test)]
+pub(super) use binary::put_value;
+pub(super) use binary::{holds_any, split_value};
 
 /// How values are written (PostgreSQL documentation, "Formats and Format Codes").
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -174,7 +176,7 @@ pub(super) fn search(value: &[u8], kind: Kind, format: Format, detectors: &Detec
 }
 
 /// A text with its hits masked. In a text that has a syntax, a mask that could be part of it is redacted.
-fn replace(text: &[u8], hits: &[Hit], detectors: &Detectors, is_plain: bool, out: &mut Vec<u8>) {
+pub(super) fn replace(text: &[u8], hits: &[Hit], detectors: &Detectors, is_plain: bool, out: &mut Vec<u8>) {
     let mut copied = 0;
     for hit in hits {
         out.extend_from_slice(text.get(copied..hit.range.start).unwrap_or_default());

@@ -7,6 +7,7 @@ use crate::masking::class::{Class, Show};
 use crate::masking::detect::tests::samples;
 use crate::masking::plan::Columns;
 use crate::protocol::postgres::copy_out::CopyFormat;
+use crate::protocol::postgres::values::put_value;
 
 const TEXT: u32 = 25;
 
@@ -297,7 +298,7 @@ proptest! {
     fn any_bytes_are_a_message_or_an_error(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
         for kind in [Backend::RowDescription, Backend::DataRow, Backend::ErrorResponse, Backend::NotificationResponse] {
             let mut rewriter = detecting();
-            rewriter.columns = Some(vec![Column { kind: Kind::Json, format: Format::Text, treatment: Treatment::default() }; 2]);
+            rewriter.columns = Some(vec![Column { kind: Kind::Json, format: Format::Text, treatment: Treatment::default(), hidden: 0 }; 2]);
             let _ = rewritten(&mut rewriter, kind, &framed(b'x', &bytes));
         }
     }

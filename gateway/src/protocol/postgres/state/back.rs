@@ -60,9 +60,15 @@ pub enum Fault {
 impl<J: Judge> State<J> {
     /// Whether the next message has to be read whole because something rewrites it.
     pub(in super::super) fn rewrites(&self) -> bool {
+        let is_ours =
+            matches!(self.awaited.front().map(|item| &item.kind), Some(Awaited::OurDescribe | Awaited::OurQuestion(_)));
+        is_ours || self.rewrites_rows()
+    }
+
+    /// Whether the rows that come are those of a run that is rewritten.
+    pub(in super::super) fn rewrites_rows(&self) -> bool {
         match self.awaited.front().map(|item| &item.kind) {
             Some(Awaited::Query(run) | Awaited::Execute(run)) => run.rewrite.is_some(),
-            Some(Awaited::OurDescribe | Awaited::OurQuestion(_)) => true,
             _ => false,
         }
     }
@@ -83,6 +89,17 @@ impl<J: Judge> State<J> {
             }
             _ => Err(Fault::Unexpected { kind }),
         }
+    }
+
+    /// Takes a whole row of a run that is rewritten; `out` gets what replaces it.
+    pub(in super::super) fn row(&mut self, message: &[u8], out: &mut Vec<u8>) -> Result<Pass, Fault> {
+        let kind = Backend::DataRow;
+        let run = self.running().ok_or(Fault::Unexpected { kind })?;
+        let rewrite = run.rewrite.as_mut().ok_or(Fault::Unexpected { kind })?;
+        let pass = rewrite.rewrite(kind, message, out).map_err(Fault::Mask)?;
+        run.row(message.len());
+        self.rows += 1;
+        Ok(pass)
     }
 
     /// Takes a whole message; `out` gets what replaces it.
