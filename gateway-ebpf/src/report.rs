@@ -27,7 +27,16 @@ pub fn tell(record: &ConnectRecord, reason: Reason, detail: u32) {
     }
 }
 
-/// A record of the calling task and a destination. `netns` is 0 where the hook cannot know it.
+/// A record of a packet. It names no task: packets also leave on behalf of timers and other tasks, and egress programs
+/// are given no helper that tells the task before Linux 6.2.
+#[inline(always)]
+pub fn packet(destination: Endpoint) -> ConnectRecord {
+    // SAFETY: a helper without arguments.
+    let time = unsafe { bpf_ktime_get_ns() };
+    ConnectRecord { time, original: destination, ..ConnectRecord::default() }
+}
+
+/// A record of the calling task and a destination.
 #[inline(always)]
 pub fn record(netns: u64, original: Endpoint) -> ConnectRecord {
     // SAFETY: helpers without arguments.
