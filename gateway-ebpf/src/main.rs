@@ -10,6 +10,7 @@ mod connect;
 mod egress;
 mod flow;
 mod maps;
+mod namespace;
 mod report;
 mod socket;
 
@@ -51,6 +52,11 @@ pub fn bind6(ctx: SockAddrContext) -> i32 {
 #[cgroup_sock(sock_create)]
 pub fn sock_create(ctx: SockContext) -> i32 {
     socket::create(&ctx)
+}
+
+#[cgroup_sock(sock_create)]
+pub fn namespace(ctx: SockContext) -> i32 {
+    namespace::note(&ctx)
 }
 
 #[sock_ops]

@@ -1,6 +1,6 @@
 //! The maps of one attachment, and the question that every hook asks them: what of this destination?
 //!
-//! User space fills all but `SOCKET`, `FLOW`, `EVENT` and `COUNT`, and pins every one of them.
+//! User space fills all but `SOCKET`, `FLOW`, `NAMESPACE`, `EVENT` and `COUNT`, and pins every one but `NAMESPACE`.
 
 use core::ptr;
 
@@ -46,6 +46,10 @@ pub static SOCKET: SkStorage<SocketState> = SkStorage::new();
 /// Both ends of a redirected connection → who connected and where to. Never an LRU: an eviction would lose a record.
 #[btf_map]
 pub static FLOW: HashMap<FlowKey, ConnectRecord, FLOW_ENTRIES, { BPF_F_NO_PREALLOC as usize }> = HashMap::new();
+
+/// The network namespace cookie of the gateway's own sockets, on old kernels.
+#[btf_map]
+pub static NAMESPACE: SkStorage<u64> = SkStorage::new();
 
 /// What user space is told.
 #[btf_map]

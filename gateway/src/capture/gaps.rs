@@ -170,13 +170,7 @@ fn of_old_controllers(found: &mut BTreeMap<String, String>) {
     let mut numbers = release.split(['.', '-']).map(|part| part.parse::<u32>().unwrap_or(0));
     let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
     let table = fs::read_to_string("/proc/cgroups").unwrap_or_default();
-    let used = |line: &str| {
-        let mut fields = line.split_whitespace();
-        let name = fields.next().unwrap_or_default();
-        let groups = fields.nth(1).and_then(|count| count.parse::<u32>().ok()).unwrap_or(0);
-        matches!(name, "net_cls" | "net_prio") && groups > 1
-    };
-    if version < SEPARATE_CGROUP_DATA && table.lines().any(used) {
+    if version < SEPARATE_CGROUP_DATA && uses_old_network_controllers(&table) {
         let detail = format!(
             "Linux {release} lets sockets pass every hook while net_cls or net_prio (cgroup v1) is in use: disable both"
         );
@@ -184,9 +178,34 @@ fn of_old_controllers(found: &mut BTreeMap<String, String>) {
     }
 }
 
+/// Reads `/proc/cgroups`: name, hierarchy, number of groups, enabled. Hierarchy 0 is cgroup v2, where a controller that
+/// nobody mounted is listed with the groups of v2.
+fn uses_old_network_controllers(table: &str) -> bool {
+    table.lines().any(|line| {
+        let mut fields = line.split_whitespace();
+        let is_one = matches!(fields.next(), Some("net_cls" | "net_prio"));
+        let mut numbers = fields.map(|number| number.parse::<u32>().unwrap_or(u32::MAX));
+        is_one && numbers.next() != Some(0) && numbers.next().is_none_or(|groups| groups > 1)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn old_network_controllers_count_where_a_v1_hierarchy_has_groups() {
+        let table = |line: &str| format!("#subsys_name\thierarchy\tnum_cgroups\tenabled\ncpu\t3\t40\t1\n{line}\n");
+        for (line, used) in [
+            ("net_prio\t7\t2\t1", true),
+            ("net_cls\t7\t9\t1", true),
+            ("net_prio\t7\t1\t1", false),
+            ("net_prio\t0\t54\t1", false),
+            ("net_prio", true),
+        ] {
+            assert_eq!(uses_old_network_controllers(&table(line)), used, "{line}");
+        }
+    }
 
     #[test]
     fn names_a_root_process_and_wants_it_accepted() {

@@ -24,7 +24,7 @@ use super::tables::{NetworkEntries, Tables};
 use crate::host::cgroup::Cgroup;
 
 /// The kernel side, as the build made it.
-static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("GATEWAY_EBPF_OBJECT_PATH"));
+pub(super) static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("GATEWAY_EBPF_OBJECT_PATH"));
 
 /// The programs with the hook of each, in the order of attaching: the backstop first. `detach` goes the other way.
 pub const HOOKS: [(&str, AttachType); 9] = [

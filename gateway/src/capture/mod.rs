@@ -4,6 +4,7 @@
 //! and where to, taken from kernel maps and never from the client's word. Links and maps are pinned and outlive the
 //! process. Never reads a byte of a connection.
 
+pub mod cookies;
 pub mod events;
 pub mod existing;
 pub mod gaps;

@@ -10,11 +10,12 @@ use std::path::Path;
 use gateway_common::Verdict;
 use serde::Serialize;
 
+use super::cookies;
 use super::gate::Gate;
 use super::tables::Tables;
 use crate::chain::chain;
 use crate::host::cgroup::Hierarchy;
-use crate::host::netns::{Netns, NetnsThread};
+use crate::host::netns::Netns;
 
 /// The cgroup that the programs are tried on. Nothing ever runs in it.
 const TRIAL_CGROUP: &str = "gateway-doctor";
@@ -81,12 +82,13 @@ fn remove(path: &Path) {
 }
 
 fn namespaces() -> Finding {
-    let cookie = NetnsThread::start()
-        .map_err(|error| error.to_string())
+    let cookie = Hierarchy::find()
+        .map_err(|error| chain(&error))
+        .and_then(|hierarchy| cookies::start_thread(&hierarchy).map_err(|error| chain(&error)))
         .and_then(|thread| Netns::own().and_then(|own| own.cookie(&thread)).map_err(|error| chain(&error)));
     let (works, detail) = match cookie {
         Ok(_) => (true, "network namespaces are told apart by cookie".into()),
-        Err(error) => (false, format!("{error}; needs Linux 5.14: without it nothing can be redirected")),
+        Err(error) => (false, format!("{error}: without it nothing can be redirected")),
     };
     Finding { feature: "namespace cookies", works, needed: true, detail }
 }

@@ -7,7 +7,7 @@
 use std::fs::File;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::mpsc;
 use std::thread;
 
@@ -34,6 +34,9 @@ pub enum NetnsError {
     /// A socket could not be made in it.
     #[error("cannot make a socket in the network namespace")]
     Socket(#[source] io::Error),
+    /// The namespace is not told apart from others.
+    #[error("cannot learn the cookie of the network namespace")]
+    Cookie(#[source] io::Error),
     /// The namespace of a process could not be opened: the process is gone, or we may not look at it.
     #[error("cannot open the network namespace of process {pid}")]
     Process {
@@ -47,7 +50,9 @@ pub enum NetnsError {
     Gone,
 }
 
-type Job = Box<dyn FnOnce() + Send>;
+/// Tells the cookie of the namespace that a socket was made in.
+type CookieOf = Box<dyn Fn(BorrowedFd<'_>) -> io::Result<u64> + Send>;
+type Job = Box<dyn FnOnce(&CookieOf) + Send>;
 
 /// The thread. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -56,13 +61,22 @@ pub struct NetnsThread {
 }
 
 impl NetnsThread {
-    /// Starts it.
+    /// Starts it; sockets tell the cookie of their namespace themselves (Linux 5.14).
     ///
     /// # Errors
     /// Where the thread cannot be started.
     pub fn start() -> io::Result<Self> {
+        Self::start_with(|socket| gateway_common::sys::netns_cookie(socket))
+    }
+
+    /// Starts it with another way to learn the cookie of a socket's namespace.
+    ///
+    /// # Errors
+    /// Where the thread cannot be started.
+    pub fn start_with(cookie_of: impl Fn(BorrowedFd<'_>) -> io::Result<u64> + Send + 'static) -> io::Result<Self> {
         let (jobs, queue) = mpsc::channel::<Job>();
-        thread::Builder::new().name("netns".into()).spawn(move || queue.iter().for_each(|job| job()))?;
+        let cookie_of: CookieOf = Box::new(cookie_of);
+        thread::Builder::new().name("netns".into()).spawn(move || queue.iter().for_each(|job| job(&cookie_of)))?;
         Ok(Self { jobs })
     }
 
@@ -99,10 +113,18 @@ impl NetnsThread {
         namespace: &Netns,
         work: impl FnOnce() -> Result<T, NetnsError> + Send + 'static,
     ) -> Result<T, NetnsError> {
+        self.inside_with(namespace, |_| work())
+    }
+
+    fn inside_with<T: Send + 'static>(
+        &self,
+        namespace: &Netns,
+        work: impl FnOnce(&CookieOf) -> Result<T, NetnsError> + Send + 'static,
+    ) -> Result<T, NetnsError> {
         let namespace = namespace.0.try_clone().map_err(NetnsError::Enter)?;
         let (answer, result) = mpsc::channel();
-        let job = Box::new(move || {
-            let _ = answer.send(enter_and(&namespace, work));
+        let job: Job = Box::new(move |cookie_of| {
+            let _ = answer.send(enter_and(&namespace, || work(cookie_of)));
         });
         self.jobs.send(job).map_err(|_| NetnsError::Gone)?;
         result.recv().map_err(|_| NetnsError::Gone)?
@@ -133,12 +155,12 @@ impl Netns {
     /// The cookie under which the kernel side knows it.
     ///
     /// # Errors
-    /// Where it cannot be entered, or the kernel has no cookies for sockets (before 5.14).
+    /// Where it cannot be entered, or the cookie is not told.
     pub fn cookie(&self, thread: &NetnsThread) -> Result<u64, NetnsError> {
-        thread.inside(self, || {
+        thread.inside_with(self, |cookie_of| {
             let socket = rustix::net::socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)
                 .map_err(|error| NetnsError::Socket(error.into()))?;
-            gateway_common::sys::netns_cookie(&socket).map_err(NetnsError::Socket)
+            cookie_of(socket.as_fd()).map_err(NetnsError::Cookie)
         })
     }
 

@@ -19,10 +19,10 @@ use crate::audit::event::{self, Event, GatewayStarted, Role};
 use crate::audit::journal::{LayoutError, SealError};
 use crate::audit::{Durability, Journal, JournalError, Layout, Opening, Reader, Sealer};
 use crate::bridge::Bundle;
+use crate::capture::cookies::{self, CookieError};
 use crate::capture::gaps;
 use crate::config::{self, Config, ConfigError};
 use crate::host::cgroup::{CgroupError, Hierarchy};
-use crate::host::netns::NetnsThread;
 use crate::id::{HostId, InvalidId, JournalId};
 use crate::shipper::Settings;
 
@@ -71,6 +71,9 @@ pub enum StartError {
     /// The cgroup hierarchy could not be found.
     #[error(transparent)]
     Cgroup(#[from] CgroupError),
+    /// Network namespaces cannot be told apart.
+    #[error(transparent)]
+    Cookie(#[from] CookieError),
     /// What copying the journal takes could not be read.
     #[error("cannot use {0}")]
     Store(String),
@@ -139,11 +142,12 @@ pub async fn start(options: Options) -> Result<Started, StartError> {
     shipper.set(copy(&config, host).map_err(StartError::Store)?);
     let engine = EngineProcess::new(host, layout);
     let ready = engine.start(&bundle).await?;
+    let hierarchy = Hierarchy::find()?;
     // Before the task that serves it runs: the first attach may come earlier.
     engine.take_over(&ready);
     let warden = Arc::new(Warden {
-        hierarchy: Hierarchy::find()?,
-        namespaces: NetnsThread::start().map_err(|source| EngineError::Start { what: "start a thread", source })?,
+        namespaces: cookies::start_thread(&hierarchy)?,
+        hierarchy,
         journal: Arc::new(journal),
         engine,
         shipper,

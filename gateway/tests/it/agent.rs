@@ -62,13 +62,29 @@ impl Agent {
     /// The same under another name.
     pub fn connect_as(&self, name: &str, address: &str) -> Result<String, Errno> {
         self.ask(&format!("tcp {name} {}", if address.starts_with('[') { 6 } else { 4 }))?;
-        self.ask(&format!("connect {name} {address}"))
+        self.connect_again(name, address)
+    }
+
+    /// Connects a socket that is there. A hook's refusal reads ECONNREFUSED, also on kernels that only have EPERM for it
+    /// (before `bpf_set_retval`, Linux 5.18).
+    pub fn connect_again(&self, name: &str, address: &str) -> Result<String, Errno> {
+        match self.ask(&format!("connect {name} {address}")) {
+            Err(Errno::PERM) if kernel() < (5, 18) => Err(Errno::CONNREFUSED),
+            other => other,
+        }
     }
 
     /// What arrives next on `s`; `end` where the other side closed.
     pub fn recv(&self) -> Result<String, Errno> {
         self.ask("recv s")
     }
+}
+
+/// The release of the kernel that runs: version and patch level.
+fn kernel() -> (u32, u32) {
+    let release = rustix::system::uname().release().to_string_lossy().into_owned();
+    let mut numbers = release.split(['.', '-']).map(|number| number.parse().unwrap());
+    (numbers.next().unwrap(), numbers.next().unwrap())
 }
 
 impl Drop for Agent {
