@@ -41,7 +41,7 @@ pub(crate) enum Subject {
 }
 
 /// How much is measured.
-#[derive(Args)]
+#[derive(Args, Default)]
 pub(crate) struct Extent {
     /// One short round: a minute, and numbers that only show a direction
     #[arg(long)]

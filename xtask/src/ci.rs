@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::ValueEnum;
 
 use crate::run::{checkout, line, on_path, run, timed};
-use crate::{demo, ebpf, setup, tidy};
+use crate::{demo, ebpf, setup, tidy, vm};
 
 /// One check; the order here is the order in which they run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -32,15 +32,17 @@ pub(crate) enum Stage {
     Test,
     /// What anyone runs first shows what it should.
     Demo,
+    /// The tests of capture and a Postgres session on another kernel, in emulated machines.
+    Vm,
 }
 
 /// Runs one stage, or all of them up to the first that fails.
 pub(crate) fn test(only: Option<Stage>) -> Result<()> {
     let stages = only.map_or_else(|| Stage::value_variants().to_vec(), |stage| vec![stage]);
-    if stages.contains(&Stage::Test) || stages.contains(&Stage::Demo) {
+    if [Stage::Test, Stage::Demo, Stage::Vm].iter().any(|stage| stages.contains(stage)) {
         announce_sudo()?;
     }
-    let (mut seconds, mut totals) = (Vec::new(), None);
+    let (mut seconds, mut totals) = (Vec::new(), Totals::default());
     for stage in stages {
         let name = format!("{stage:?}").to_lowercase();
         println!("== {name}");
@@ -49,17 +51,17 @@ pub(crate) fn test(only: Option<Stage>) -> Result<()> {
         seconds.push(format!("{name} {}", took.as_secs()));
         let counted =
             result.with_context(|| format!("stage {name} failed (alone: `cargo xtask test --only {name}`)"))?;
-        totals = totals.or(counted);
+        totals.join(&counted);
     }
     println!("seconds: {}", seconds.join(", "));
-    if let Some(totals) = totals {
+    if totals != Totals::default() {
         println!("{totals}");
     }
     Ok(())
 }
 
 /// Does the work of a stage; the tests come with their totals.
-fn perform(stage: Stage) -> Result<Option<Totals>> {
+fn perform(stage: Stage) -> Result<Totals> {
     let root = checkout()?;
     match stage {
         Stage::Setup => setup::install()?,
@@ -73,10 +75,11 @@ fn perform(stage: Stage) -> Result<Option<Totals>> {
             let mut doc = cargo(root);
             run(doc.args(["doc", "--workspace", "--no-deps", "--locked"]).env("RUSTDOCFLAGS", "-D warnings"))?;
         }
-        Stage::Test => return tests(root).map(Some),
+        Stage::Test => return tests(root),
         Stage::Demo => demo::check()?,
+        Stage::Vm => return vm::usual(),
     }
-    Ok(None)
+    Ok(Totals::default())
 }
 
 fn cargo(root: &Path) -> Command {
@@ -129,7 +132,7 @@ fn announce_sudo() -> Result<()> {
     }
     ensure!(on_path("sudo"), "the tests load eBPF programs: run as root, or install sudo");
     println!(
-        "uses sudo for: installing missing packages, and each test program and the demo (they load eBPF programs and make namespaces)"
+        "uses sudo for: installing missing packages, each test program and the demo (they load eBPF programs and make namespaces), and the machines with other kernels (they see this machine's files)"
     );
     Ok(())
 }
@@ -162,15 +165,15 @@ fn tests(root: &Path) -> Result<Totals> {
 
 /// The sums over all test programs.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Totals {
-    passed: u32,
-    failed: u32,
-    ignored: u32,
+pub(crate) struct Totals {
+    pub(crate) passed: u32,
+    pub(crate) failed: u32,
+    pub(crate) ignored: u32,
 }
 
 impl Totals {
     /// Adds a line like `test result: ok. 3 passed; 0 failed; 0 ignored; …`; other lines add nothing.
-    fn add(&mut self, text: &str) {
+    pub(crate) fn add(&mut self, text: &str) {
         let Some(result) = text.strip_prefix("test result: ") else { return };
         for part in result.split([';', '.']) {
             let Some((count, what)) = part.trim().split_once(' ') else { continue };
@@ -182,6 +185,13 @@ impl Totals {
             };
             *sum += count.parse::<u32>().unwrap_or_default();
         }
+    }
+
+    /// Adds other sums.
+    pub(crate) fn join(&mut self, other: &Self) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+        self.ignored += other.ignored;
     }
 }
 
@@ -208,6 +218,6 @@ mod tests {
     #[test]
     fn runs_setup_before_what_needs_it_and_the_demo_with_what_the_tests_built() {
         assert_eq!(Stage::value_variants().first(), Some(&Stage::Setup));
-        assert!(Stage::value_variants().ends_with(&[Stage::Test, Stage::Demo]));
+        assert!(Stage::value_variants().ends_with(&[Stage::Test, Stage::Demo, Stage::Vm]));
     }
 }

@@ -7,11 +7,14 @@ mod bench;
 mod ci;
 mod demo;
 mod ebpf;
+mod fuzz;
 mod lab;
 mod mutate;
 mod run;
 mod setup;
+mod soak;
 mod tidy;
+mod vm;
 
 use std::process::ExitCode;
 
@@ -44,6 +47,10 @@ enum Arguments {
         /// This one alone
         name: Option<String>,
     },
+    /// Tests on another kernel, in an emulated machine
+    Vm(vm::Choice),
+    /// What takes hours: every kernel, every mutation, fuzzing, benchmarks, with the seconds of each
+    Soak(soak::Extent),
     /// Real parts to try things on
     #[command(subcommand)]
     Lab(lab::Part),
@@ -70,6 +77,8 @@ fn perform(arguments: Arguments) -> Result<()> {
         Arguments::Test { only } => ci::test(only),
         Arguments::Tidy => tidy::check(run::checkout()?),
         Arguments::Mutate { name } => mutate::check(name.as_deref()),
+        Arguments::Vm(choice) => vm::perform(&choice),
+        Arguments::Soak(extent) => soak::perform(&extent),
         Arguments::Lab(part) => lab::perform(part),
         Arguments::Bench(subject) => bench::perform(subject),
         Arguments::Ebpf => {

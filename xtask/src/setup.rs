@@ -7,10 +7,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::ebpf;
 use crate::run::{checkout, line, on_path, run};
+use crate::vm::{Kernel, USUAL};
 use packages::{EBPF_COMPILER, LINKER, OTHERS, Package};
 
 /// Builds on the project's rustc, and needs no C library.
@@ -46,16 +47,8 @@ pub(crate) fn install() -> Result<()> {
     if !packages.is_empty() {
         run(&mut apt(&packages)?)?;
     }
-    for mut tool in missing_tools(&cache) {
-        println!("setup: {}, {}: {}", tool.name, tool.reason, line(&tool.install));
-        fs::create_dir_all(&cache).with_context(|| format!("cannot make `{}`", cache.display()))?;
-        run(&mut tool.install)?;
-        if tool.name == POSTGRES_PACKAGE {
-            link_libraries(&tool.file)?;
-        }
-        if !tool.file.is_file() {
-            bail!("`{}` did not bring `{}`", line(&tool.install), tool.file.display());
-        }
+    for tool in missing_tools(&cache)? {
+        get(tool, &cache)?;
     }
     let scrap = build_dir(&cache);
     if scrap.exists() {
@@ -71,6 +64,30 @@ pub(crate) fn install() -> Result<()> {
     Ok(())
 }
 
+/// A kernel that machines boot, got unless it is there.
+pub(crate) fn kernel(kernel: Kernel) -> Result<()> {
+    let cache = ebpf::cache_dir()?;
+    let tool = kernel_tool(kernel, &cache)?;
+    if tool.file.is_file() { Ok(()) } else { get(tool, &cache) }
+}
+
+fn get(mut tool: Tool, cache: &Path) -> Result<()> {
+    println!("setup: {}, {}: {}", tool.name, tool.reason, line(&tool.install));
+    fs::create_dir_all(cache).with_context(|| format!("cannot make `{}`", cache.display()))?;
+    run(&mut tool.install)?;
+    if tool.name == POSTGRES_PACKAGE {
+        link_libraries(&tool.file)?;
+    }
+    ensure!(tool.file.is_file(), "`{}` did not bring `{}`", line(&tool.install), tool.file.display());
+    Ok(())
+}
+
+/// Not pinned: Debian keeps the newest of each suite alone. What the cache has stays until it is removed there.
+fn kernel_tool(kernel: Kernel, cache: &Path) -> Result<Tool> {
+    let (file, install) = (kernel.file(cache), kernel.install(cache)?);
+    Ok(Tool { name: kernel.series, reason: "tests: a Linux of this series", file, install })
+}
+
 /// Prints what is missing, one line each with the command that gets it; errs when anything is.
 pub(crate) fn check() -> Result<()> {
     let cache = ebpf::cache_dir()?;
@@ -78,7 +95,7 @@ pub(crate) fn check() -> Result<()> {
     for package in &packages {
         println!("missing {} ({}): apt-get install {}", package.name, package.reason, package.name);
     }
-    let tools = missing_tools(&cache);
+    let tools = missing_tools(&cache)?;
     for tool in &tools {
         println!("missing {} ({}): {}", tool.name, tool.reason, line(&tool.install));
     }
@@ -111,10 +128,11 @@ fn build_dir(cache: &Path) -> PathBuf {
     cache.join("tools/build")
 }
 
-fn missing_tools(cache: &Path) -> Vec<Tool> {
+fn missing_tools(cache: &Path) -> Result<Vec<Tool>> {
     // A linker on the search path will do.
     let there = |tool: &Tool| tool.file.is_file() || (tool.name == LINKER_NAME && ebpf::linker(cache).is_some());
-    tools(cache).into_iter().filter(|tool| !there(tool)).collect()
+    let all = tools(cache).into_iter().chain([kernel_tool(USUAL, cache)?]);
+    Ok(all.filter(|tool| !there(tool)).collect())
 }
 
 fn tools(cache: &Path) -> Vec<Tool> {

@@ -30,7 +30,7 @@ pub(crate) const LINKER: [Package; 4] = [
 ];
 
 /// Everything else.
-pub(crate) const OTHERS: [Package; 21] = [
+pub(crate) const OTHERS: [Package; 24] = [
     package("clang", "bindings of the SQL parser: compiler headers"),
     package("libclang-dev", "bindings of the SQL parser: libclang"),
     package("iproute2", "tests: network namespaces, veth"),
@@ -50,6 +50,9 @@ pub(crate) const OTHERS: [Package; 21] = [
     package("golang-github-lib-pq-dev", "tests: the driver lib/pq"),
     package("openjdk-17-jdk-headless", "tests: the driver JDBC"),
     package("libpostgresql-jdbc-java", "tests: the driver JDBC"),
-    package("qemu-system-x86", "tests: other kernels"),
+    package("qemu-system-x86", "tests: machines with other kernels, virtiofsd beside it"),
+    package("busybox-static", "tests: what such a machine starts with"),
+    package("kmod", "tests: modules of other kernels"),
+    package("xz-utils", "tests: modules of other kernels are packed"),
     package("sudo", "tests: the user behind sudo"),
 ];

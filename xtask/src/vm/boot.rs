@@ -1,0 +1,187 @@
+//! One boot of a machine. In: a kernel, commands, a time. Out: what the tests on its console summed up to. It must never
+//! take a machine that hung, panicked or said nothing for one that succeeded.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+
+use super::archive::Archive;
+use super::kernels::Kernel;
+use crate::ci::Totals;
+use crate::ebpf;
+use crate::run::{checkout, line};
+
+const BUSYBOX: &str = "/bin/busybox";
+/// What `guest.sh` prints before the first command and after the last one.
+const BEGINS: &str = "vm: begins";
+const STATUS: &str = "vm: status ";
+
+/// A command for the guest, word by word.
+pub(super) type Words = Vec<String>;
+
+/// A machine to boot.
+pub(super) struct Machine<'a> {
+    pub(super) kernel: Kernel,
+    /// What its lines begin with here.
+    pub(super) label: String,
+    /// Carried out one after the other, as root.
+    pub(super) commands: Vec<Words>,
+    /// Folders that the commands need, beside the root file system.
+    pub(super) folders: &'a [PathBuf],
+    /// When it is ended, done or not.
+    pub(super) time: Duration,
+}
+
+impl Machine<'_> {
+    /// Boots it, passes its console on, and returns what its tests came to.
+    pub(super) fn run(&self) -> Result<Totals> {
+        let cache = ebpf::cache_dir()?;
+        let folder = cache.join("vm").join(format!("{}-{}", std::process::id(), self.label));
+        fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        fs::write(folder.join("initramfs"), self.initramfs(&cache)?).context("cannot write the initramfs")?;
+        let outcome = self.boot(&cache, &folder);
+        fs::remove_dir_all(&folder).with_context(|| format!("cannot remove {}", folder.display()))?;
+        outcome.with_context(|| format!("machine {}", self.label))
+    }
+
+    fn initramfs(&self, cache: &Path) -> Result<Vec<u8>> {
+        let mut archive = Archive::default();
+        for directory in ["bin", "dev", "proc", "sys", "lower", "upper", "root", "modules"] {
+            archive.directory(directory);
+        }
+        let read = |path: &Path| fs::read(path).with_context(|| format!("cannot read {}", path.display()));
+        archive.program("bin/busybox", &read(Path::new(BUSYBOX))?);
+        archive.program("init", include_bytes!("init.sh"));
+        archive.program("guest.sh", include_bytes!("guest.sh"));
+        archive.program("job", self.job(cache).as_bytes());
+        for (number, module) in self.kernel.first_modules(cache)?.iter().enumerate() {
+            archive.program(&format!("modules/{number:02}"), &read(module)?);
+        }
+        Ok(archive.finish())
+    }
+
+    /// A word on each line, and an empty line after each command.
+    fn job(&self, cache: &Path) -> String {
+        let modules = self.kernel.folder(cache).join("lib/modules").display().to_string();
+        let before = [
+            words(["mkdir", "-p", "/lib/modules"]),
+            words(["mount", "--bind", &modules, "/lib/modules"]),
+            words(["begin"]),
+            words(["export", &format!("GATEWAY_CACHE={}", cache.display())]),
+        ];
+        before.iter().chain(&self.commands).map(|command| command.join("\n") + "\n\n").collect()
+    }
+
+    fn boot(&self, cache: &Path, folder: &Path) -> Result<Totals> {
+        let mut command = as_root("unshare");
+        command.args(["--mount", "--propagation", "private", "sh"]);
+        command.arg(checkout()?.join("xtask/src/vm/boot.sh")).arg(folder);
+        command.arg(self.kernel.folder(cache).join("vmlinuz")).arg(self.time.as_secs().to_string());
+        command.arg(cache).args(self.folders).stdin(Stdio::null()).stdout(Stdio::piped());
+        let mut child = command.spawn().with_context(|| format!("cannot start `{}`", line(&command)))?;
+        let output = child.stdout.take().context("the console has no output")?;
+        let mut console = Console::default();
+        for bytes in BufReader::new(output).split(b'\n') {
+            let bytes = bytes.context("cannot read the console")?;
+            if let Some(text) = console.add(&String::from_utf8_lossy(&bytes)) {
+                println!("[{}] {text}", self.label);
+            }
+        }
+        let status = child.wait().context("the machine cannot be waited for")?;
+        if status.code() == Some(124) {
+            bail!("it hung, or was too slow: ended after {} s; its last lines are above", self.time.as_secs());
+        }
+        ensure!(status.success(), "`{}` failed ({status})\n{}", line(&command), console.before.join("\n"));
+        console.result()
+    }
+}
+
+/// Words of a command.
+pub(super) fn words<'a>(words: impl IntoIterator<Item = &'a str>) -> Words {
+    words.into_iter().map(str::to_owned).collect()
+}
+
+/// A program, with sudo unless we are root.
+fn as_root(program: &str) -> Command {
+    if ebpf::is_root() {
+        return Command::new(program);
+    }
+    let mut command = Command::new("sudo");
+    command.arg(program);
+    command
+}
+
+/// What the console said so far.
+#[derive(Default)]
+struct Console {
+    /// Lines from before the commands, for the case that there never are any.
+    before: Vec<String>,
+    begun: bool,
+    status: Option<String>,
+    totals: Totals,
+}
+
+impl Console {
+    /// Adds a line; returns it where people want to see it.
+    fn add<'a>(&mut self, text: &'a str) -> Option<&'a str> {
+        let text = text.trim_end_matches('\r');
+        self.begun |= text.starts_with(BEGINS);
+        if !self.begun {
+            self.before.push(text.to_owned());
+            return None;
+        }
+        if let Some(status) = text.strip_prefix(STATUS) {
+            self.status = Some(status.to_owned());
+        }
+        self.totals.add(text);
+        Some(text)
+    }
+
+    fn result(self) -> Result<Totals> {
+        match self.status.as_deref() {
+            Some("0") => Ok(self.totals),
+            Some(status) => bail!("a command ended with status {status}: {}", self.totals),
+            None if self.begun => bail!("the kernel went down with {}: its last lines are above", self.totals),
+            None => bail!("it never came up:\n{}", self.before.join("\n")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn result(lines: &[&str]) -> Result<Totals> {
+        let mut console = Console::default();
+        for line in lines {
+            console.add(line);
+        }
+        console.result()
+    }
+
+    const PASSED: &str = "test result: ok. 3 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 1s\r";
+
+    #[test]
+    fn succeeds_only_where_the_guest_says_so_itself() {
+        assert_eq!(result(&["vm: begins on 6.1\r", PASSED, "vm: status 0\r"]).unwrap().passed, 3);
+        let failed = result(&["vm: begins on 6.1", PASSED, "vm: status 101"]).unwrap_err().to_string();
+        assert!(failed.contains("status 101"), "{failed}");
+        let panicked = result(&["vm: begins on 6.1", PASSED, "Kernel panic - not syncing"]).unwrap_err().to_string();
+        assert!(panicked.contains("went down"), "{panicked}");
+        let dead = result(&["Linux version 6.1", "cannot load /modules/01"]).unwrap_err().to_string();
+        assert!(dead.contains("never came up") && dead.contains("cannot load"), "{dead}");
+    }
+
+    #[test]
+    fn a_job_keeps_words_apart_whatever_is_in_them() {
+        let commands = vec![words(["/a b/it", "--exact", "x y"])];
+        let (label, time) = ("x".to_owned(), Duration::ZERO);
+        let machine = Machine { kernel: super::super::kernels::USUAL, label, commands, folders: &[], time };
+        let job = machine.job(Path::new("/cache"));
+        assert!(job.ends_with("\n\n/a b/it\n--exact\nx y\n\n"), "{job}");
+    }
+}
