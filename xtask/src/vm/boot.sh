@@ -24,6 +24,7 @@ done
 
 # TCG on one thread runs everywhere; KVM and several threads do not. With -icount the guest's clock counts its own
 # instructions, two nanoseconds each: it is not late for its deadlines where the emulation is slow.
+# Without cx16: the emulated cmpxchg16b corrupts the flags that Linux 6.12 reads after it (QEMU 7.2).
 exec timeout --kill-after=5 "$seconds" qemu-system-x86_64 -accel tcg,thread=single -icount shift=1 -cpu max,cx16=off -smp 1 \
     -m 3G -object memory-backend-memfd,id=memory,size=3G,share=on -numa node,memdev=memory \
     -no-reboot -nodefaults -display none -monitor none -serial stdio \
