@@ -65,6 +65,54 @@ fn psycopg() {
     same(&shop, &[], &[&python(), file.to_str().unwrap()]);
 }
 
+/// Rows in text and in binary, and what the journal keeps of parameters.
+const MASKED: &str = r#"
+import psycopg
+with psycopg.connect("", autocommit=True) as connection:
+    for binary in (False, True):
+        with connection.cursor(binary=binary) as cursor:
+            cursor.execute("SELECT item, id, note, paid FROM labelled WHERE id = %s", (7,))
+            print(cursor.fetchall())
+    connection.execute("INSERT INTO orders VALUES (%s, %s)", (700, "card 4111 1111 1111 1111"))
+    connection.execute("UPDATE labelled SET item = %s WHERE id = %s", ("anna", 7))
+    try:
+        connection.execute("UPDATE labelled SET item = %s WHERE id = %s", ("[pii\u2022\u2022\u2022]", 7))
+    except psycopg.errors.InsufficientPrivilege as error:
+        print(error.diag.message_primary)
+"#;
+
+#[test]
+fn labelled_columns_come_masked_in_both_formats_and_parameters_are_kept_masked() {
+    let shop = Shop::new();
+    shop.admin(
+        "SET ROLE agent; CREATE TABLE labelled (id int, item text, note jsonb, paid date);
+         INSERT INTO labelled VALUES (7, 'secret', '{\"a\": \"secret\"}', '2026-01-02')",
+    );
+    let columns: Vec<_> = ["item", "note", "paid"]
+        .iter()
+        .map(|column| format!("\"undeclared/{}/public.labelled.{column}\"", shop.database))
+        .collect();
+    let rules = format!("version = 1\n[[column]]\nat = [{}]\nclass = \"pii\"\n", columns.join(", "));
+    let rules = shop.world.file("masking.toml", &rules);
+    let _gateway = shop.attach_with(&format!("[masking]\nfile = \"{}\"\n", rules.display()));
+    let file = shop.world.file("masked.py", MASKED);
+    let ran = ran(&mut shop.command(Side::Inside, &[], &["timeout", "60", &python(), file.to_str().unwrap()]));
+    let row = "[('[pii•••]', 7, '[pii•••]', datetime.date(1970, 1, 1))]";
+    let lines: Vec<&str> = ran.out.lines().collect();
+    assert_eq!(lines.get(..2), Some(&[row, row][..]), "{ran:?}");
+    assert!(lines.get(2).is_some_and(|line| line.contains("not written back")), "{ran:?}");
+    let parameters = |text: &str| {
+        let of = |(statement, _): &(serde_json::Value, Option<serde_json::Value>)| {
+            let is_it = statement["phase"] == "execute" && statement["text"].to_string().contains(text);
+            is_it.then(|| statement["parameters"].clone())
+        };
+        shop.statements().iter().find_map(of).unwrap_or_default()
+    };
+    assert_eq!(parameters("INSERT INTO orders"), serde_json::json!(["[2 bytes]", "card •••1111"]));
+    assert_eq!(parameters("UPDATE labelled"), serde_json::json!(["?", "?"]));
+    assert_eq!(shop.admin("SELECT item FROM labelled"), "anna");
+}
+
 #[test]
 fn asyncpg() {
     let shop = Shop::new();

@@ -9,6 +9,7 @@ mod hold;
 mod labels;
 mod masks;
 mod names;
+mod parameters;
 mod questions;
 mod raw;
 mod record;
@@ -139,6 +140,8 @@ pub struct Permit {
 #[derive(Debug)]
 pub struct Bound {
     understood: Arc<Understood>,
+    /// For the journal.
+    parameters: Vec<Kept>,
     /// Given by people for one run.
     approved: Mutex<Option<Permit>>,
 }
@@ -286,7 +289,7 @@ impl PolicyJudge {
     }
 
     /// Asks policy and journals the answer.
-    async fn decide(&self, understood: &Understood, phase: Phase) -> Decided {
+    async fn decide(&self, understood: &Understood, phase: Phase, parameters: &[Kept]) -> Decided {
         let Some(login) = self.login.get() else {
             return Decided::Refused(Box::new(self.refusal(SqlState::PROTOCOL_VIOLATION, "no login came first")));
         };
@@ -302,7 +305,7 @@ impl PolicyJudge {
         if let Some(reason) = &refusal {
             (recorded.verdict, recorded.message) = (Verdict::Deny, Some(reason.clone()));
         }
-        let request = match self.record_statement(&understood.own, phase, recorded).await {
+        let request = match self.record_statement(&understood.own, (phase, parameters), recorded).await {
             Ok(request) => request,
             Err(denial) => return Decided::Refused(Box::new(denial)),
         };
@@ -321,6 +324,14 @@ impl PolicyJudge {
         }
     }
 
+    /// What the journal keeps of the parameters of a Bind.
+    fn kept_parameters(&self, understood: &Understood, bind: &[u8]) -> Vec<Kept> {
+        // What EXECUTE and FETCH run meets labels too.
+        let named = understood.named.iter().any(|named| named.shape.labels.touches_label);
+        let elide = named || understood.own.shape.labels.touches_label;
+        parameters::kept(bind, understood.scope.masking(), elide)
+    }
+
     /// Asks policy, and people where policy wants them, until there is an answer.
     async fn settle(
         &self,
@@ -329,8 +340,9 @@ impl PolicyJudge {
         phase: Phase,
         say: &Say,
     ) -> Result<Permit, Box<Denial>> {
+        let kept = self.kept_parameters(understood, parameters);
         loop {
-            let (hold, request) = match self.decide(understood, phase).await {
+            let (hold, request) = match self.decide(understood, phase, &kept).await {
                 Decided::Permitted(permit) => return Ok(permit),
                 Decided::Refused(denial) => return Err(denial),
                 Decided::Held(hold, request) => (hold, request),
@@ -424,15 +436,17 @@ impl Judge for PolicyJudge {
         let facts = Arc::default();
         let shape = Shape::of_questions(vec![question], &facts, &self.about.principal.facts(), "");
         let analysis = Analysis { text: "".into(), facts, kept: Kept::default(), shape: Arc::new(shape) };
-        let denial =
-            match self.decide(&Understood { scope, own: Arc::new(analysis), named: Vec::new() }, Phase::Login).await {
-                Decided::Permitted(_) => match self.record_credential(&startup.user).await {
-                    Ok(()) => return Ruling::Forward(()),
-                    Err(denial) => denial,
-                },
-                Decided::Held(..) => self.refusal(SqlState::DENIED, "a login cannot wait for approval"),
-                Decided::Refused(denial) => *denial,
-            };
+        let denial = match self
+            .decide(&Understood { scope, own: Arc::new(analysis), named: Vec::new() }, Phase::Login, &[])
+            .await
+        {
+            Decided::Permitted(_) => match self.record_credential(&startup.user).await {
+                Ok(()) => return Ruling::Forward(()),
+                Err(denial) => denial,
+            },
+            Decided::Held(..) => self.refusal(SqlState::DENIED, "a login cannot wait for approval"),
+            Decided::Refused(denial) => *denial,
+        };
         Ruling::Refuse(Box::new(Denial { severity: Severity::Fatal, ..denial }))
     }
 
@@ -474,7 +488,7 @@ impl Judge for PolicyJudge {
             Ok(understood) => understood,
             Err(denial) => return Ruling::Refuse(Box::new(denial)),
         };
-        match self.decide(&understood, Phase::Parse).await {
+        match self.decide(&understood, Phase::Parse, &[]).await {
             // What has to wait for a person waits with its parameters, at Bind.
             Decided::Permitted(_) | Decided::Held(..) => {
                 self.names.lock().prepare(statement.name, &understood.own);
@@ -502,19 +516,20 @@ impl Judge for PolicyJudge {
             None
         };
         self.names.lock().open(bind.portal, &understood.own);
-        Ruling::Forward(Arc::new(Bound { understood, approved: Mutex::new(approved) }))
+        let parameters = self.kept_parameters(&understood, bind.parameters);
+        Ruling::Forward(Arc::new(Bound { understood, parameters, approved: Mutex::new(approved) }))
     }
 
     async fn execute(&self, bound: &Arc<Bound>, _: u32, _: &Say) -> Ruling<Forward<Permit>> {
-        let approved = bound.approved.lock().take();
-        if let Some(permit) = approved {
-            return Ruling::Forward(self.forward(&bound.understood, permit));
-        }
         let now = match self.now(&bound.understood).await {
             Ok(now) => now,
             Err(denial) => return Ruling::Refuse(Box::new(denial)),
         };
-        match self.decide(&now, Phase::Execute).await {
+        let approved = bound.approved.lock().take();
+        if let Some(permit) = approved {
+            return Ruling::Forward(self.forward(&now, permit));
+        }
+        match self.decide(&now, Phase::Execute, &bound.parameters).await {
             Decided::Permitted(permit) => Ruling::Forward(self.forward(&now, permit)),
             Decided::Refused(denial) => Ruling::Refuse(denial),
             Decided::Held(..) => {

@@ -21,7 +21,7 @@ impl PolicyJudge {
     pub(super) async fn record_statement(
         &self,
         analysis: &Analysis,
-        phase: Phase,
+        (phase, parameters): (Phase, &[Kept]),
         decision: Recorded,
     ) -> Result<Seq, Denial> {
         let (database, login) = self.names_of_login();
@@ -36,7 +36,7 @@ impl PolicyJudge {
             relations_written: Arc::clone(&shape.relations_written),
             data_classes: shape.data_classes.clone(),
             text: analysis.kept.clone(),
-            parameters: Vec::new(),
+            parameters: parameters.to_vec(),
             fingerprint: Arc::clone(&shape.fingerprint),
             decision,
         };
