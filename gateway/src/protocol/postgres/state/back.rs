@@ -60,8 +60,10 @@ pub enum Fault {
 impl<J: Judge> State<J> {
     /// Whether the next message has to be read whole because something rewrites it.
     pub(in super::super) fn rewrites(&self) -> bool {
-        let is_ours =
-            matches!(self.awaited.front().map(|item| &item.kind), Some(Awaited::OurDescribe | Awaited::OurQuestion(_)));
+        let is_ours = matches!(
+            self.awaited.front().map(|item| &item.kind),
+            Some(Awaited::OurDescribe | Awaited::SharedDescribe | Awaited::OurQuestion(_))
+        );
         is_ours || self.rewrites_rows()
     }
 
@@ -82,8 +84,8 @@ impl<J: Judge> State<J> {
                 Ok(())
             }
             (Backend::RowDescription, Some(Awaited::Query(_))) => Ok(()),
-            (Backend::ParameterDescription, Some(Awaited::Describe)) => Ok(()),
-            (Backend::RowDescription, Some(Awaited::Describe)) => {
+            (Backend::ParameterDescription, Some(Awaited::Describe(_))) => Ok(()),
+            (Backend::RowDescription, Some(Awaited::Describe(_) | Awaited::SharedDescribe)) => {
                 self.awaited.pop_front();
                 Ok(())
             }
@@ -166,7 +168,8 @@ impl<J: Judge> State<J> {
             return Ok(Pass::Replaced);
         }
         let describes = matches!(self.awaited.front(), Some(Item { kind: Awaited::OurDescribe, .. }));
-        let run = if is_aside { None } else { self.running_at(usize::from(describes)) };
+        let shares = matches!(self.awaited.front(), Some(Item { kind: Awaited::SharedDescribe, .. }));
+        let run = if is_aside { None } else { self.running_at(usize::from(describes || shares)) };
         let pass = match run.and_then(|run| run.rewrite.as_mut()) {
             // The client did not ask: it gets nothing of the answer.
             Some(rewrite) if describes && matches!(kind, Backend::RowDescription | Backend::NoData) => {
@@ -198,7 +201,8 @@ impl<J: Judge> State<J> {
             (Backend::ParseComplete, Awaited::Parse(name, defined)) => self.statements.settle(name, defined),
             (Backend::BindComplete, Awaited::Bind(name, defined)) => self.portals.settle(name, defined),
             (Backend::CloseComplete, Awaited::CloseStatement(..) | Awaited::ClosePortal(..))
-            | (Backend::NoData | Backend::RowDescription, Awaited::Describe | Awaited::OurDescribe) => {}
+            | (Backend::NoData | Backend::RowDescription, Awaited::Describe(_) | Awaited::OurDescribe)
+            | (Backend::NoData, Awaited::SharedDescribe) => {}
             _ => return Err(Fault::Unexpected { kind }),
         }
         self.awaited.pop_front();
@@ -290,7 +294,8 @@ impl<J: Judge> State<J> {
                 Awaited::ClosePortal(name, before) => self.portals.undo(&name, pipeline, before),
                 Awaited::Execute(run) if index == 0 => run.finish(judge),
                 Awaited::Query(run) | Awaited::Execute(run) => run.skip(judge),
-                Awaited::Describe
+                Awaited::Describe(_)
+                | Awaited::SharedDescribe
                 | Awaited::OurDescribe
                 | Awaited::Sync
                 | Awaited::OurFailure

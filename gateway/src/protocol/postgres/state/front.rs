@@ -192,10 +192,13 @@ impl<J: Judge> State<J> {
     }
 
     fn offer_describe<'a>(&mut self, body: &'a [u8]) -> Step<'a, J> {
-        if !matches!(split_string(body), Some(([b'S' | b'P', ..], []))) {
-            return violation("a Describe of neither a statement nor a portal");
-        }
-        self.push(Awaited::Describe);
+        let portal = match split_string(body) {
+            Some(([b'S', ..], [])) => None,
+            // A name that is not UTF-8 is none of ours: the server says so.
+            Some(([b'P', name @ ..], [])) => std::str::from_utf8(name).ok().map(Into::into),
+            _ => return violation("a Describe of neither a statement nor a portal"),
+        };
+        self.push(Awaited::Describe(portal));
         self.open = self.open.max(Open::Prepared);
         Step::Forward
     }
@@ -296,8 +299,13 @@ impl<J: Judge> State<J> {
         }
         self.begin(&forward);
         if forward.rewrite.is_some() {
-            ours::describe_portal(portal.as_bytes(), out);
-            self.push(Awaited::OurDescribe);
+            match self.awaited.back_mut().map(|item| &mut item.kind) {
+                Some(kind) if describes(kind, portal) => *kind = Awaited::SharedDescribe,
+                _ => {
+                    ours::describe_portal(portal.as_bytes(), out);
+                    self.push(Awaited::OurDescribe);
+                }
+            }
         }
         self.push(Awaited::Execute(Run::new(forward)));
         self.open = Open::Executed;
@@ -348,6 +356,10 @@ impl<J: Judge> State<J> {
             self.mode = Mode::SkipToSync;
         }
     }
+}
+
+fn describes<J: Judge>(kind: &Awaited<J>, portal: &str) -> bool {
+    matches!(kind, Awaited::Describe(Some(known)) if **known == *portal)
 }
 
 fn readable<'a, J: Judge>(text: &'a [u8], ask: impl FnOnce(&'a str) -> Ask<'a, J>) -> Step<'a, J> {

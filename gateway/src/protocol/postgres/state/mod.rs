@@ -35,7 +35,10 @@ enum Awaited<J: Judge> {
     Bind(Box<str>, Defined<J::Bound>),
     CloseStatement(Box<str>, Option<Meaning<J::Prepared>>),
     ClosePortal(Box<str>, Option<Meaning<J::Bound>>),
-    Describe,
+    /// The portal, where it is one.
+    Describe(Option<Box<str>>),
+    /// The client's, of the portal that the next item runs: its rewriter reads the answer too.
+    SharedDescribe,
     /// Sent by us: the next item's rewriter reads the answer, the client does not.
     OurDescribe,
     Query(Run<J>),

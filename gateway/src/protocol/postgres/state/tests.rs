@@ -285,6 +285,38 @@ fn a_rewritten_portal_is_described_to_its_rewriter_alone() {
     assert!(!machine.to_client.contains(&b'7') && machine.to_client.contains(&b'*'));
 }
 
+#[test]
+fn a_portal_that_the_client_describes_itself_is_described_once_and_to_both() {
+    let mut machine = Machine::new();
+    machine.client(b'P', b"\0masked\0\0\0");
+    machine.client(b'B', &[0; 8]);
+    machine.client(b'D', b"P\0");
+    machine.client(b'E', &[0; 5]);
+    machine.client(b'S', b"");
+    assert_eq!(tags(&machine.to_server), "PBDES");
+    for (tag, body) in [
+        (b'1', &b""[..]),
+        (b'2', b""),
+        (b'T', b"\0\0"),
+        (b'D', b"\0\x01\0\0\0\x01 7"),
+        (b'C', b"SELECT 1\0"),
+        (b'Z', b"I"),
+    ] {
+        machine.server(tag, body).unwrap();
+    }
+    assert_eq!(machine.told(), "12TDCZ");
+    assert!(!machine.to_client.contains(&b'7') && machine.to_client.contains(&b'*'));
+    // A Describe of another portal, or of a statement, tells this one's rewriter nothing.
+    for describe in [&b"Pother\0"[..], b"S\0"] {
+        let mut machine = Machine::new();
+        machine.client(b'P', b"\0masked\0\0\0");
+        machine.client(b'B', &[0; 8]);
+        machine.client(b'D', describe);
+        machine.client(b'E', &[0; 5]);
+        assert_eq!(tags(&machine.to_server), "PBDDE");
+    }
+}
+
 /// Every message of a server, in every state of the queue: taken, or a fault, and never a panic.
 #[test]
 fn every_server_message_in_every_state_is_matched_or_a_fault() {
