@@ -9,9 +9,11 @@ use anyhow::{Context, anyhow, bail};
 use clap::{Args, Subcommand};
 
 use super::{Files, Output};
-use crate::config::{Config, DEFAULT_FILE};
+use crate::config::{Config, DEFAULT_FILE, SecretSource};
 use crate::host::network::Network;
 use crate::id::SessionId;
+use crate::masking::file::MaskingFile;
+use crate::masking::rules::Rules;
 use crate::policy::explain::Explanation;
 use crate::policy::load::{Origin, load};
 use crate::policy::table::{ReadRequest, Scene};
@@ -21,6 +23,7 @@ use crate::policy::{
     Fault, KnownIds, Moment, Principal, Question, Request, Session, Source, WorkloadFacts, check, explain, run_tables,
 };
 use crate::protocol::postgres::questions_of;
+use crate::secret::Secret;
 
 /// What to do with policies.
 #[derive(Debug, Subcommand)]
@@ -43,7 +46,7 @@ pub(super) struct CheckArguments {
 /// Which request, and whose.
 #[derive(Debug, Args)]
 pub(super) struct ExplainArguments {
-    /// SQL, as the client would send it
+    /// SQL, as the client would send it. Labels count where it names their columns; those of views, the server tells
     #[arg(long)]
     sql: String,
     /// The attachment that it comes from
@@ -74,7 +77,7 @@ pub(super) struct TestArguments {
 pub(super) fn run(command: Command, output: Output) -> anyhow::Result<()> {
     match command {
         Command::Check(arguments) => {
-            let summary = check(&source(&arguments.files)?).map_err(all)?;
+            let summary = check(&read(&arguments.files)?.source).map_err(all)?;
             output.print(&summary, |summary| {
                 format!(
                     "{} permits, {} forbids, {} of them held for approval, {} disabled: valid",
@@ -87,10 +90,10 @@ pub(super) fn run(command: Command, output: Output) -> anyhow::Result<()> {
         }
         Command::Explain(arguments) => output.print(&explain_one(&arguments)?, ToString::to_string),
         Command::Test(arguments) => {
-            let source = source(&arguments.files)?;
+            let Given { source, rules, .. } = read(&arguments.files)?;
             let tables = tables(&arguments, &source)?;
             let set = load(&source, 1).map_err(all)?;
-            let report = run_tables(&set, &tables, &Sql).map_err(all)?;
+            let report = run_tables(&set, &tables, &Sql { rules }).map_err(all)?;
             output.print(&report, ToString::to_string)?;
             if report.failed() > 0 {
                 bail!("{} cases are not decided as the tables want", report.failed());
@@ -101,17 +104,20 @@ pub(super) fn run(command: Command, output: Output) -> anyhow::Result<()> {
 }
 
 /// Raw requests of tables are SQL; what other protocols send comes with their engines.
-struct Sql;
+struct Sql {
+    rules: Rules,
+}
 
 impl ReadRequest for Sql {
     fn read(&self, request: &str, scene: &Scene<'_>) -> Result<Vec<Arc<Question>>, String> {
         let database = scene.facts.get("database").and_then(|name| name.as_str()).unwrap_or("postgres");
-        questions_of(request, scene.target, database, vec!["public".to_owned()])
+        let labels = self.rules.labels(scene.target.id(), database);
+        questions_of(request, scene.target, database, vec!["public".to_owned()], &labels)
     }
 }
 
 fn explain_one(arguments: &ExplainArguments) -> anyhow::Result<Explanation> {
-    let (config, source) = read(&arguments.files)?;
+    let Given { config, source, rules } = read(&arguments.files)?;
     let set = load(&source, 1).map_err(all)?;
     let declared = config.targets.iter().find(|target| target.name == arguments.target);
     if declared.is_none() && arguments.target != vocabulary::UNDECLARED {
@@ -136,7 +142,8 @@ fn explain_one(arguments: &ExplainArguments) -> anyhow::Result<Explanation> {
         port: declared.and_then(|target| target.ports.first().copied()).unwrap_or(5432),
         environment: declared.and_then(|target| target.environment.as_deref()),
     });
-    let questions = questions_of(&arguments.sql, &target, &arguments.database, arguments.schemas.clone())
+    let labels = rules.labels(&arguments.target, &arguments.database);
+    let questions = questions_of(&arguments.sql, &target, &arguments.database, arguments.schemas.clone(), &labels)
         .map_err(|reason| anyhow!("it would be refused before any policy is asked: {reason}"))?;
     let session = Session { id: SessionId::generate(), login: "".into(), application: None, grants: Arc::default() };
     let request = Request { principal: &principal, session: &session, at: Moment::now(), questions: &questions };
@@ -148,11 +155,14 @@ fn all(faults: Vec<Fault>) -> anyhow::Error {
     anyhow!("the policies have {} faults:\n  {}", lines.len(), lines.join("\n  "))
 }
 
-fn source(files: &Files) -> anyhow::Result<Source> {
-    Ok(read(files)?.1)
+/// What the files say.
+struct Given {
+    config: Config,
+    source: Source,
+    rules: Rules,
 }
 
-fn read(files: &Files) -> anyhow::Result<(Config, Source)> {
+fn read(files: &Files) -> anyhow::Result<Given> {
     let path = files.config.clone().or_else(|| Some(PathBuf::from(DEFAULT_FILE)).filter(|path| path.exists()));
     let config = match path {
         Some(path) => {
@@ -162,11 +172,13 @@ fn read(files: &Files) -> anyhow::Result<(Config, Source)> {
         None => Config::default(),
     };
     let folder = files.policies.clone().or_else(|| config.policy.dir.clone());
+    let rules = rules(&config)?;
     let known = KnownIds {
         targets: config.targets.iter().map(|target| target.name.clone()).collect(),
         environments: config.targets.iter().filter_map(|target| target.environment.clone()).collect(),
         attachments: config.attachments.iter().map(|attach| attach.name.clone()).collect(),
         groups: config.groups().map(str::to_owned).collect(),
+        classes: rules.class_names(),
         ..KnownIds::default()
     };
     let source = Source {
@@ -174,7 +186,15 @@ fn read(files: &Files) -> anyhow::Result<(Config, Source)> {
         disable: config.policy.disable.iter().cloned().collect(),
         known: known.with_built_in(),
     };
-    Ok((config, source))
+    Ok(Given { config, source, rules })
+}
+
+/// The masking file, for its classes and labels. Nothing is hashed here, so that no key is read.
+fn rules(config: &Config) -> anyhow::Result<Rules> {
+    let Some(path) = &config.masking else { return Ok(Rules::default()) };
+    let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let no_key = |_: &SecretSource| Ok(Secret::new(vec![0; 32]));
+    Ok(Rules::new(Some(MaskingFile::parse(&path.display().to_string(), &text, &no_key)?)))
 }
 
 fn tables(arguments: &TestArguments, source: &Source) -> anyhow::Result<Vec<(String, String)>> {

@@ -62,3 +62,48 @@ fn an_empty_policy_directory_is_an_error_and_not_the_shipped_policies() {
     assert!(!said.status.success());
     assert!(said.err.contains("`*.cedar`"), "{said:?}");
 }
+
+#[test]
+fn policies_on_data_classes_are_checked_tested_and_explained_by_the_masking_file() {
+    let world = World::new();
+    let policy = world.file(
+        "policies/a.cedar",
+        r#"
+        @id("work") permit (principal, action in [Action::"read", Action::"write", Action::"session"], resource);
+        @id("home") permit (principal, action == Data::Action::"unmask", resource == DataClass::"home");
+        "#,
+    );
+    world.file(
+        "policies/a.tests.toml",
+        "[defaults.ask]\ndatabase = \"app\"\n\
+         [[test]]\nname = \"homes are shown\"\nrequest = \"SELECT home FROM people\"\nexpect = \"allow\"\n\
+         [[test]]\nname = \"numbers are not\"\nrequest = \"SELECT * FROM people\"\nexpect = \"mask\"\n\
+         [[test]]\nname = \"nor compared\"\nrequest = \"SELECT 1 FROM people WHERE ssn = ''\"\nexpect = \"deny\"\n",
+    );
+    let rules = "version = 1\n[class.home]\nparent = \"pii\"\nshow = { hash = { key = { file = \"/none/there\" } } }\n\
+                 [[column]]\nat = [\"undeclared/app/*.people.home\"]\nclass = \"home\"\n\
+                 [[column]]\nat = [\"undeclared/*/public.people.s*n\"]\nclass = \"ssn\"\n";
+    let masking = world.file("masking.toml", rules);
+    let text = format!(
+        "version = 1\n[policy]\ndir = \"{}\"\n[masking]\nfile = \"{}\"\n",
+        policy.parent().unwrap().display(),
+        masking.display()
+    );
+    let config = world.file("gateway.toml", &text);
+    let cli = |arguments: &[&str]| {
+        let arguments = [&["policy"], arguments, &["--config", config.to_str().unwrap()]].concat();
+        let said = world.cli(&arguments);
+        (said.status.success(), said.out, said.err)
+    };
+    let (good, out, err) = cli(&["check"]);
+    assert!(good && out.contains("valid"), "{out}{err}");
+    let (good, out, err) = cli(&["test"]);
+    assert!(good && out.contains("3 passed"), "{out}{err}");
+    let (_, out, err) = cli(&["explain", "--database", "app", "--sql", "SELECT home FROM people"]);
+    assert!(out.starts_with("allow") && out.contains("Data::unmask: allow, by home"), "{out}{err}");
+    let (_, out, err) = cli(&["explain", "--database", "other", "--sql", "SELECT home, ssn FROM people"]);
+    assert!(out.starts_with("mask") && !out.contains("\"home\"}"), "{out}{err}");
+    world.file("masking.toml", &rules.replace("class.home", "class.house"));
+    let (good, _, err) = cli(&["check"]);
+    assert!(!good && err.contains("masking.toml"), "{err}");
+}

@@ -5,6 +5,7 @@
 //! relations, their partitions, children and parents, and the views above them. A relation that is not in it carries no
 //! label.
 
+mod by_name;
 mod question;
 mod read;
 mod spread;
