@@ -374,6 +374,277 @@ const MUTATIONS: &[Mutation] = &[
         }],
         tests: &["exec::closes_inherited_descriptors_and_removes_what_leads_outside"],
     },
+    Mutation {
+        name: "rows",
+        guarantee: "G4",
+        mechanism: "results are rewritten on the way back",
+        edits: &[Edit {
+            file: "gateway/src/protocol/postgres/decide/mod.rs",
+            from: "forward.rewrite = Some(Box::new(rewriter));",
+            to: "drop(rewriter);",
+        }],
+        tests: &[
+            "story_masking::no_statement_shows_a_labelled_value",
+            "story_masking::cards_and_keys_are_masked_wherever_they_stand_without_any_file",
+        ],
+    },
+    Mutation {
+        name: "copied-rows",
+        guarantee: "G4",
+        mechanism: "the rows of a COPY are rewritten like those of a query",
+        edits: &[Edit {
+            file: "gateway/src/protocol/postgres/rows.rs",
+            from: "?.row(message, &self.masking, out)",
+            to: "?.row(message, &self.masking, &mut Vec::new()).map(|_| Pass::Forward)",
+        }],
+        tests: &[
+            "story_masking::no_statement_shows_a_labelled_value",
+            "story_masking::cards_and_keys_are_masked_wherever_they_stand_without_any_file",
+        ],
+    },
+    Mutation {
+        name: "origin",
+        guarantee: "G4",
+        mechanism: "a column of a result has the label that the catalog gives its origin",
+        edits: &[Edit {
+            file: "gateway/src/protocol/postgres/decide/masks.rs",
+            from: "(Found::Column(column), _) => match &column.class {",
+            to: "(Found::Column(column), _) => match &column.class.clone().filter(|class| class.name.is_empty()) {",
+        }],
+        tests: &["story_masking::no_statement_shows_a_labelled_value"],
+    },
+    Mutation {
+        name: "derived",
+        guarantee: "G4",
+        mechanism: "what may derive from a label that the statement reads is masked",
+        edits: &[Edit {
+            file: "gateway/src/protocol/postgres/decide/masks.rs",
+            from: "(Found::Unknown, Some(class)) => Treatment::Unknown(Arc::clone(class)),",
+            to: "(Found::Unknown, Some(_)) => Treatment::Detect(self.allowed),",
+        }],
+        tests: &["story_masking::no_statement_shows_a_labelled_value"],
+    },
+    Mutation {
+        name: "views",
+        guarantee: "G4",
+        mechanism: "labels spread to the views that read them",
+        edits: &[Edit {
+            file: "gateway/src/protocol/postgres/catalog/spread.rs",
+            from: "        for (view, outputs) in &views {\n",
+            to: "        for (view, outputs) in views.iter().take(0) {\n",
+        }],
+        tests: &["story_masking::no_statement_shows_a_labelled_value"],
+    },
+    Mutation {
+        name: "compared",
+        guarantee: "G4",
+        mechanism: "policy is asked about a label that a statement compares",
+        edits: &[Edit {
+            file: "gateway/src/protocol/postgres/decide/labels.rs",
+            from: "let uses = [(Usage::Read, &used.read), (Usage::Compared, &used.compared), (Usage::Moved, &used.moved)];",
+            to: "let uses = [(Usage::Read, &used.read), (Usage::Moved, &used.moved)];",
+        }],
+        tests: &["story_masking::what_would_tell_of_a_value_is_denied_and_says_which_class"],
+    },
+    Mutation {
+        name: "moved",
+        guarantee: "G4",
+        mechanism: "policy is asked about a label that a statement moves",
+        edits: &[Edit {
+            file: "gateway/src/protocol/postgres/decide/labels.rs",
+            from: "let uses = [(Usage::Read, &used.read), (Usage::Compared, &used.compared), (Usage::Moved, &used.moved)];",
+            to: "let uses = [(Usage::Read, &used.read), (Usage::Compared, &used.compared)];",
+        }],
+        tests: &["story_masking::no_statement_shows_a_labelled_value"],
+    },
+    Mutation {
+        name: "opaque-labels",
+        guarantee: "G4",
+        mechanism: "code that cannot be read is taken to use every label",
+        edits: &[Edit {
+            file: "gateway/src/protocol/postgres/decide/labels.rs",
+            from: "        if is_opaque {\n",
+            to: "        if is_opaque && facts.statements.is_empty() {\n",
+        }],
+        tests: &["story_values::code_that_cannot_be_read_is_denied_where_labels_are_though_policy_lets_it_run"],
+    },
+    Mutation {
+        name: "scrubbed",
+        guarantee: "G4",
+        mechanism: "errors of statements on labelled relations are scrubbed",
+        edits: &[Edit {
+            file: "gateway/src/protocol/postgres/decide/masks.rs",
+            from: "if self.labels.touches_relation { Texts::Scrub } else { Texts::Detect }",
+            to: "Texts::Detect",
+        }],
+        tests: &["story_masking::no_statement_shows_a_labelled_value"],
+    },
+    Mutation {
+        name: "detected",
+        guarantee: "G4",
+        mechanism: "detectors look at every value",
+        edits: &[Edit {
+            file: "gateway/src/protocol/postgres/rows.rs",
+            from: "search(value, self.kind, self.format, &masking.detectors, *except)",
+            to: "search(&value[..0], self.kind, self.format, &masking.detectors, *except)",
+        }],
+        tests: &["story_masking::cards_and_keys_are_masked_wherever_they_stand_without_any_file"],
+    },
+    Mutation {
+        name: "catalog-age",
+        guarantee: "G4",
+        mechanism: "the catalog is read again after a second",
+        edits: &[Edit {
+            file: "gateway/src/protocol/postgres/decide/view.rs",
+            from: "const FRESH: Duration = Duration::from_secs(1);",
+            to: "const FRESH: Duration = Duration::from_secs(3_600);",
+        }],
+        tests: &["story_values::names_that_others_change_are_seen_within_a_second"],
+    },
+    Mutation {
+        name: "catalog-own",
+        guarantee: "G4",
+        mechanism: "the catalog is read again after what the session did to names",
+        edits: &[Edit {
+            file: "gateway/src/protocol/postgres/decide/view.rs",
+            from: "|| asked.into_iter().any(|question| changes(question.effect));",
+            to: "|| asked.into_iter().any(|question| changes(question.effect) && facts.statements.is_empty());",
+        }],
+        tests: &["story_values::names_that_the_session_changes_are_known_to_its_next_statement"],
+    },
+    Mutation {
+        name: "written-back",
+        guarantee: "G4",
+        mechanism: "masks in a statement are not written back",
+        edits: &[Edit {
+            file: "gateway/src/protocol/postgres/decide/analysis.rs",
+            from: "if writes(&facts) && contains_mask(text.as_bytes()) {",
+            to: "if writes(&facts) && contains_mask(b\"\") {",
+        }],
+        tests: &["story_masking::masks_are_not_written_back"],
+    },
+    Mutation {
+        name: "bound-back",
+        guarantee: "G4",
+        mechanism: "masks in parameters are not written back",
+        edits: &[Edit {
+            file: "gateway/src/protocol/postgres/decide/mod.rs",
+            from: "if analysis::writes(&understood.own.facts) && contains_mask(bind.parameters) {",
+            to: "if analysis::writes(&understood.own.facts) && contains_mask(b\"\") {",
+        }],
+        tests: &["drivers::labelled_columns_come_masked_in_both_formats_and_parameters_are_kept_masked"],
+    },
+    Mutation {
+        name: "elided",
+        guarantee: "G4",
+        mechanism: "constants of statements on labelled columns are not kept",
+        edits: &[Edit {
+            file: "gateway/src/protocol/postgres/decide/analysis.rs",
+            from: "shape.labels.touches_label || (has_labels && hands_on(statement))",
+            to: "!has_labels && hands_on(statement)",
+        }],
+        tests: &["story_values::constants_of_statements_on_labelled_columns_are_not_kept"],
+    },
+    Mutation {
+        name: "unverified",
+        guarantee: "G5",
+        mechanism: "a credential goes only to a server that was verified",
+        edits: &[
+            Edit {
+                file: "gateway/src/protocol/postgres/upstream.rs",
+                from: "Some(b\"N\") if tls.mode().insists() =>",
+                to: "Some(b\"N\") if tls.mode().insists() && !tls.mode().asks() =>",
+            },
+            Edit {
+                file: "gateway/src/upstream/credential.rs",
+                from: "peer.is_verified() || self.unverified == UnverifiedServer::AllowScram",
+                to: "peer.is_verified() || self.unverified == UnverifiedServer::AllowScram || !self.user.is_empty()",
+            },
+            Edit {
+                file: "gateway/src/protocol/postgres/auth.rs",
+                from: "if self.peer.is_verified() { self.password() }",
+                to: "if self.peer.is_verified() || !self.proof.user.is_empty() { self.password() }",
+            },
+        ],
+        tests: &["story_credentials::a_credential_never_reaches_a_server_that_was_not_verified"],
+    },
+    Mutation {
+        name: "served-users",
+        guarantee: "G5",
+        mechanism: "a credential serves the user names that it was made for",
+        edits: &[Edit {
+            file: "gateway/src/upstream/credential.rs",
+            from: "self.for_users.iter().any(|name| name == user)",
+            to: "self.for_users.iter().any(|name| name == user || !name.is_empty())",
+        }],
+        tests: &["story_credentials::the_client_is_let_in_without_a_password_and_the_password_is_nowhere_near_it"],
+    },
+    Mutation {
+        name: "statement-first",
+        guarantee: "G3",
+        mechanism: "a statement goes on when the journal has it",
+        edits: &[Edit {
+            file: "gateway/src/protocol/postgres/decide/record.rs",
+            from: "self.guard.record(&Event::PostgresStatement(Box::new(event))).await.map_err(|error| self.unrecorded(&error))",
+            to: "self.guard.record(&Event::PostgresStatement(Box::new(event))).await.or(Ok(Seq::default()))",
+        }],
+        tests: &["story_ends::a_session_that_was_open_before_sends_nothing_that_cannot_be_written"],
+    },
+    Mutation {
+        name: "copied-back",
+        guarantee: "G4",
+        mechanism: "masks in COPY data are not written back",
+        edits: &[Edit {
+            file: "gateway/src/protocol/postgres/engine.rs",
+            from: "if self.front.masks.ends_in(part.get(header..).unwrap_or_default()) {",
+            to: "if self.front.masks.ends_in(&[]) {",
+        }],
+        tests: &["story_masking::masks_are_not_written_back"],
+    },
+    Mutation {
+        name: "used-up",
+        guarantee: "G2",
+        mechanism: "an approval is good for one run",
+        edits: &[Edit {
+            file: "gateway/src/approval/desk.rs",
+            from: "        entries.remove(&id);\n        Some(hold.approve())",
+            to: "        Some(hold.approve())",
+        }],
+        tests: &["story_holds::psql_waits_and_its_statement_runs_once_it_is_approved"],
+    },
+    Mutation {
+        name: "approved-path",
+        guarantee: "G2",
+        mechanism: "an approval is bound to the search path",
+        edits: &[Edit {
+            file: "gateway/src/protocol/postgres/decide/hold.rs",
+            from: "            path.as_bytes(),\n            temporaries",
+            to: "            temporaries",
+        }],
+        tests: &["story_holds::an_approval_is_for_what_the_statement_meant_and_not_for_its_words"],
+    },
+    Mutation {
+        name: "approved-temporaries",
+        guarantee: "G2",
+        mechanism: "an approval is bound to temporary tables",
+        edits: &[Edit {
+            file: "gateway/src/protocol/postgres/decide/hold.rs",
+            from: "            temporaries.as_bytes(),\n",
+            to: "",
+        }],
+        tests: &["story_holds::an_approval_is_for_what_the_statement_meant_and_not_for_its_words"],
+    },
+    Mutation {
+        name: "approved-names",
+        guarantee: "G2",
+        mechanism: "an approval is bound to what names stand for",
+        edits: &[Edit {
+            file: "gateway/src/protocol/postgres/decide/hold.rs",
+            from: "parts.extend(understood.named.iter().map(|analysis| analysis.text.as_bytes()));",
+            to: "let _ = &mut parts;",
+        }],
+        tests: &["story_holds::an_approval_is_for_what_the_statement_meant_and_not_for_its_words"],
+    },
 ];
 
 /// Takes out one mechanism, or each in turn, and requires that its tests fail.

@@ -1,10 +1,13 @@
 //! Cancelled statements, clients and servers that die, and a disk that is full.
 
+use std::io::Write;
+use std::process::Stdio;
+
 use rustix::process::Signal;
 
 use crate::cluster::{Cluster, Shape, Version};
 use crate::gateway::send;
-use crate::shop::{ENDLESS, Shop};
+use crate::shop::{ENDLESS, Shop, Side};
 use crate::wait;
 
 #[test]
@@ -83,4 +86,24 @@ fn nothing_is_sent_on_while_the_journal_cannot_be_written() {
     assert_eq!(shop.psql(&["SELECT 'marker_after'"]).out, "marker_after");
     let said = shop.world.cli(&["audit", "verify"]);
     assert!(said.status.success(), "half a line at the end is no break: {said:?}");
+}
+
+#[test]
+fn a_session_that_was_open_before_sends_nothing_that_cannot_be_written() {
+    let shop = Shop::new();
+    shop.world.sh("umount /var/lib/gateway; mount -t tmpfs -o size=4m none /var/lib/gateway");
+    let _gateway = shop.world.attach(&[]);
+    let mut psql = shop.command(Side::Inside, &[], &["timeout", "60", "psql", "-XAtqw"]);
+    let mut client = psql.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut input = client.stdin.take().unwrap();
+    input.write_all(b"SELECT 'marker_open';\n").unwrap();
+    wait::until("the first statement", || shop.reached("marker_open") > 0);
+    shop.world.sh("dd if=/dev/zero of=/var/lib/gateway/fill bs=4k 2>/dev/null || true");
+    // A few lines still fit into the last page of the file.
+    let _ = input.write_all("SELECT 'marker_late';\n".repeat(50).as_bytes());
+    drop(input);
+    let output = client.wait_with_output().unwrap();
+    let recorded = shop.world.sh("cat /var/lib/gateway/journal/*/*.jsonl | grep -c marker_late || true");
+    let (reached, recorded) = (shop.reached("marker_late"), recorded.trim().parse::<usize>().unwrap());
+    assert!(reached <= recorded && recorded < 50, "{reached} reached the server, {recorded} are recorded: {output:?}");
 }

@@ -67,3 +67,49 @@ fn an_agent_is_told_to_come_back_with_the_same_request() {
     assert!(ran.ok && ran.err.is_empty(), "{ran:?}");
     assert_eq!(shop.reached("CREATE TABLE later"), 1);
 }
+
+#[test]
+fn an_approval_is_for_what_the_statement_meant_and_not_for_its_words() {
+    let shop = Shop::new();
+    let policies = format!(
+        "@id(\"work\") permit (principal, action in [Action::\"read\", Action::\"write\", Action::\"ddl\", Action::\"session\"], resource);
+         @id(\"ask\") @approval(\"local:approvers\") @message(\"orders wait\")
+         forbid (principal, action == Postgres::Action::\"update\", resource == Postgres::Relation::\"undeclared/{}/public.orders\");",
+        shop.database
+    );
+    let folder = shop.world.file("policies/a.cedar", &policies).parent().unwrap().display().to_string();
+    let _gateway = shop.world.attach(&["--policies", &folder]);
+    shop.admin("SET ROLE agent; CREATE SCHEMA side; CREATE TABLE side.orders AS TABLE orders");
+    let agent = |statements: &[&str]| shop.psql_on(Side::Inside, &[("PGAPPNAME", "agent")], statements);
+    let held = |statements: &[&str]| {
+        let ran = agent(statements);
+        let id = ran.err.split("Request ").nth(1).and_then(|rest| rest.split_whitespace().next());
+        id.unwrap_or_else(|| panic!("not held: {statements:?}: {ran:?}")).to_owned()
+    };
+    const UPDATE: &str = "UPDATE orders SET item = 'meant' WHERE id = 7";
+    const PREPARE: &str = "PREPARE p AS UPDATE orders SET item = 'prepared' WHERE id = 8";
+    const OTHER: &str = "PREPARE p AS UPDATE orders SET item = 'other' WHERE id > 8";
+    let approve = |id: &str| assert!(shop.world.cli(&["approve", id]).status.success());
+    let plain = held(&[UPDATE]);
+    approve(&plain);
+    // What is prepared is held like what it will do, and each run again.
+    approve(&held(&[PREPARE]));
+    let named = held(&[PREPARE, "EXECUTE p"]);
+    approve(&named);
+    approve(&held(&[OTHER]));
+    for other in [
+        &["SET search_path = side, public", UPDATE],
+        &["CREATE TEMP TABLE orders (id int, item text)", UPDATE],
+        &[OTHER, "EXECUTE p"],
+    ] {
+        let id = held(other);
+        assert!(id != plain && id != named, "{other:?}");
+    }
+    assert_eq!(shop.admin("SELECT count(*) FROM orders WHERE item NOT LIKE 'item %'"), "0");
+    approve(&held(&[PREPARE]));
+    for statements in [&[UPDATE][..], &[PREPARE, "EXECUTE p"]] {
+        let ran = agent(statements);
+        assert!(ran.ok && ran.err.is_empty(), "{ran:?}");
+    }
+    assert_eq!(shop.admin("SELECT string_agg(item, ',' ORDER BY id) FROM orders WHERE id IN (7, 8)"), "meant,prepared");
+}

@@ -1,0 +1,179 @@
+//! Labelled values that no detector knows: in a driver that keeps descriptions, under names that change, in code that
+//! cannot be read, and in what the journal keeps (G4).
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use crate::cluster::cached;
+use crate::gateway::Gateway;
+use crate::shop::{Ran, Shop, Side, ran};
+use crate::wait;
+
+/// What no detector knows: only its label hides it.
+const VALUE: &str = "Anna Berg of Elm Street";
+
+const TABLES: &str = "SET ROLE agent;
+    CREATE TABLE people (id int PRIMARY KEY, home text, salary int, born date, name text);
+    INSERT INTO people VALUES (1, 'Anna Berg of Elm Street', 70123, '1984-05-06', 'Anna'), (2, NULL, NULL, NULL, 'Bert');
+    CREATE FUNCTION homes() RETURNS text LANGUAGE plpgsql AS 'BEGIN RETURN (SELECT min(home) FROM people); END'";
+
+/// Policies under which nothing but a label stands in the way of code.
+const POLICIES: &str = r#"@id("work") permit (principal, action in [Action::"read", Action::"write", Action::"session", Action::"run"], resource);"#;
+
+/// Each statement twice: the second time client and server know it, and nobody asks for its description.
+const ASYNCPG: &str = r#"
+import asyncio, asyncpg
+async def main():
+    connection = await asyncpg.connect()
+    for _ in range(2):
+        print("row", tuple(await connection.fetchrow("SELECT id, home, salary, born, name FROM people WHERE id = $1", 1)))
+        print("derived", await connection.fetchval("SELECT upper(home) FROM people WHERE id = $1", 1))
+    statement = await connection.prepare("SELECT home FROM people WHERE id = $1")
+    print("prepared", [await statement.fetchval(number) for number in (1, 2)])
+    async with connection.transaction():
+        print("cursor", [tuple(row) async for row in connection.cursor("SELECT id, home FROM people ORDER BY id", prefetch=1)])
+    await connection.close()
+asyncio.run(main())
+"#;
+
+/// Reads until somebody else has given the table another name, then reads it under that one, a second later.
+const RENAMED: &str = r#"
+import time, psycopg
+connection = psycopg.connect(autocommit=True)
+while True:
+    try:
+        connection.execute("SELECT home FROM people", prepare=False)
+        time.sleep(0.05)
+    except psycopg.errors.UndefinedTable:
+        break
+time.sleep(1.1)
+for text in ("SELECT place || '' FROM folk WHERE id = 1", "SELECT p || '' FROM late WHERE p IS NOT NULL"):
+    try:
+        print(connection.execute(text).fetchone()[0])
+    except psycopg.Error as error:
+        print("refused", error.sqlstate)
+"#;
+
+impl Shop {
+    fn with_people() -> Self {
+        let shop = Self::new();
+        shop.admin(TABLES);
+        shop
+    }
+
+    fn attach_people(&self, policy: &str) -> Gateway<'_> {
+        let at = |column: &str| format!("\"undeclared/{}/public.people.{column}\"", self.database);
+        let rules = format!(
+            "version = 1\n[class.place]\nparent = \"pii\"\n[[column]]\nat = [{}, {}, {}]\nclass = \"place\"\n",
+            at("home"),
+            at("salary"),
+            at("born")
+        );
+        let masking = self.world.file("masking.toml", &rules);
+        self.attach_with(&format!("{policy}[masking]\nfile = \"{}\"\n", masking.display()))
+    }
+
+    fn python(&self, script: &str) -> Ran {
+        ran(&mut self.python_command(script))
+    }
+
+    fn python_command(&self, script: &str) -> Command {
+        let python = cached("postgres-drivers-python-").join("bin/python");
+        assert!(Path::new(&python).exists(), "`{}` is missing: run `cargo xtask setup`", python.display());
+        let file = self.world.file("client.py", script);
+        let program = ["timeout", "60", python.to_str().unwrap(), file.to_str().unwrap()];
+        self.command(Side::Inside, &[], &program)
+    }
+
+    fn keeps(&self, value: &str) -> String {
+        self.world.sh(&format!("grep -rlF '{value}' {} || true", self.world.directory().join("state").display()))
+    }
+}
+
+#[test]
+fn a_driver_that_keeps_descriptions_reads_masks_of_the_right_type_in_binary() {
+    let shop = Shop::with_people();
+    let _gateway = shop.attach_people("");
+    let row = "row (1, '[place•••]', 0, datetime.date(1970, 1, 1), 'Anna')\n";
+    let asyncpg = shop.python(ASYNCPG);
+    let twice = format!("{row}derived [place•••]\n").repeat(2);
+    let rest = "prepared ['[place•••]', None]\ncursor [(1, '[place•••]'), (2, None)]";
+    assert_eq!(asyncpg.out, twice + rest, "{asyncpg:?}");
+    assert_eq!(shop.keeps(VALUE), "");
+}
+
+#[test]
+fn constants_of_statements_on_labelled_columns_are_not_kept() {
+    let shop = Shop::with_people();
+    let _gateway = shop.attach_people("");
+    let ran = shop.psql(&[
+        "INSERT INTO people (id, home, name) VALUES (7, 'Pine Lane 9', 'Dora')",
+        "PREPARE add(text) AS UPDATE people SET home = $1 WHERE id = 7; EXECUTE add('Oak Road 5')",
+        "SELECT id FROM people WHERE home = 'Fir Alley 3'",
+        "SELECT 'plain constant' FROM people WHERE id = 7",
+    ]);
+    assert_eq!(ran.out, "plain constant", "{ran:?}");
+    assert_eq!(shop.admin("SELECT home FROM people WHERE id = 7"), "Oak Road 5");
+    let (statement, _) = shop.journaled("plain constant");
+    assert!(statement["text"].to_string().contains("id = 7"), "{statement}");
+    for value in ["Pine Lane", "Oak Road", "Fir Alley"] {
+        assert_eq!(shop.keeps(value), "", "{value}");
+    }
+}
+
+#[test]
+fn names_that_others_change_are_seen_within_a_second() {
+    let shop = Shop::with_people();
+    let _gateway = shop.attach_people("");
+    let client = shop.python_command(RENAMED).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    wait::until("the first read", || shop.reached("SELECT home FROM people") > 0);
+    shop.admin(
+        "SET ROLE agent; ALTER TABLE people RENAME home TO place; CREATE VIEW late AS SELECT place AS p FROM people;
+         ALTER TABLE people RENAME TO folk",
+    );
+    let output = client.wait_with_output().unwrap();
+    // The view compares what it hides.
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "[place•••]\nrefused 42501\n", "{output:?}");
+}
+
+#[test]
+fn names_that_the_session_changes_are_known_to_its_next_statement() {
+    let shop = Shop::with_people();
+    let policies = POLICIES.replace("Action::\"run\"", "Action::\"ddl\"");
+    let folder = shop.world.file("policies/a.cedar", &policies).parent().unwrap().display().to_string();
+    let policy = format!("[policy]\ndir = \"{folder}\"\ndisable = [\"guard.postgres.schema-change\"]\n");
+    let _gateway = shop.attach_people(&policy);
+    let ran = shop.psql(&[
+        "ALTER TABLE people RENAME TO folk",
+        "SELECT home || '' FROM folk WHERE id = 1",
+        "BEGIN",
+        "ALTER TABLE folk RENAME home TO place",
+        "ALTER TABLE folk RENAME TO others",
+        "SELECT place || '' FROM others WHERE id = 1",
+        "ROLLBACK",
+        "SELECT home || '' FROM folk WHERE id = 1",
+    ]);
+    assert_eq!(ran.out, ["[place•••]"; 3].join("\n"), "{ran:?}");
+}
+
+#[test]
+fn code_that_cannot_be_read_is_denied_where_labels_are_though_policy_lets_it_run() {
+    let shop = Shop::with_people();
+    let folder = shop.world.file("policies/a.cedar", POLICIES).parent().unwrap().display().to_string();
+    let lifted = "[\"guard.postgres.code\", \"guard.postgres.opaque\", \"guard.postgres.opaque-functions\"]";
+    let policy = format!("[policy]\ndir = \"{folder}\"\ndisable = {lifted}\n");
+    for code in [
+        "DO $$ BEGIN RAISE NOTICE '%', (SELECT home FROM people WHERE id = 1); END $$",
+        "SELECT homes()",
+        "SELECT query_to_xml('SELECT home FROM people', true, false, '')",
+    ] {
+        let gateway = shop.attach_people(&policy);
+        let ran = shop.psql(&[code, "SELECT 'alive'"]);
+        assert!(ran.out == "alive" && ran.err.contains("on DataClass"), "{code}: {ran:?}");
+        assert_eq!(shop.reached(code), 0, "{code}");
+        drop(gateway);
+    }
+    // Without labels the same policies let it run.
+    let _gateway = shop.attach_with(&policy);
+    assert_eq!(shop.psql(&["SELECT homes()"]).out, VALUE);
+}
