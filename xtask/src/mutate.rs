@@ -610,7 +610,7 @@ const MUTATIONS: &[Mutation] = &[
             from: "        entries.remove(&id);\n        Some(hold.approve())",
             to: "        Some(hold.approve())",
         }],
-        tests: &["story_holds::psql_waits_and_its_statement_runs_once_it_is_approved"],
+        tests: &["story_holds::an_approval_is_for_what_the_statement_meant_and_not_for_its_words"],
     },
     Mutation {
         name: "approved-path",

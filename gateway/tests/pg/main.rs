@@ -59,6 +59,7 @@ mod story_credentials;
 mod story_default;
 mod story_ends;
 mod story_holds;
+mod story_hostile;
 mod story_logins;
 mod story_masking;
 mod story_paths;

@@ -112,4 +112,5 @@ fn an_approval_is_for_what_the_statement_meant_and_not_for_its_words() {
         assert!(ran.ok && ran.err.is_empty(), "{ran:?}");
     }
     assert_eq!(shop.admin("SELECT string_agg(item, ',' ORDER BY id) FROM orders WHERE id IN (7, 8)"), "meant,prepared");
+    assert_ne!(held(&[UPDATE]), plain, "the approval is used up");
 }
