@@ -9,10 +9,11 @@ use crate::masking::plan::Texts;
 use crate::protocol::postgres::frame::{HEADER, body, split_string};
 use crate::protocol::postgres::judge::{Pass, RewriteError};
 use crate::protocol::postgres::message::Backend;
-use crate::protocol::postgres::reply::fields;
+use crate::protocol::postgres::reply::{SqlState, fields, sql_state};
 
-/// Stands for the text of a scrubbed error.
-const HIDDEN: &[u8] = b"the text is hidden: this statement reads masked columns, and the text may quote them";
+/// Stands for the text of a scrubbed error, after its code.
+const HIDDEN: &str =
+    "the text is hidden, since it may quote masked columns of the relations that this session has named";
 /// Stands for what was notified.
 const HIDDEN_PAYLOAD: &[u8] = "[hidden\u{2022}\u{2022}\u{2022}]".as_bytes();
 
@@ -53,13 +54,14 @@ fn report(message: &[u8], texts: Texts, detectors: &Detectors, out: &mut Vec<u8>
     let mut rest = body(message);
     // What is wrong with the statement itself, said before a row of it was read, quotes nothing but the statement.
     let texts = if is_of_analysis(rest) { Texts::Detect } else { texts };
+    let code = sql_state(rest);
     loop {
         match rest.split_first() {
             Some((0, [])) => break,
             Some((0, _)) | None => return Err(malformed("error or notice")),
             Some((field, text)) => {
                 let (text, after) = split_string(text).ok_or_else(|| malformed("error or notice"))?;
-                put_field(*field, text, texts, detectors, out);
+                put_field((*field, text), texts, &code, detectors, out);
                 rest = after;
             }
         }
@@ -70,20 +72,27 @@ fn report(message: &[u8], texts: Texts, detectors: &Detectors, out: &mut Vec<u8>
 
 /// Whether an error is one of parse analysis or of a missing right: of class 42, and reported from a file of these
 /// (src/backend/parser, src/backend/catalog/aclchk.c), which name objects alone. A function or trigger that raises an
-/// error of that class does so from elsewhere.
+/// error of that class does so from elsewhere. The parser also reads values, as in `email::regtype`: then it says in which
+/// context, or has no place in the statement to point to (parseTypeString, parse_type.c).
 fn is_of_analysis(fields_of: &[u8]) -> bool {
     let field = |wanted: u8| fields(fields_of).find(|(field, _)| *field == wanted).map(|(_, text)| text);
     let file = field(b'F').unwrap_or_default();
+    let is_of_parser = file.starts_with(b"parse_") || matches!(file, b"scan.l" | b"gram.y" | b"analyze.c");
     field(b'C').is_some_and(|code| code.starts_with(b"42"))
-        && (file.starts_with(b"parse_") || matches!(file, b"scan.l" | b"gram.y" | b"analyze.c" | b"aclchk.c"))
+        && field(b'W').is_none()
+        && ((is_of_parser && field(b'P').is_some()) || file == b"aclchk.c")
 }
 
-fn put_field(field: u8, text: &[u8], texts: Texts, detectors: &Detectors, out: &mut Vec<u8>) {
+fn put_field((field, text): (u8, &[u8]), texts: Texts, code: &SqlState, detectors: &Detectors, out: &mut Vec<u8>) {
     // Severity, severity as it is never translated, code; file, line and routine of the server's source.
     let is_kept = matches!(field, b'S' | b'V' | b'C' | b'F' | b'L' | b'R');
+    let hidden;
     let text = match texts {
         _ if is_kept => text,
-        Texts::Scrub if field == b'M' => HIDDEN,
+        Texts::Scrub if field == b'M' => {
+            hidden = format!("{}: {HIDDEN}", code.as_str());
+            hidden.as_bytes()
+        }
         Texts::Scrub => return,
         Texts::Detect => {
             out.push(field);
