@@ -142,7 +142,8 @@ impl Column {
                     Searched::Replaced(value) => Cell::New(value),
                 }
             }
-            (Treatment::Mask(_) | Treatment::Unknown(_), None) if masking.keep_null => Cell::Same,
+            // That an expression gives NULL can say as much as its value: `CASE WHEN … THEN 1 END`.
+            (Treatment::Mask(_), None) if masking.keep_null => Cell::Same,
             (Treatment::Mask(class) | Treatment::Unknown(class), value) => {
                 let mut out = Vec::with_capacity(32);
                 match mask(value.unwrap_or_default(), self.kind, self.format, class, &mut out) {

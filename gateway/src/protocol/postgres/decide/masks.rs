@@ -11,7 +11,7 @@ use super::labels::{LabelUse, class_entity};
 use super::questions::Scene;
 use super::{PolicyJudge, Understood};
 use crate::masking::Masking;
-use crate::masking::class::Class;
+use crate::masking::class::{Class, Show};
 use crate::masking::detect::DetectorSet;
 use crate::masking::plan::{Columns, Origin, Origins, ResultPlan, Texts, Treatment};
 use crate::policy::decision::Verdict;
@@ -83,8 +83,19 @@ impl Masks<'_> {
         read.filter(|name| !self.masked.contains(*name)).map(Arc::clone).collect()
     }
 
-    /// As what an output is masked that may derive from a hidden label; none where nothing is hidden.
+    /// As what an output is masked that may derive from a hidden label; none where nothing is hidden. A form that shows
+    /// a part of values, or which of them are equal, would show that of whatever the statement computes from them.
     fn unknown(&self) -> Option<Arc<Class>> {
+        let class = self.unknown_class()?;
+        Some(match class.show {
+            Show::Redact | Show::Null | Show::Fixed(_) => class,
+            Show::Partial(_) | Show::Hash { .. } | Show::Year => {
+                Arc::new(Class { show: Show::Redact, ..Class::clone(&class) })
+            }
+        })
+    }
+
+    fn unknown_class(&self) -> Option<Arc<Class>> {
         let mut hidden = self.labels.read().filter(|class| self.masked.contains(&class.name));
         let first = hidden.next()?;
         match hidden.next() {
@@ -113,18 +124,14 @@ impl Masks<'_> {
 
     fn copied(&self, copy: &CopyRows) -> (Columns, Vec<u32>) {
         let all = |treatment| (Columns::All(treatment), Vec::new());
-        let found = copy.relation.as_ref().map(|name| {
-            let catalog = self.scene.catalog.as_deref();
-            (name, catalog.into_iter().flat_map(|catalog| catalog.named(name, &self.scene.path)).collect::<Vec<_>>())
+        let named = copy.relation.as_ref().filter(|name| name.schema.is_some() || self.scene.path.len() == 1);
+        let found = named.zip(self.scene.catalog.as_deref()).map(|(name, catalog)| {
+            let relations = catalog.named(name, &self.scene.path);
+            relations.take(2).collect::<Vec<_>>()
         });
-        match (found, self.unknown()) {
-            // Where more than one schema could hold the name, nobody here says which columns come.
-            (Some((name, relations)), _) if name.schema.is_some() || self.scene.path.len() == 1 => {
-                match relations.as_slice() {
-                    [relation] => self.copied_relation(relation, &copy.columns),
-                    _ => all(Treatment::Detect(self.allowed)),
-                }
-            }
+        match (found.as_deref(), self.unknown()) {
+            (Some([relation]), _) => self.copied_relation(relation, &copy.columns),
+            // Where more than one relation could have the name, nobody here says which columns come.
             (_, Some(class)) => all(Treatment::Unknown(class)),
             (_, None) => all(Treatment::Detect(self.allowed)),
         }

@@ -85,7 +85,9 @@ fn masks_labelled_columns_and_passes_the_rest_on() {
     assert_eq!(out[2].as_deref(), Some(&[0; 8][..]));
     assert_eq!(out[3].as_deref(), Some(&card[..]));
     let nulls = row(&[None, None, None, None]);
-    assert_eq!(rewritten(&mut rewriter, Backend::DataRow, &nulls).unwrap(), nulls);
+    let out = values(&rewritten(&mut rewriter, Backend::DataRow, &nulls).unwrap());
+    // An expression can be NULL for what its label holds.
+    assert_eq!(out, [None, None, Some(vec![0; 8]), None]);
 }
 
 #[test]
