@@ -12,7 +12,7 @@ mod spread;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 pub use question::question;
@@ -35,6 +35,8 @@ pub struct Catalog {
     /// The highest object id that a relation had: what came later is not known here.
     newest: u32,
     known: Known,
+    /// Functions that are not the server's, and can be called on a row as if they were a column of it.
+    on_rows: HashSet<Box<str>>,
     digest: [u8; 32],
 }
 
@@ -114,6 +116,12 @@ impl Catalog {
     #[must_use]
     pub fn known(&self) -> &Known {
         &self.known
+    }
+
+    /// Whether `row.name` may call a function that somebody made.
+    #[must_use]
+    pub fn is_function_on_rows(&self, name: &str) -> bool {
+        self.on_rows.contains(name)
     }
 
     /// What it was made from, for telling one answer from another.

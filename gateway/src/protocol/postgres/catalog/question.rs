@@ -75,7 +75,8 @@ fn literal(text: &str) -> String {
 }
 
 /// Relations that can hold rows for a result: tables, partitioned ones, views, materialized views, foreign tables.
-/// Rules of views are those ON SELECT (`ev_type` 1); what they read is in pg_depend, by column.
+/// Functions of one row or of any type (`typtype` c and p) that the server did not bring (FirstNormalObjectId, transam.h)
+/// can be called as `row.name`. Rules of views are those ON SELECT (`ev_type` 1); what they read is in pg_depend, by column.
 const QUESTION: &str = r#"WITH RECURSIVE
 seed(relid) AS (
   SELECT c.oid FROM pg_catalog.pg_class c
@@ -129,6 +130,12 @@ answer(kind, a, b, c, d, e, f, g, h) AS (
   FROM closure l JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) l.relid
   WHERE c.relkind OPERATOR(pg_catalog.=) ANY ('{v,m}'::pg_catalog."char"[])
     AND NOT c.relnamespace OPERATOR(pg_catalog.=) 'pg_catalog'::pg_catalog.regnamespace
+  UNION ALL
+  SELECT DISTINCT 'function', p.proname::pg_catalog.text, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+  FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) p.proargtypes[0]
+  WHERE p.oid OPERATOR(pg_catalog.>=) '16384'::pg_catalog.oid
+    AND p.pronargs OPERATOR(pg_catalog.-) p.pronargdefaults OPERATOR(pg_catalog.<=) 1
+    AND t.typtype OPERATOR(pg_catalog.=) ANY ('{c,p}'::pg_catalog."char"[])
   UNION ALL
   SELECT 'newest', pg_catalog.max(c.oid)::pg_catalog.text, NULL, NULL, NULL, NULL, NULL, NULL, NULL
   FROM pg_catalog.pg_class c)

@@ -3,7 +3,7 @@
 //! In: rows of texts, as the server gave them. Out: the closure with its labels. A row that is not as it was asked for is
 //! an error: from half an answer nobody knows what is hidden.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use aws_lc_rs::digest::{Context, SHA256};
@@ -68,7 +68,8 @@ impl Catalog {
         }
         let known = known(&relations);
         spread(&mut relations, &answer.edges, said.classes);
-        let mut catalog = Self { newest, known, digest: digest(rows), ..Self::default() };
+        let on_rows = answer.on_rows;
+        let mut catalog = Self { newest, known, on_rows, digest: digest(rows), ..Self::default() };
         for (index, relation) in relations.into_iter().enumerate() {
             catalog.by_name.entry(relation.name.clone()).or_default().push(index);
             catalog.by_oid.insert(relation.oid, index);
@@ -126,6 +127,7 @@ fn label(relation: &mut Relation, said: Said<'_>) {
 struct Answer {
     relations: BTreeMap<u32, Relation>,
     edges: Edges,
+    on_rows: HashSet<Box<str>>,
     newest: Option<u32>,
 }
 
@@ -160,6 +162,7 @@ impl Answer {
             "computes" => self.edges.computes.push((oid(1)?, number(2)?, number(3)?)),
             // NULL where it went away meanwhile.
             "view" => self.edges.views.push((oid(1)?, text(2).unwrap_or_default().to_owned())),
+            "function" => drop(self.on_rows.insert(text(1)?.into())),
             "newest" => self.newest = Some(oid(1)?),
             _ => return None,
         }

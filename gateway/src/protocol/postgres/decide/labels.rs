@@ -4,6 +4,7 @@
 //! relations; the questions about them. An opaque statement is taken to do everything with every label. It decides
 //! nothing: a refused `Data::unmask` masks, the others refuse.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -16,6 +17,7 @@ use crate::policy::vocabulary::names::RelationKind;
 use crate::policy::vocabulary::postgres::{self as vocabulary, RelationFacts};
 use crate::protocol::postgres::catalog::{Catalog, Column, Relation};
 use crate::protocol::postgres::sql::facts::{ColumnUse, Effect, Facts, Object, RelationName, Statement};
+use crate::protocol::postgres::sql::functions::is_built_in;
 use crate::protocol::postgres::values::Kind;
 
 /// What a message does with labels.
@@ -45,7 +47,7 @@ impl LabelUse {
     pub fn of(facts: &Facts, scene: &Scene) -> Self {
         let mut found = Self::default();
         let Some(catalog) = scene.catalog.as_deref() else { return found };
-        let is_opaque = facts.is_opaque() || changes_and_reads(facts);
+        let is_opaque = facts.is_opaque() || changes_and_reads(facts) || calls_on_rows(facts, catalog);
         if is_opaque {
             found.everything(catalog);
         }
@@ -121,7 +123,7 @@ impl LabelUse {
         }
         for used in &statement.uses {
             for relation in catalog.named(&used.relation, &scene.path) {
-                self.relation(used, relation);
+                self.relation(&with_whole_rows(used, statement, relation), relation);
             }
         }
     }
@@ -144,6 +146,52 @@ impl LabelUse {
 /// Whether what stands for a value of this column is known again when somebody writes it back.
 fn is_recognised(column: &Column, class: &Class) -> bool {
     Kind::of(column.type_oid).keeps_marks() && !matches!(class.show, Show::Null | Show::Year)
+}
+
+/// What a client can do about a denial, where it is about labels.
+pub fn advice(asked: &str, facts: &Facts) -> Option<&'static str> {
+    let is_about_labels = asked.starts_with("Data::");
+    Some(match asked {
+        _ if is_about_labels && facts.is_opaque() => {
+            "Some columns of this database are masked, and what this statement runs (a function that is not built in, DO, \
+             CALL, dynamic SQL) could use any of them: write what it does as plain SQL."
+        }
+        _ if asked.starts_with("Data::compare") => {
+            "Columns of this class are masked, and which rows come, or in which order, would tell their values: select \
+             them if you need to (they come masked), but name them, or what holds them (`*`, a whole row, an output of a \
+             subquery), nowhere in WHERE, JOIN, GROUP BY, HAVING, ORDER BY, DISTINCT, UNION, LIMIT, a window, or a \
+             function in FROM."
+        }
+        _ if asked.starts_with("Data::export") => {
+            "Columns of this class are masked, and their values are not written anywhere: leave them out of what this \
+             statement stores, sets or sends."
+        }
+        _ => return None,
+    })
+}
+
+/// `row.f` calls `f(row)` where the row has no column of that name (ParseFuncOrColumn, parse_func.c): then the whole row
+/// is used.
+fn with_whole_rows<'u>(used: &'u ColumnUse, statement: &Statement, relation: &Relation) -> Cow<'u, ColumnUse> {
+    let is_call = |name: &&String| {
+        is_built_in(name)
+            && statement.attributes.contains(*name)
+            && !relation.columns.iter().any(|column| *column.name == ***name)
+    };
+    if !used.read.names.iter().any(|name| is_call(&name)) {
+        return Cow::Borrowed(used);
+    }
+    let mut used = used.clone();
+    for columns in [&mut used.read, &mut used.compared, &mut used.moved] {
+        columns.all |= columns.names.iter().any(|name| is_call(&name));
+    }
+    Cow::Owned(used)
+}
+
+/// The same of functions that somebody made: what they do is not in the statement.
+fn calls_on_rows(facts: &Facts, catalog: &Catalog) -> bool {
+    let mut attributes = facts.statements.iter().flat_map(|statement| &statement.attributes);
+    attributes.any(|name| catalog.is_function_on_rows(name))
 }
 
 /// Whether a message changes what names mean and goes on to use names: the catalog is that of before.

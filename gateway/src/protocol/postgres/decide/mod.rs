@@ -38,7 +38,7 @@ use super::message::Backend;
 use super::reply::{Denial, Severity, SqlState};
 use super::rows::ResultRewriter;
 use super::settings::Startup;
-use super::sql::facts::{Discard, Verb};
+use super::sql::facts::{Discard, Facts, Verb};
 use super::state::Transaction;
 use super::texts;
 use crate::approval::Desk;
@@ -86,6 +86,9 @@ pub struct Shared {
     /// What is masked.
     pub rules: watch::Receiver<Arc<Rules>>,
 }
+
+/// What a client can do about most denials.
+const HINT: &str = "Change the statement so that the policy permits it, or ask a person to run it.";
 
 /// Judges one session.
 pub struct PolicyJudge {
@@ -319,7 +322,7 @@ impl PolicyJudge {
                 for error in denial.errors() {
                     tracing::error!(session = %self.guard.session(), error, "a policy could not be evaluated");
                 }
-                Decided::Refused(Box::new(self.denied(&denial, request)))
+                Decided::Refused(Box::new(self.denied(&denial, &understood.own.facts, request)))
             }
         }
     }
@@ -359,7 +362,7 @@ impl PolicyJudge {
         }
     }
 
-    fn denied(&self, denial: &policy::Denial, request: Seq) -> Denial {
+    fn denied(&self, denial: &policy::Denial, facts: &Facts, request: Seq) -> Denial {
         let policies = joined(denial.policies());
         let by = if policies.is_empty() { "denied".to_owned() } else { format!("denied by policy {policies}") };
         Denial::error(SqlState::DENIED, format!("{by}: {denial}"))
@@ -368,7 +371,7 @@ impl PolicyJudge {
                 denial.asked(),
                 self.guard.session()
             ))
-            .with_hint("Change the statement so that the policy permits it, or ask a person to run it.")
+            .with_hint(labels::advice(denial.asked(), facts).unwrap_or(HINT))
     }
 
     fn refusal(&self, code: SqlState, reason: &str) -> Denial {

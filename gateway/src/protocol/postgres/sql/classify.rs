@@ -20,6 +20,7 @@ pub(super) fn node<'a>(walk: &mut Walk<'a>, node: Node<'a>, place: Place) -> Res
         Node::MergeStmt(s) => query::merge(walk, s, place),
         Node::RangeVar(s) => walk.read(s, place),
         Node::ColumnRef(s) => done(query::column(walk, s, place)),
+        Node::A_Indirection(s) => query::fields(walk, s, place),
         Node::JoinExpr(s) => query::join(walk, s, place),
         Node::FuncCall(s) => call::function(walk, s, place),
         Node::RangeSubselect(s) => aliased(walk, node, s.alias(), Place { nested: true, ..place }),
@@ -232,7 +233,6 @@ pub(super) fn node<'a>(walk: &mut Walk<'a>, node: Node<'a>, place: Place) -> Res
         | Node::RoleSpec(_)
         | Node::A_Star(_)
         | Node::A_Indices(_)
-        | Node::A_Indirection(_)
         | Node::A_ArrayExpr(_)
         | Node::ResTarget(_)
         | Node::MultiAssignRef(_)

@@ -35,6 +35,8 @@ pub struct Statement {
     pub uses: Vec<ColumnUse>,
     /// Every function that is called by name, pure ones too.
     pub calls: BTreeSet<Call>,
+    /// Names after a dot, of relations, rows or other values: where there is no such column, `row.f` calls `f(row)`.
+    pub attributes: BTreeSet<String>,
     /// Session and stored settings that it changes.
     pub settings: Vec<SettingChange>,
     /// Why it does more than can be read; empty where all can be read.
@@ -312,12 +314,25 @@ impl Facts {
     #[must_use]
     pub fn same_but_for_places(&self, other: &Self) -> bool {
         let same = |(a, b): (&Statement, &Statement)| {
-            let Statement { command, span: _, questions, uses, calls, settings, opaque, verbs, copy, secret } = a;
+            let Statement {
+                command,
+                span: _,
+                questions,
+                uses,
+                calls,
+                attributes,
+                settings,
+                opaque,
+                verbs,
+                copy,
+                secret,
+            } = a;
             *command == b.command
                 && *questions == b.questions
                 && *uses == b.uses
                 && *copy == b.copy
                 && *calls == b.calls
+                && *attributes == b.attributes
                 && *settings == b.settings
                 && *opaque == b.opaque
                 && *verbs == b.verbs

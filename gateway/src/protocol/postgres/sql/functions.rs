@@ -63,6 +63,12 @@ pub fn class(schema: Option<&str>, name: &str) -> FunctionClass {
     }
 }
 
+/// Whether `row.name` may call a built-in function where the row has no such column.
+#[must_use]
+pub fn is_built_in(name: &str) -> bool {
+    TABLE.contains_key(name)
+}
+
 /// Core functions live in `pg_catalog` only; those of extensions live where the extension was put.
 fn is_core(name: &str) -> bool {
     !(name.starts_with("dblink") || EXTENSIONS.contains(&name))

@@ -27,12 +27,15 @@ pub(super) struct Levels<'a> {
 struct Level<'a> {
     parent: Option<usize>,
     in_parents_where: bool,
+    in_parents_from: bool,
     relations: Vec<Seen<'a>>,
     /// Aliases of joins: they stand for the columns of the level's relations.
     joins: Vec<&'a str>,
     /// Aliases of subqueries, functions and CTEs: no relation's columns.
     others: Vec<&'a str>,
-    /// There are such, with or without an alias.
+    /// Names of whole rows that RETURNING shows, `old` and `new` or what it calls them.
+    rows: Vec<&'a str>,
+    /// There are such as in `others`, with or without an alias.
     has_others: bool,
     /// A join renames columns.
     renames: bool,
@@ -67,6 +70,8 @@ pub(super) struct Reference<'a> {
     pub(super) column: Option<&'a str>,
     /// It stands in the WHERE of its level.
     pub(super) in_where: bool,
+    /// It stands in the FROM of its level, where not all that stands beside it is in reach.
+    pub(super) in_from: bool,
     /// It names the schema too, so that a relation further out can be meant though a nearer one has the name.
     pub(super) schema: bool,
     /// What its value is for.
@@ -78,7 +83,15 @@ pub(super) struct Reference<'a> {
 impl<'a> Reference<'a> {
     /// A name without a relation, or `*`.
     pub(super) fn bare(column: Option<&'a str>, place: Place) -> Self {
-        Self { relation: None, column, in_where: false, schema: false, purpose: place.purpose, nested: place.nested }
+        Self {
+            relation: None,
+            column,
+            in_where: false,
+            in_from: place.in_from,
+            schema: false,
+            purpose: place.purpose,
+            nested: place.nested,
+        }
     }
 }
 
@@ -153,9 +166,16 @@ impl<'a> Seen<'a> {
 }
 
 impl<'a> Levels<'a> {
-    /// Opens a level below `parent`.
-    pub(super) fn open(&mut self, parent: Option<usize>, in_parents_where: bool) -> usize {
-        self.levels.push(Level { parent, in_parents_where, ..Level::default() });
+    /// Opens a level of its own.
+    pub(super) fn open(&mut self) -> usize {
+        self.levels.push(Level::default());
+        self.levels.len() - 1
+    }
+
+    /// Opens a level below that of `place`.
+    pub(super) fn open_below(&mut self, place: Place) -> usize {
+        let (in_parents_where, in_parents_from) = (place.in_where, place.in_from);
+        self.levels.push(Level { parent: Some(place.level), in_parents_where, in_parents_from, ..Level::default() });
         self.levels.len() - 1
     }
 
@@ -177,6 +197,18 @@ impl<'a> Levels<'a> {
             level.others.extend(alias);
             level.has_others = true;
         }
+    }
+
+    /// A name that stands for a whole row of the relation that the level's statement writes.
+    pub(super) fn bind_row(&mut self, level: usize, name: &'a str) {
+        if let Some(level) = self.levels.get_mut(level) {
+            level.rows.push(name);
+        }
+    }
+
+    /// What subqueries and CTEs hold is compared, by no condition that names it.
+    pub(super) fn compare_derived(&mut self) {
+        self.compares_derived = true;
     }
 
     /// A join of the level gives columns other names.
@@ -208,26 +240,54 @@ impl<'a> Levels<'a> {
         Ok(settled)
     }
 
-    /// Walks outward from the level of the reference, as the server does.
+    /// Walks outward from the level of the reference, as the server does. In FROM the walk goes on beyond a relation of
+    /// that name: one that comes later, or in another join, is not the one that is meant.
     fn attribute(&mut self, from: usize, reference: &Reference<'a>, steps: &mut usize) -> Result<(), SqlError> {
-        let (mut at, mut in_where, mut inside) = (from, reference.in_where, true);
-        loop {
-            let Some(level) = self.levels.get_mut(at) else { return Ok(()) };
-            let cost = 1 + level.relations.len() + level.joins.len() + level.others.len();
-            *steps = steps.checked_sub(cost).ok_or(SqlError::TooComplex)?;
+        let (mut at, mut in_where, mut in_from, mut inside) = (Some(from), reference.in_where, reference.in_from, true);
+        let mut found = false;
+        while let Some(level) = at.and_then(|at| self.levels.get_mut(at)) {
+            *steps = steps.checked_sub(level.cost()).ok_or(SqlError::TooComplex)?;
             self.compares_derived |= reference.purpose == Purpose::Comparison && level.may_derive(reference);
-            if level.take(reference, in_where, inside) {
+            let taken = level.take(reference, in_where && !found, inside);
+            found |= taken != Taken::Nowhere;
+            if taken == Taken::Here && !(in_from && reference.relation.is_some()) {
                 return Ok(());
             }
-            let Some(parent) = level.parent else { return Ok(()) };
-            in_where = level.in_parents_where;
+            (in_where, in_from) = (level.in_parents_where, level.in_parents_from);
             inside = false;
-            at = parent;
+            at = level.parent;
         }
+        if found { Ok(()) } else { self.attribute_to_all(from, reference, steps) }
+    }
+
+    /// A qualifier that nothing has, as those that RETURNING makes: whatever is in reach may be meant.
+    fn attribute_to_all(&mut self, from: usize, reference: &Reference<'a>, steps: &mut usize) -> Result<(), SqlError> {
+        let mut at = Some(from);
+        while let Some(level) = at.and_then(|at| self.levels.get_mut(at)) {
+            *steps = steps.checked_sub(level.cost()).ok_or(SqlError::TooComplex)?;
+            for seen in &mut level.relations {
+                seen.read_column(reference.column, reference, level.renames);
+            }
+            at = level.parent;
+        }
+        Ok(())
     }
 }
 
+/// Whether a level has what a reference means.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Taken {
+    Nowhere,
+    /// So may one further out.
+    Perhaps,
+    Here,
+}
+
 impl Level<'_> {
+    fn cost(&self) -> usize {
+        1 + self.relations.len() + self.joins.len() + self.others.len()
+    }
+
     /// Whether a reference may be a column of something else than a relation.
     fn may_derive(&self, reference: &Reference<'_>) -> bool {
         match reference.relation.filter(|qualifier| !self.joins.contains(qualifier)) {
@@ -236,8 +296,8 @@ impl Level<'_> {
         }
     }
 
-    /// Gives the reference to the relations that it can mean; true if it can mean none further out.
-    fn take(&mut self, reference: &Reference<'_>, in_where: bool, inside: bool) -> bool {
+    /// Gives the reference to the relations that it can mean.
+    fn take(&mut self, reference: &Reference<'_>, in_where: bool, inside: bool) -> Taken {
         let Some(qualifier) = reference.relation.filter(|q| !self.joins.contains(q)) else {
             return self.take_bare(reference, in_where, inside);
         };
@@ -247,18 +307,23 @@ impl Level<'_> {
             seen.filtered |= in_where && reference.column.is_some();
             found = true;
         }
-        found && !reference.schema
+        match found {
+            true if reference.schema => Taken::Perhaps,
+            true => Taken::Here,
+            false => Taken::Nowhere,
+        }
     }
 
     /// No qualifier: every relation may have the column, here and further out. It filters those of its own level only,
     /// since in a subquery it is more likely a column of the subquery.
-    fn take_bare(&mut self, reference: &Reference<'_>, in_where: bool, inside: bool) -> bool {
+    fn take_bare(&mut self, reference: &Reference<'_>, in_where: bool, inside: bool) -> Taken {
         for seen in &mut self.relations {
             let row = reference.column == Some(seen.label);
-            seen.read_column(reference.column.filter(|_| !row), reference, self.renames);
+            let is_row = row || reference.column.is_some_and(|column| self.rows.contains(&column));
+            seen.read_column(reference.column.filter(|_| !is_row), reference, self.renames);
             seen.filtered |= in_where && inside && !row && reference.column.is_some();
         }
-        reference.column.is_none() || reference.relation.is_some()
+        if reference.column.is_none() || reference.relation.is_some() { Taken::Here } else { Taken::Perhaps }
     }
 }
 

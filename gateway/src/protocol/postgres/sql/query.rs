@@ -33,7 +33,7 @@ pub(super) fn select<'a>(walk: &mut Walk<'a>, s: &'a nodes::SelectStmt, place: P
     let here = Place { compares_outputs: false, ..here };
     // FOR UPDATE OF names some relations; all of them are asked for, since a name can be a subquery or a join.
     let locks = place.locks || !s.locking_clause().is_empty();
-    walk.push_all(s.from_clause(), Place { filter: filter_of(s.where_clause()), locks, ..here });
+    walk.push_all(s.from_clause(), Place { filter: filter_of(s.where_clause()), locks, in_from: true, ..here });
     walk.push(s.where_clause(), Place { in_where: true, ..here }.comparing());
     let named = Named::of(s);
     for (index, target) in s.target_list().iter().enumerate() {
@@ -126,7 +126,7 @@ pub(super) fn insert<'a>(walk: &mut Walk<'a>, s: &'a nodes::InsertStmt, place: P
         walk.push_all(conflict.target_list(), here);
         walk.push(conflict.where_clause(), here.comparing());
     }
-    walk.push(s.returning_clause(), returning(here, place.top && s.with_clause().is_none()));
+    returning(walk, s.returning_clause(), here, place.top && s.with_clause().is_none());
     target(walk, s.relation(), effects, (written, updated), here);
 }
 
@@ -141,10 +141,10 @@ pub(super) fn update<'a>(walk: &mut Walk<'a>, s: &'a nodes::UpdateStmt, place: P
     let filter = filter_of(s.where_clause());
     let written = Columns { all: false, names: targets(s.target_list()).collect() };
     target(walk, s.relation(), vec![(Effect::Update, filter)], (written.clone(), written), here);
-    walk.push_all(s.from_clause(), Place { filter, ..here });
+    walk.push_all(s.from_clause(), Place { filter, in_from: true, ..here });
     walk.push(s.where_clause(), Place { in_where: true, ..here }.comparing());
     walk.push_all(s.target_list(), here);
-    walk.push(s.returning_clause(), returning(here, place.top && s.with_clause().is_none()));
+    returning(walk, s.returning_clause(), here, place.top && s.with_clause().is_none());
     Ok(())
 }
 
@@ -153,9 +153,9 @@ pub(super) fn delete<'a>(walk: &mut Walk<'a>, s: &'a nodes::DeleteStmt, place: P
     let here = open(walk, s.with_clause(), place);
     let filter = filter_of(s.where_clause());
     target(walk, s.relation(), vec![(Effect::Delete, filter)], Default::default(), here);
-    walk.push_all(s.using_clause(), Place { filter, ..here });
+    walk.push_all(s.using_clause(), Place { filter, in_from: true, ..here });
     walk.push(s.where_clause(), Place { in_where: true, ..here }.comparing());
-    walk.push(s.returning_clause(), returning(here, place.top && s.with_clause().is_none()));
+    returning(walk, s.returning_clause(), here, place.top && s.with_clause().is_none());
 }
 
 /// MERGE: the join condition chooses the rows; the conditions of its WHEN clauses only narrow one action each.
@@ -185,20 +185,26 @@ pub(super) fn merge<'a>(walk: &mut Walk<'a>, s: &'a nodes::MergeStmt, place: Pla
         }
     }
     target(walk, s.relation(), effects, (written, updated), here);
-    walk.push(s.source_relation(), Place { filter: Filter::Constant, ..here });
+    walk.push(s.source_relation(), Place { filter: Filter::Constant, in_from: true, ..here });
     walk.push(s.join_condition(), Place { in_where: true, ..here }.comparing());
     for clause in s.merge_when_clauses() {
         walk.push(clause.condition(), here.comparing());
         walk.push_all(clause.target_list(), here);
         walk.push_all(clause.values(), here);
     }
-    walk.push(s.returning_clause(), returning(here, place.top && s.with_clause().is_none()));
+    returning(walk, s.returning_clause(), here, place.top && s.with_clause().is_none());
     Ok(())
 }
 
-/// RETURNING shows; but what a CTE returns can be written by the statement around it.
-fn returning(here: Place, is_alone: bool) -> Place {
-    if is_alone && here.purpose == Purpose::Value { Place { purpose: Purpose::Returning, ..here } } else { here }
+/// RETURNING shows; but what a CTE returns can be written by the statement around it. It names the rows from before and
+/// after.
+fn returning<'a>(walk: &mut Walk<'a>, clause: Option<&'a nodes::ReturningClause>, here: Place, is_alone: bool) {
+    let Some(clause) = clause else { return };
+    for name in ["old", "new"].into_iter().chain(clause.options().iter().filter_map(|option| option.value())) {
+        walk.levels.bind_row(here.level, name);
+    }
+    let shows = is_alone && here.purpose == Purpose::Value;
+    walk.push(clause, if shows { Place { purpose: Purpose::Returning, ..here } } else { here });
 }
 
 /// A column reference, or the name of a row.
@@ -209,8 +215,17 @@ pub(super) fn column<'a>(walk: &mut Walk<'a>, c: &'a nodes::ColumnRef, place: Pl
         _ => None,
     };
     let relation = len.checked_sub(2).and_then(|i| c.fields().get(i)).and_then(Node::as_str);
+    if let Some(column) = column.filter(|_| relation.is_some()) {
+        walk.attribute(column);
+    }
     let reference = Reference { relation, column, schema: len > 2, ..Reference::bare(None, place) };
     walk.levels.refer(place.level, Reference { in_where: place.in_where, ..reference });
+}
+
+/// Fields of a value.
+pub(super) fn fields<'a>(walk: &mut Walk<'a>, value: &'a nodes::A_Indirection, place: Place) -> Result<(), SqlError> {
+    value.indirection().iter().filter_map(Node::as_str).for_each(|field| walk.attribute(field));
+    walk.push_children(Node::A_Indirection(value), place)
 }
 
 /// A join: its aliases stand for its columns, and NATURAL compares columns that it does not name.
@@ -242,8 +257,9 @@ pub(super) fn bind<'a>(walk: &mut Walk<'a>, alias: Option<&'a nodes::Alias>, pla
 
 /// Opens the level of a statement and makes its CTEs visible there.
 fn open<'a>(walk: &mut Walk<'a>, with: Option<&'a nodes::WithClause>, place: Place) -> Place {
-    let level = walk.levels.open(Some(place.level), place.in_where);
-    let mut here = Place { level, in_where: false, filter: Filter::None, locks: false, ..place.below() };
+    let level = walk.levels.open_below(place);
+    let mut here =
+        Place { level, in_where: false, in_from: false, filter: Filter::None, locks: false, ..place.below() };
     let Some(with) = with else { return here };
     let mut queries = Vec::with_capacity(with.ctes().len());
     for cte in with.ctes() {
@@ -253,8 +269,11 @@ fn open<'a>(walk: &mut Walk<'a>, with: Option<&'a nodes::WithClause>, place: Pla
     for (cte, before) in queries {
         // WITH RECURSIVE shows all names to all of its queries, WITH the earlier ones. None sees the FROM beside it.
         let ctes = if with.recursive { here.ctes } else { before };
-        walk.push(cte.ctequery(), Place { ctes, level: place.level, in_where: place.in_where, nested: true, ..here });
+        let outside = Place { ctes, level: place.level, in_where: place.in_where, in_from: place.in_from, ..here };
+        walk.push(cte.ctequery(), Place { nested: true, ..outside });
         if let Some(cycle) = cte.cycle_clause() {
+            // Rows that were there before end the recursion.
+            walk.levels.compare_derived();
             walk.push(cycle.cycle_mark_value(), here);
             walk.push(cycle.cycle_mark_default(), here);
         }

@@ -79,7 +79,7 @@ pub(super) fn copy<'a>(walk: &mut Walk<'a>, s: &'a nodes::CopyStmt, place: Place
     if let Some(rel) = s.relation() {
         let mut columns = super::query::columns_of(s.attlist());
         columns.all |= s.attlist().is_empty();
-        let level = walk.levels.open(Some(place.level), false);
+        let level = walk.levels.open_below(Place { in_where: false, ..place });
         walk.levels.add(
             level,
             if s.is_from {

@@ -30,6 +30,8 @@ pub(super) struct Place {
     pub(super) ctes: usize,
     /// In the WHERE of the level.
     pub(super) in_where: bool,
+    /// In the FROM of the level.
+    pub(super) in_from: bool,
     /// The statement itself, or the one that it prepares, explains or opens.
     pub(super) top: bool,
     /// How relations that are read here are filtered.
@@ -86,7 +88,7 @@ pub(super) fn statement<'a>(node: Node<'a>, text: &'a str, caps: &Caps) -> Resul
         cte_steps: CTE_STEPS,
         depth: 0,
     };
-    let level = walk.levels.open(None, false);
+    let level = walk.levels.open();
     walk.push(node, Place { level, top: true, ..Place::default() });
     while let Some((node, place)) = walk.stack.pop() {
         walk.depth = walk.depth.max(place.depth);
@@ -164,6 +166,13 @@ impl<'a> Walk<'a> {
 
     pub(super) fn verb(&mut self, verb: Verb) {
         self.out.verbs.push(verb);
+    }
+
+    /// Notes a name after a dot.
+    pub(super) fn attribute(&mut self, name: &str) {
+        if !self.out.attributes.contains(name) {
+            self.out.attributes.insert(name.to_owned());
+        }
     }
 
     /// Notes a call, and says whether it is the first of its kind.
