@@ -42,19 +42,8 @@ pub struct MaskingFile {
 /// `[default]`
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Defaults {
-    /// An output column that may derive from a label, and nobody can say.
-    pub unknown_origin: UnknownOrigin,
     /// NULL stays NULL in a masked column.
     pub keep_null: bool,
-}
-
-/// `unknown_origin`
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum UnknownOrigin {
-    /// The column is masked.
-    Mask,
-    /// The statement is denied.
-    Deny,
 }
 
 /// `[[column]]`
@@ -170,11 +159,9 @@ fn defaults(section: &Section<'_, '_>) -> Defaults {
     // What these two deny can be permitted by policy (`Data::compare`), not here.
     let () = section.one_of("predicate", &[("deny", ())]).unwrap_or_default();
     let () = section.one_of("opaque", &[("deny", ())]).unwrap_or_default();
-    let origins = [("mask", UnknownOrigin::Mask), ("deny", UnknownOrigin::Deny)];
-    let default = Defaults {
-        unknown_origin: section.one_of("unknown_origin", &origins).unwrap_or(UnknownOrigin::Mask),
-        keep_null: section.flag("keep_null").unwrap_or(true),
-    };
+    // What an output derives from is known when its description comes, and then the statement runs already.
+    let () = section.one_of("unknown_origin", &[("mask", ())]).unwrap_or_default();
+    let default = Defaults { keep_null: section.flag("keep_null").unwrap_or(true) };
     if section.flag("source") == Some(true) {
         section.fault("source", "masking at the source is not there yet: write `false`");
     }

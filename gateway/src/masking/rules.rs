@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use crate::masking::Masking;
 use crate::masking::class::Class;
 use crate::masking::detect::DetectorSet;
-use crate::masking::file::{ColumnName, ColumnPattern, MaskingFile, UnknownOrigin};
+use crate::masking::file::{ColumnName, ColumnPattern, MaskingFile};
 
 /// What is in force.
 #[derive(Debug)]
@@ -33,8 +33,6 @@ pub struct Labels {
     pub columns: Vec<(ColumnPattern, Arc<Class>)>,
     /// Columns that detectors leave alone.
     pub exceptions: Vec<(ColumnPattern, DetectorSet)>,
-    /// What becomes of an output that may derive from a label, and nobody can say.
-    pub denies_unknown: bool,
 }
 
 impl Rules {
@@ -77,11 +75,7 @@ impl Rules {
             let set = masking.detectors.set([except.detector.as_str()]);
             here(&except.at).into_iter().map(move |pattern| (pattern, set))
         });
-        Labels {
-            columns: columns.collect(),
-            exceptions: exceptions.collect(),
-            denies_unknown: file.default.unknown_origin == UnknownOrigin::Deny,
-        }
+        Labels { columns: columns.collect(), exceptions: exceptions.collect() }
     }
 
     /// The names of all data classes, which policies may name.

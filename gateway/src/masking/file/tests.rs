@@ -15,7 +15,7 @@ const FILE: &str = r#"
 version = 1
 [default]
 predicate = "deny"
-unknown_origin = "deny"
+unknown_origin = "mask"
 keep_null = false
 [class.pii]
 show = "null"
@@ -50,7 +50,7 @@ at = ["shop-*/shop/public.orders.order_number"]
 #[test]
 fn reads_classes_labels_and_detectors() {
     let file = MaskingFile::parse("masking.toml", FILE, &key).unwrap();
-    assert_eq!(file.default, Defaults { unknown_origin: UnknownOrigin::Deny, keep_null: false });
+    assert_eq!(file.default, Defaults { keep_null: false });
     // A class without a form has its parent's, shipped ones too.
     assert!(matches!(file.classes.find("ssn").unwrap().show, Show::Null));
     assert!(matches!(file.classes.find("birthday").unwrap().show, Show::Year));

@@ -14,6 +14,7 @@ mod tests;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 pub use question::question;
 pub use read::{CatalogError, Known, Said, digest};
@@ -33,7 +34,7 @@ pub struct Catalog {
     by_name: HashMap<Box<str>, Vec<usize>>,
     by_oid: HashMap<u32, usize>,
     /// The highest object id that a relation had: what came later is not known here.
-    newest: u32,
+    newest: AtomicU32,
     known: Known,
     /// Functions that are not the server's, and can be called on a row as if they were a column of it.
     on_rows: HashSet<Box<str>>,
@@ -124,6 +125,13 @@ impl Catalog {
         self.on_rows.contains(name)
     }
 
+    /// The same closure was read again, by whichever session: what has come meanwhile carries no label.
+    pub fn seen_again(&self, rows: &Rows) {
+        if let Some(newest) = read::newest(rows) {
+            self.newest.fetch_max(newest, Ordering::Relaxed);
+        }
+    }
+
     /// What it was made from, for telling one answer from another.
     #[must_use]
     pub fn digest(&self) -> &[u8; 32] {
@@ -134,7 +142,7 @@ impl Catalog {
     #[must_use]
     pub fn origin(&self, origin: Origin) -> Found<'_> {
         let Some(relation) = self.by_oid.get(&origin.relation).and_then(|index| self.relations.get(*index)) else {
-            return if origin.relation == 0 || origin.relation > self.newest {
+            return if origin.relation == 0 || origin.relation > self.newest.load(Ordering::Relaxed) {
                 Found::Unknown
             } else {
                 Found::Elsewhere

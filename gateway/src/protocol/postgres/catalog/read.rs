@@ -69,7 +69,7 @@ impl Catalog {
         let known = known(&relations);
         spread(&mut relations, &answer.edges, said.classes);
         let on_rows = answer.on_rows;
-        let mut catalog = Self { newest, known, on_rows, digest: digest(rows), ..Self::default() };
+        let mut catalog = Self { newest: newest.into(), known, on_rows, digest: digest(rows), ..Self::default() };
         for (index, relation) in relations.into_iter().enumerate() {
             catalog.by_name.entry(relation.name.clone()).or_default().push(index);
             catalog.by_oid.insert(relation.oid, index);
@@ -91,11 +91,20 @@ fn known(relations: &[Relation]) -> Known {
     known
 }
 
-/// A hash of an answer: the same answer is the same catalog.
+/// The highest object id of a relation, as an answer has it.
+pub(super) fn newest(rows: &Rows) -> Option<u32> {
+    rows.iter().find(|row| is_newest(row))?.get(1)?.as_deref()?.parse().ok()
+}
+
+fn is_newest(row: &[Option<Box<str>>]) -> bool {
+    row.first().is_some_and(|kind| kind.as_deref() == Some("newest"))
+}
+
+/// A hash of an answer: the same answer is the same catalog. Relations that come and go beside the closure change none.
 #[must_use]
 pub fn digest(rows: &Rows) -> [u8; 32] {
     let mut context = Context::new(&SHA256);
-    for cell in rows.iter().flatten() {
+    for cell in rows.iter().filter(|row| !is_newest(row)).flatten() {
         // A length before each text: no two answers have the same bytes.
         let text = cell.as_deref().unwrap_or_default();
         context.update(&(text.len() as u64 + u64::from(cell.is_some())).to_le_bytes());

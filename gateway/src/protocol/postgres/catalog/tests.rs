@@ -139,6 +139,18 @@ fn answers_that_differ_have_other_digests() {
     assert_eq!(digest(&one), digest(&one.clone()));
     assert_ne!(digest(&one), digest(&relation("10", "customers", &["id", "ss", "n"])));
     assert_ne!(digest(&vec![row(&["a", ""])]), digest(&vec![row(&["a"])]));
+    assert_eq!(digest(&vec![row(&["newest", "7"])]), digest(&vec![row(&["newest", "8"])]));
+}
+
+#[test]
+fn what_came_before_the_closure_was_read_again_carries_no_label() {
+    let catalog = read(relation("10", "customers", &["id", "ssn"]), &Known::new()).unwrap();
+    let late = Origin { relation: 1_500, attribute: 1 };
+    assert!(matches!(catalog.origin(late), Found::Unknown));
+    catalog.seen_again(&vec![row(&["newest", "2000"])]);
+    assert!(matches!(catalog.origin(late), Found::Elsewhere));
+    catalog.seen_again(&vec![row(&["newest", "5"])]);
+    assert!(matches!(catalog.origin(late), Found::Elsewhere));
 }
 
 #[test]

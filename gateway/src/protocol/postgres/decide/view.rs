@@ -85,7 +85,10 @@ impl View {
         self.read = Some(Instant::now());
         self.is_stale = false;
         let digest = catalog::digest(rows);
-        if matches!(&self.catalog, Ok(Some(catalog)) if *catalog.digest() == digest) {
+        if let Ok(Some(catalog)) = &self.catalog
+            && *catalog.digest() == digest
+        {
+            catalog.seen_again(rows);
             return false;
         }
         let (_, target, database) = &self.place;
@@ -96,7 +99,11 @@ impl View {
             database,
             known: &catalogs.known(&self.place),
         };
-        self.catalog = catalogs.get_or_read(&self.place, digest, || Catalog::read(rows, said)).map(Some);
+        let catalog = catalogs.get_or_read(&self.place, digest, || Catalog::read(rows, said));
+        self.catalog = catalog.map(|catalog| {
+            catalog.seen_again(rows);
+            Some(catalog)
+        });
         true
     }
 
