@@ -47,6 +47,15 @@ const TABLES: &str = "SET ROLE agent;
     INSERT INTO child (id, name, ssn, email, extra) VALUES (3, 'Cleo', '000-45-6789', 'anna.berg@example.org', 1);
     CREATE TABLE copies (a text, b int);
     CREATE FUNCTION of_row(orders) RETURNS text LANGUAGE sql AS 'SELECT email FROM public.customers WHERE id = $1.id';
+    CREATE FUNCTION looks(int) RETURNS text LANGUAGE sql SECURITY DEFINER AS 'SELECT email FROM public.customers WHERE id = $1';
+    CREATE VIEW looking AS SELECT id, item, looks(id) AS found FROM orders;
+    CREATE VIEW looking_from AS SELECT found FROM looks(1) found;
+    CREATE FUNCTION sees(int, int) RETURNS text LANGUAGE sql AS 'SELECT email FROM public.customers WHERE id = $1';
+    CREATE OPERATOR #@# (leftarg = int, rightarg = int, function = sees);
+    CREATE TABLE snapshots (id int, one customers, many customers[]);
+    INSERT INTO snapshots SELECT id, c, ARRAY[c] FROM customers c;
+    CREATE TABLE ruled (id int);
+    CREATE RULE tells AS ON INSERT TO ruled DO INSTEAD SELECT email || '' FROM customers;
     CREATE TABLE strict (ssn date)";
 
 fn rules(database: &str) -> String {
@@ -140,6 +149,12 @@ const ASKED: &[(&str, bool)] = &[
     ("SELECT ssn FROM people_low", true),
     ("SELECT ssn, email FROM child", true),
     ("SELECT initial FROM customers WHERE id = 1", true),
+    ("SELECT found || '', found FROM looking WHERE id = 1", true),
+    ("SELECT * FROM looking_from", true),
+    ("SELECT one, (one).email, many, many[1].ssn FROM snapshots", true),
+    ("INSERT INTO ruled VALUES (1)", false),
+    ("SELECT 1 #@# 1", false),
+    ("SELECT 1 OPERATOR(public.#@#) 1", false),
     ("SELECT ssn FROM customers; SELECT email FROM customers", true),
     ("PREPARE p AS SELECT reverse(ssn) FROM customers WHERE id = $1; EXECUTE p(1)", true),
     ("BEGIN; DECLARE c CURSOR FOR SELECT ssn, email FROM customers; FETCH ALL FROM c; COMMIT", true),
@@ -227,6 +242,8 @@ const UNTOUCHED: &[&str] = &[
     "SELECT h.name, o.item FROM harmless h JOIN orders o USING (id) ORDER BY o.item",
     "SELECT id FROM plain_view WHERE name = 'Anna'",
     "SELECT one, id FROM computed_view ORDER BY id",
+    "SELECT id, item FROM looking ORDER BY id LIMIT 2",
+    "SELECT id FROM snapshots ORDER BY id",
     "SELECT name FROM (SELECT name, id FROM customers) s WHERE s.id = 1",
     "SELECT c.name, (SELECT max(c.item) FROM orders c WHERE c.id = 1) FROM customers c WHERE c.id = 1",
     "SELECT c.name, s.item FROM customers c JOIN (SELECT c.id, c.item FROM orders c) s ON s.id = c.id ORDER BY c.id",

@@ -36,8 +36,9 @@ pub struct Catalog {
     /// The highest object id that a relation had: what came later is not known here.
     newest: AtomicU32,
     known: Known,
-    /// Functions that are not the server's, and can be called on a row as if they were a column of it.
-    on_rows: HashSet<Box<str>>,
+    /// Functions that are not the server's, and can be called on a row as if they were a column of it; operators of such
+    /// functions.
+    hidden_calls: HashSet<Box<str>>,
     digest: [u8; 32],
 }
 
@@ -52,6 +53,8 @@ pub struct Relation {
     pub name: Box<str>,
     /// In the order of their numbers.
     pub columns: Vec<Column>,
+    /// Who writes to it runs a rule, which may read whatever the closure holds.
+    pub has_rules: bool,
 }
 
 /// A column of it.
@@ -119,10 +122,10 @@ impl Catalog {
         &self.known
     }
 
-    /// Whether `row.name` may call a function that somebody made.
+    /// Whether an operator, or `row.name`, may call a function that somebody made.
     #[must_use]
-    pub fn is_function_on_rows(&self, name: &str) -> bool {
-        self.on_rows.contains(name)
+    pub fn is_hidden_call(&self, name: &str) -> bool {
+        self.hidden_calls.contains(name)
     }
 
     /// The same closure was read again, by whichever session: what has come meanwhile carries no label.

@@ -75,15 +75,31 @@ fn literal(text: &str) -> String {
 }
 
 /// Relations that can hold rows for a result: tables, partitioned ones, views, materialized views, foreign tables.
-/// Functions of one row or of any type (`typtype` c and p) that the server did not bring (FirstNormalObjectId, transam.h)
-/// can be called as `row.name`. Rules of views are those ON SELECT (`ev_type` 1); what they read is in pg_depend, by column.
+/// Rules of views are those ON SELECT (`ev_type` 1); what they read is in pg_depend, by column.
+///
+/// With them come a relation with another rule that reads one of them, one with a column of their row type, and a view
+/// that calls a function of somebody's that is neither C nor immutable, so that it may read anything; operators of such
+/// functions too. A function of one row or of any type (`typtype` c and p) can be called as `row.name`. What the server
+/// brought has a number below 16384 (FirstNormalObjectId, transam.h).
 const QUESTION: &str = r#"WITH RECURSIVE
 seed(relid) AS (
   SELECT c.oid FROM pg_catalog.pg_class c
   JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
   WHERE c.relkind OPERATOR(pg_catalog.=) ANY ('{r,p,v,m,f}'::pg_catalog."char"[]) AND (SEEDS)),
+calling(relid) AS (
+  SELECT w.ev_class FROM pg_catalog.pg_depend d
+  JOIN pg_catalog.pg_proc p ON p.oid OPERATOR(pg_catalog.=) d.refobjid
+  JOIN pg_catalog.pg_language g ON g.oid OPERATOR(pg_catalog.=) p.prolang
+  JOIN pg_catalog.pg_rewrite w ON w.oid OPERATOR(pg_catalog.=) d.objid
+  WHERE d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass
+    AND d.refobjid OPERATOR(pg_catalog.>=) '16384'::pg_catalog.oid
+    AND d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_rewrite'::pg_catalog.regclass
+    AND g.lanname OPERATOR(pg_catalog.<>) ALL ('{internal,c}'::pg_catalog.name[])
+    AND p.provolatile OPERATOR(pg_catalog.<>) 'i'::pg_catalog."char"),
 closure(relid) AS (
   SELECT relid FROM seed
+  UNION
+  SELECT relid FROM calling
   UNION
   SELECT e.relid FROM closure l CROSS JOIN LATERAL (
     SELECT i.inhrelid FROM pg_catalog.pg_inherits i WHERE i.inhparent OPERATOR(pg_catalog.=) l.relid
@@ -95,7 +111,13 @@ closure(relid) AS (
     WHERE d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass
       AND d.refobjid OPERATOR(pg_catalog.=) l.relid
       AND d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_rewrite'::pg_catalog.regclass
-      AND w.ev_type OPERATOR(pg_catalog.=) '1'::pg_catalog."char") e(relid)),
+    UNION ALL
+    SELECT d.objid FROM pg_catalog.pg_type t JOIN pg_catalog.pg_depend d
+      ON d.refobjid OPERATOR(pg_catalog.=) ANY (ARRAY[t.oid, t.typarray])
+    WHERE t.typrelid OPERATOR(pg_catalog.=) l.relid
+      AND d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_type'::pg_catalog.regclass
+      AND d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass
+      AND d.objsubid OPERATOR(pg_catalog.>) 0) e(relid)),
 answer(kind, a, b, c, d, e, f, g, h) AS (
   SELECT 'column', c.oid::pg_catalog.text, n.nspname::pg_catalog.text, c.relname::pg_catalog.text,
     a.attnum::pg_catalog.text, a.attname::pg_catalog.text, a.atttypid::pg_catalog.text,
@@ -126,6 +148,20 @@ answer(kind, a, b, c, d, e, f, g, h) AS (
     AND d.refobjid OPERATOR(pg_catalog.=) f.adrelid
   WHERE d.refobjsubid OPERATOR(pg_catalog.>) 0 AND d.refobjsubid OPERATOR(pg_catalog.<>) f.adnum
   UNION ALL
+  SELECT 'holds', d.objid::pg_catalog.text, d.objsubid::pg_catalog.text, l.relid::pg_catalog.text,
+    NULL, NULL, NULL, NULL, NULL
+  FROM closure l JOIN pg_catalog.pg_type t ON t.typrelid OPERATOR(pg_catalog.=) l.relid
+  JOIN pg_catalog.pg_depend d ON d.refobjid OPERATOR(pg_catalog.=) ANY (ARRAY[t.oid, t.typarray])
+    AND d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_type'::pg_catalog.regclass
+    AND d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass
+  WHERE d.objsubid OPERATOR(pg_catalog.>) 0
+  UNION ALL
+  SELECT DISTINCT 'calls', relid::pg_catalog.text, NULL, NULL, NULL, NULL, NULL, NULL, NULL FROM calling
+  UNION ALL
+  SELECT DISTINCT 'rule', w.ev_class::pg_catalog.text, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+  FROM closure l JOIN pg_catalog.pg_rewrite w ON w.ev_class OPERATOR(pg_catalog.=) l.relid
+  WHERE w.ev_type OPERATOR(pg_catalog.<>) '1'::pg_catalog."char"
+  UNION ALL
   SELECT 'view', c.oid::pg_catalog.text, pg_catalog.pg_get_viewdef(c.oid), NULL, NULL, NULL, NULL, NULL, NULL
   FROM closure l JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) l.relid
   WHERE c.relkind OPERATOR(pg_catalog.=) ANY ('{v,m}'::pg_catalog."char"[])
@@ -136,6 +172,13 @@ answer(kind, a, b, c, d, e, f, g, h) AS (
   WHERE p.oid OPERATOR(pg_catalog.>=) '16384'::pg_catalog.oid
     AND p.pronargs OPERATOR(pg_catalog.-) p.pronargdefaults OPERATOR(pg_catalog.<=) 1
     AND t.typtype OPERATOR(pg_catalog.=) ANY ('{c,p}'::pg_catalog."char"[])
+  UNION ALL
+  SELECT DISTINCT 'function', o.oprname::pg_catalog.text, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+  FROM pg_catalog.pg_operator o JOIN pg_catalog.pg_proc p ON p.oid OPERATOR(pg_catalog.=) o.oprcode
+  JOIN pg_catalog.pg_language g ON g.oid OPERATOR(pg_catalog.=) p.prolang
+  WHERE o.oid OPERATOR(pg_catalog.>=) '16384'::pg_catalog.oid
+    AND g.lanname OPERATOR(pg_catalog.<>) ALL ('{internal,c}'::pg_catalog.name[])
+    AND p.provolatile OPERATOR(pg_catalog.<>) 'i'::pg_catalog."char"
   UNION ALL
   SELECT 'newest', pg_catalog.max(c.oid)::pg_catalog.text, NULL, NULL, NULL, NULL, NULL, NULL, NULL
   FROM pg_catalog.pg_class c)

@@ -65,11 +65,12 @@ impl Catalog {
         let mut relations: Vec<Relation> = answer.relations.into_values().collect();
         for relation in &mut relations {
             label(relation, said);
+            relation.has_rules = answer.ruled.contains(&relation.oid);
         }
         let known = known(&relations);
         spread(&mut relations, &answer.edges, said.classes);
-        let on_rows = answer.on_rows;
-        let mut catalog = Self { newest: newest.into(), known, on_rows, digest: digest(rows), ..Self::default() };
+        let hidden_calls = answer.hidden_calls;
+        let mut catalog = Self { newest: newest.into(), known, hidden_calls, digest: digest(rows), ..Self::default() };
         for (index, relation) in relations.into_iter().enumerate() {
             catalog.by_name.entry(relation.name.clone()).or_default().push(index);
             catalog.by_oid.insert(relation.oid, index);
@@ -136,7 +137,8 @@ fn label(relation: &mut Relation, said: Said<'_>) {
 struct Answer {
     relations: BTreeMap<u32, Relation>,
     edges: Edges,
-    on_rows: HashSet<Box<str>>,
+    hidden_calls: HashSet<Box<str>>,
+    ruled: HashSet<u32>,
     newest: Option<u32>,
 }
 
@@ -155,6 +157,7 @@ impl Answer {
                     schema: text(2)?.into(),
                     name: text(3)?.into(),
                     columns: Vec::new(),
+                    has_rules: false,
                 });
                 relation.columns.push(Column {
                     attribute: number(4)?,
@@ -166,12 +169,15 @@ impl Answer {
                 });
                 relation.columns.sort_by_key(|column| column.attribute);
             }
+            "calls" => self.edges.calls.push(oid(1)?),
+            "holds" => self.edges.holds.push((oid(1)?, number(2)?, oid(3)?)),
+            "rule" => drop(self.ruled.insert(oid(1)?)),
             "inherits" => self.edges.inherits.push((oid(1)?, oid(2)?)),
             "reads" => self.edges.reads.push((oid(1)?, Origin { relation: oid(2)?, attribute: number(3)? })),
             "computes" => self.edges.computes.push((oid(1)?, number(2)?, number(3)?)),
             // NULL where it went away meanwhile.
             "view" => self.edges.views.push((oid(1)?, text(2).unwrap_or_default().to_owned())),
-            "function" => drop(self.on_rows.insert(text(1)?.into())),
+            "function" => drop(self.hidden_calls.insert(text(1)?.into())),
             "newest" => self.newest = Some(oid(1)?),
             _ => return None,
         }

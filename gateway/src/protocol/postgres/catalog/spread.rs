@@ -21,6 +21,10 @@ pub(super) struct Edges {
     pub(super) reads: Vec<(u32, Origin)>,
     /// A relation, a column of it that is computed, and a column from which.
     pub(super) computes: Vec<(u32, i16, i16)>,
+    /// A relation, a column of it that holds rows, and the relation whose rows.
+    pub(super) holds: Vec<(u32, i16, u32)>,
+    /// A view that calls functions, of which nobody here knows what they read.
+    pub(super) calls: Vec<u32>,
     /// A view and its definition.
     pub(super) views: Vec<(u32, String)>,
 }
@@ -47,8 +51,11 @@ pub(super) fn spread(relations: &mut [Relation], edges: &Edges, classes: &Classe
             spread.same_names(*child, *parent);
             spread.same_names(*parent, *child);
         }
+        for (relation, column, of) in &edges.holds {
+            spread.give(*relation, *column, spread.class_of_read(Origin { relation: *of, attribute: 0 }));
+        }
         for (view, outputs) in &views {
-            spread.view(*view, outputs.as_deref(), &edges.reads);
+            spread.view(*view, outputs.as_deref(), edges);
         }
     }
 }
@@ -104,9 +111,11 @@ impl Spread<'_> {
         }
     }
 
-    fn view(&mut self, view: u32, outputs: Option<&[Output]>, reads: &[(u32, Origin)]) {
-        let read: Vec<Origin> = reads.iter().filter(|(reader, _)| *reader == view).map(|(_, origin)| *origin).collect();
-        let all = read.iter().fold(None, |all, origin| self.join(all, self.class_of_read(*origin)));
+    fn view(&mut self, view: u32, outputs: Option<&[Output]>, edges: &Edges) {
+        let read: Vec<Origin> =
+            edges.reads.iter().filter(|(reader, _)| *reader == view).map(|(_, origin)| *origin).collect();
+        let called = edges.calls.contains(&view).then(|| self.strictest.clone()).flatten();
+        let all = read.iter().fold(called, |all, origin| self.join(all, self.class_of_read(*origin)));
         if all.is_none() {
             return;
         }

@@ -47,7 +47,7 @@ impl LabelUse {
     pub fn of(facts: &Facts, scene: &Scene) -> Self {
         let mut found = Self::default();
         let Some(catalog) = scene.catalog.as_deref() else { return found };
-        let is_opaque = facts.is_opaque() || changes_and_reads(facts) || calls_on_rows(facts, catalog);
+        let is_opaque = facts.is_opaque() || changes_and_reads(facts) || has_hidden_calls(facts, catalog);
         if is_opaque {
             found.everything(catalog);
         }
@@ -102,6 +102,29 @@ impl LabelUse {
         self.uses.iter().map(ask).chain(overwritten).collect()
     }
 
+    /// What a client can do about a denial, where it is about labels.
+    pub fn advice(&self, asked: &str) -> Option<&'static str> {
+        let is_opaque = self.uses.keys().any(|(_, _, relation)| *relation == 0);
+        let is_about_labels = asked.starts_with("Data::");
+        Some(match asked {
+            _ if is_about_labels && is_opaque => {
+                "Some columns of this database are masked, and what this statement runs (a function that is not built in, DO, \
+                 CALL, dynamic SQL, a rule of the relation) could use any of them: write what it does as plain SQL."
+            }
+            _ if asked.starts_with("Data::compare") => {
+                "Columns of this class are masked, and which rows come, or in which order, would tell their values: select \
+                 them if you need to (they come masked), but name them, or what holds them (`*`, a whole row, an output of a \
+                 subquery), nowhere in WHERE, JOIN, GROUP BY, HAVING, ORDER BY, DISTINCT, UNION, LIMIT, a window, or a \
+                 function in FROM."
+            }
+            _ if asked.starts_with("Data::export") => {
+                "Columns of this class are masked, and their values are not written anywhere: leave them out of what this \
+                 statement stores, sets or sends."
+            }
+            _ => return None,
+        })
+    }
+
     fn everything(&mut self, catalog: &Catalog) {
         self.touches_relation = true;
         self.touches_label = true;
@@ -118,6 +141,9 @@ impl LabelUse {
             let Object::Relation(name) = &question.object else { continue };
             for relation in catalog.named(name, &scene.path) {
                 self.touches_relation = true;
+                if relation.has_rules && !matches!(question.effect, Effect::Select | Effect::Lock) {
+                    self.everything(catalog);
+                }
                 self.touches_label |= relation.labelled().any(|(column, _)| question.columns.has(&column.name));
             }
         }
@@ -148,28 +174,6 @@ fn is_recognised(column: &Column, class: &Class) -> bool {
     Kind::of(column.type_oid).keeps_marks() && !matches!(class.show, Show::Null | Show::Year)
 }
 
-/// What a client can do about a denial, where it is about labels.
-pub fn advice(asked: &str, facts: &Facts) -> Option<&'static str> {
-    let is_about_labels = asked.starts_with("Data::");
-    Some(match asked {
-        _ if is_about_labels && facts.is_opaque() => {
-            "Some columns of this database are masked, and what this statement runs (a function that is not built in, DO, \
-             CALL, dynamic SQL) could use any of them: write what it does as plain SQL."
-        }
-        _ if asked.starts_with("Data::compare") => {
-            "Columns of this class are masked, and which rows come, or in which order, would tell their values: select \
-             them if you need to (they come masked), but name them, or what holds them (`*`, a whole row, an output of a \
-             subquery), nowhere in WHERE, JOIN, GROUP BY, HAVING, ORDER BY, DISTINCT, UNION, LIMIT, a window, or a \
-             function in FROM."
-        }
-        _ if asked.starts_with("Data::export") => {
-            "Columns of this class are masked, and their values are not written anywhere: leave them out of what this \
-             statement stores, sets or sends."
-        }
-        _ => return None,
-    })
-}
-
 /// `row.f` calls `f(row)` where the row has no column of that name (ParseFuncOrColumn, parse_func.c): then the whole row
 /// is used.
 fn with_whole_rows<'u>(used: &'u ColumnUse, statement: &Statement, relation: &Relation) -> Cow<'u, ColumnUse> {
@@ -188,10 +192,10 @@ fn with_whole_rows<'u>(used: &'u ColumnUse, statement: &Statement, relation: &Re
     Cow::Owned(used)
 }
 
-/// The same of functions that somebody made: what they do is not in the statement.
-fn calls_on_rows(facts: &Facts, catalog: &Catalog) -> bool {
+/// The same of functions that somebody made, and of operators: what they do is not in the statement.
+fn has_hidden_calls(facts: &Facts, catalog: &Catalog) -> bool {
     let mut attributes = facts.statements.iter().flat_map(|statement| &statement.attributes);
-    attributes.any(|name| catalog.is_function_on_rows(name))
+    attributes.any(|name| catalog.is_hidden_call(name))
 }
 
 /// Whether a message changes what names mean and goes on to use names: the catalog is that of before.

@@ -25,6 +25,7 @@ use tokio::sync::watch;
 pub use analysis::Analyses;
 use analysis::{Analysis, Scope, Shape, Unreadable};
 use hold::Answer;
+use labels::LabelUse;
 use names::Names;
 use questions::Scene;
 pub use raw::questions_of;
@@ -38,7 +39,7 @@ use super::message::Backend;
 use super::reply::{Denial, Severity, SqlState};
 use super::rows::ResultRewriter;
 use super::settings::Startup;
-use super::sql::facts::{Discard, Facts, Verb};
+use super::sql::facts::{Discard, Verb};
 use super::state::Transaction;
 use super::texts;
 use crate::approval::Desk;
@@ -322,7 +323,7 @@ impl PolicyJudge {
                 for error in denial.errors() {
                     tracing::error!(session = %self.guard.session(), error, "a policy could not be evaluated");
                 }
-                Decided::Refused(Box::new(self.denied(&denial, &understood.own.facts, request)))
+                Decided::Refused(Box::new(self.denied(&denial, &understood.own.shape.labels, request)))
             }
         }
     }
@@ -362,7 +363,7 @@ impl PolicyJudge {
         }
     }
 
-    fn denied(&self, denial: &policy::Denial, facts: &Facts, request: Seq) -> Denial {
+    fn denied(&self, denial: &policy::Denial, labels: &LabelUse, request: Seq) -> Denial {
         let policies = joined(denial.policies());
         let by = if policies.is_empty() { "denied".to_owned() } else { format!("denied by policy {policies}") };
         Denial::error(SqlState::DENIED, format!("{by}: {denial}"))
@@ -371,7 +372,7 @@ impl PolicyJudge {
                 denial.asked(),
                 self.guard.session()
             ))
-            .with_hint(labels::advice(denial.asked(), facts).unwrap_or(HINT))
+            .with_hint(labels.advice(denial.asked()).unwrap_or(HINT))
     }
 
     fn refusal(&self, code: SqlState, reason: &str) -> Denial {

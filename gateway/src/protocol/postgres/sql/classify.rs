@@ -20,6 +20,10 @@ pub(super) fn node<'a>(walk: &mut Walk<'a>, node: Node<'a>, place: Place) -> Res
         Node::MergeStmt(s) => query::merge(walk, s, place),
         Node::RangeVar(s) => walk.read(s, place),
         Node::ColumnRef(s) => done(query::column(walk, s, place)),
+        Node::A_Expr(s) => {
+            s.name().iter().filter_map(Node::as_str).for_each(|name| walk.attribute(name));
+            walk.push_children(node, place)
+        }
         Node::A_Indirection(s) => query::fields(walk, s, place),
         Node::JoinExpr(s) => query::join(walk, s, place),
         Node::FuncCall(s) => call::function(walk, s, place),
@@ -226,7 +230,6 @@ pub(super) fn node<'a>(walk: &mut Walk<'a>, node: Node<'a>, place: Place) -> Res
         | Node::BitString(_)
         | Node::TypeName(_)
         | Node::ParamRef(_)
-        | Node::A_Expr(_)
         | Node::A_Const(_)
         | Node::TypeCast(_)
         | Node::CollateClause(_)

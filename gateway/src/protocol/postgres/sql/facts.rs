@@ -35,7 +35,8 @@ pub struct Statement {
     pub uses: Vec<ColumnUse>,
     /// Every function that is called by name, pure ones too.
     pub calls: BTreeSet<Call>,
-    /// Names after a dot, of relations, rows or other values: where there is no such column, `row.f` calls `f(row)`.
+    /// What calls a function though it is no call: operators, and names after a dot, of relations, rows or other values
+    /// (where there is no such column, `row.f` calls `f(row)`).
     pub attributes: BTreeSet<String>,
     /// Session and stored settings that it changes.
     pub settings: Vec<SettingChange>,

@@ -168,7 +168,7 @@ impl<'a> Walk<'a> {
         self.out.verbs.push(verb);
     }
 
-    /// Notes a name after a dot.
+    /// Notes an operator, or a name after a dot.
     pub(super) fn attribute(&mut self, name: &str) {
         if !self.out.attributes.contains(name) {
             self.out.attributes.insert(name.to_owned());
