@@ -27,7 +27,7 @@ impl Catalog {
             let oid = u32::try_from(index).unwrap_or(u32::MAX).saturating_add(1);
             catalog.by_name.entry(name.as_str().into()).or_default().push(index);
             catalog.by_oid.insert(oid, index);
-            let relation = Relation { oid, schema: schema.into(), name: name.into(), columns };
+            let relation = Relation { oid, schema: schema.into(), name: name.into(), has_rules: false, columns };
             catalog.relations.push(Arc::new(relation));
         }
         catalog
