@@ -112,9 +112,10 @@ closure(relid) AS (
       AND d.refobjid OPERATOR(pg_catalog.=) l.relid
       AND d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_rewrite'::pg_catalog.regclass
     UNION ALL
-    SELECT d.objid FROM pg_catalog.pg_type t JOIN pg_catalog.pg_depend d
-      ON d.refobjid OPERATOR(pg_catalog.=) ANY (ARRAY[t.oid, t.typarray])
-    WHERE t.typrelid OPERATOR(pg_catalog.=) l.relid
+    SELECT d.objid FROM pg_catalog.pg_class r
+    JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) r.reltype
+    JOIN pg_catalog.pg_depend d ON d.refobjid OPERATOR(pg_catalog.=) ANY (ARRAY[t.oid, t.typarray])
+    WHERE r.oid OPERATOR(pg_catalog.=) l.relid
       AND d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_type'::pg_catalog.regclass
       AND d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass
       AND d.objsubid OPERATOR(pg_catalog.>) 0) e(relid)),
@@ -150,7 +151,8 @@ answer(kind, a, b, c, d, e, f, g, h) AS (
   UNION ALL
   SELECT 'holds', d.objid::pg_catalog.text, d.objsubid::pg_catalog.text, l.relid::pg_catalog.text,
     NULL, NULL, NULL, NULL, NULL
-  FROM closure l JOIN pg_catalog.pg_type t ON t.typrelid OPERATOR(pg_catalog.=) l.relid
+  FROM closure l JOIN pg_catalog.pg_class r ON r.oid OPERATOR(pg_catalog.=) l.relid
+  JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) r.reltype
   JOIN pg_catalog.pg_depend d ON d.refobjid OPERATOR(pg_catalog.=) ANY (ARRAY[t.oid, t.typarray])
     AND d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_type'::pg_catalog.regclass
     AND d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass
