@@ -4,7 +4,7 @@
 //! that is a plain column has that one's class; of any other, nobody here says what it derives from, so it gets the
 //! class of all labels that the view reads.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::Relation;
@@ -42,6 +42,9 @@ struct Spread<'a> {
 pub(super) fn spread(relations: &mut [Relation], edges: &Edges, classes: &Classes) {
     let by_oid = relations.iter().enumerate().map(|(index, relation)| (relation.oid, index)).collect();
     let views: Vec<_> = edges.views.iter().map(|(oid, text)| (*oid, outputs(text))).collect();
+    let mut reads: HashMap<u32, Vec<Origin>> = HashMap::new();
+    edges.reads.iter().for_each(|(view, origin)| reads.entry(*view).or_default().push(*origin));
+    let calling: HashSet<u32> = edges.calls.iter().copied().collect();
     let mut spread = Spread { relations, by_oid, strictest: classes.find("secret").cloned(), changed: true };
     while std::mem::take(&mut spread.changed) {
         for (relation, column, from) in &edges.computes {
@@ -55,7 +58,8 @@ pub(super) fn spread(relations: &mut [Relation], edges: &Edges, classes: &Classe
             spread.give(*relation, *column, spread.class_of_read(Origin { relation: *of, attribute: 0 }));
         }
         for (view, outputs) in &views {
-            spread.view(*view, outputs.as_deref(), edges);
+            let read = reads.get(view).map(Vec::as_slice).unwrap_or_default();
+            spread.view(*view, outputs.as_deref(), (read, calling.contains(view)));
         }
     }
 }
@@ -111,10 +115,8 @@ impl Spread<'_> {
         }
     }
 
-    fn view(&mut self, view: u32, outputs: Option<&[Output]>, edges: &Edges) {
-        let read: Vec<Origin> =
-            edges.reads.iter().filter(|(reader, _)| *reader == view).map(|(_, origin)| *origin).collect();
-        let called = edges.calls.contains(&view).then(|| self.strictest.clone()).flatten();
+    fn view(&mut self, view: u32, outputs: Option<&[Output]>, (read, calls): (&[Origin], bool)) {
+        let called = calls.then(|| self.strictest.clone()).flatten();
         let all = read.iter().fold(called, |all, origin| self.join(all, self.class_of_read(*origin)));
         if all.is_none() {
             return;
@@ -127,7 +129,7 @@ impl Spread<'_> {
             let class = match output {
                 Output::Constant => None,
                 Output::Computed => all.clone(),
-                Output::Column { schema, relation, column } => match self.source(&read, schema.as_deref(), relation) {
+                Output::Column { schema, relation, column } => match self.source(read, schema.as_deref(), relation) {
                     Source::Unlabelled => None,
                     Source::Relation(oid) => self.class_by_name(oid, column),
                     Source::Several => all.clone(),
