@@ -6,7 +6,10 @@ part=$folder.part
 rm -rf "$part"
 mkdir -p "$part/lists/partial" "$part/cache/archives/partial" "$part/root" "$part/debs"
 key=/usr/share/keyrings/debian-archive-keyring.gpg
-echo "deb [arch=amd64 signed-by=$key] http://deb.debian.org/debian $suite main" >"$part/sources.list"
+# The mirror that this machine has its own suite from holds the others too.
+mirror=$(apt-get indextargets --format '$(REPO_URI) $(RELEASE)' 'Created-By: Packages' | awk '$2 !~ /-/ { print $1; exit }')
+test -n "$mirror" || { echo "apt has no suite of Debian's main archive in its sources" >&2; exit 1; }
+echo "deb [arch=amd64 signed-by=$key] $mirror $suite main" >"$part/sources.list"
 
 # The machine's settings for proxies stay in force; its sources and lists are left alone.
 options="-q -o Dir::Etc::sourcelist=$part/sources.list -o Dir::Etc::sourceparts=- -o Dir::State::lists=$part/lists
