@@ -7,7 +7,6 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::net::TcpStream;
 use std::os::fd::{AsFd, OwnedFd};
-use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -16,7 +15,7 @@ use parking_lot::Mutex;
 use rustix::fs::IFlags;
 use rustix::net::AddressFamily;
 use rustix::time::ClockId;
-use tokio::process::{Child, Command};
+use tokio::process::Child;
 use tokio::sync::oneshot;
 
 use super::Warden;
@@ -111,17 +110,7 @@ impl EngineProcess {
         let segment = self.layout.create_journal(journal).map_err(EngineError::Journal)?;
         let _ = forbid_changes(&segment);
         let bundle = sealed(bundle).map_err(failed("hand it the configuration"))?;
-        let program = std::env::current_exe().map_err(failed("find our own program"))?;
-        let child = Command::new(program)
-            .arg("engine")
-            .env_clear()
-            .envs(std::env::vars_os().filter(|(name, _)| name == "RUST_LOG" || name == "RUST_BACKTRACE"))
-            .current_dir("/")
-            .stdin(Stdio::from(theirs))
-            .stdout(Stdio::null())
-            .kill_on_drop(true)
-            .spawn()
-            .map_err(failed("run our own program"))?;
+        let child = super::start_part("engine", theirs).map_err(failed("run our own program"))?;
         let bridge = Arc::new(Bridge::new(ours).map_err(failed("watch the socket pair"))?);
         let start = ToEngine::Start { host: self.host, journal };
         bridge.send(&start, &[segment.as_fd(), bundle.as_fd()]).await.map_err(failed("send it the journal"))?;

@@ -18,11 +18,14 @@ mod shipper_process;
 mod start;
 
 use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
+use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use tokio::process::{Child, Command};
 use tokio::sync::Notify;
 
 pub use lock::{Lock, LockError, RUN_DIR};
@@ -320,4 +323,18 @@ impl Warden {
         let approvers = people::votes(&config);
         Ok((Bundle { config: text, policies, masking, attachments, approvers, materials }, config))
     }
+}
+
+/// Starts another part of this program, which is killed when it is dropped: with its end of a bridge on standard input,
+/// and of our environment what it logs by.
+fn start_part(part: &str, bridge: OwnedFd) -> std::io::Result<Child> {
+    Command::new(std::env::current_exe()?)
+        .arg(part)
+        .env_clear()
+        .envs(std::env::vars_os().filter(|(name, _)| name == "RUST_LOG" || name == "RUST_BACKTRACE"))
+        .current_dir("/")
+        .stdin(Stdio::from(bridge))
+        .stdout(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
 }

@@ -6,13 +6,12 @@
 
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
-use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::net::TcpStream;
-use tokio::process::{Child, Command};
+use tokio::process::Child;
 use tokio::sync::Notify;
 
 use super::backlog::{Backlog, Work};
@@ -207,17 +206,7 @@ impl Worker {
             serde_json::to_vec(settings).map_err(std::io::Error::from).map_err(failed("write its settings"))?,
         );
         let file = bridge::sealed_file(&text).map_err(failed("hand it its settings"))?;
-        let program = std::env::current_exe().map_err(failed("find our own program"))?;
-        let child = Command::new(program)
-            .arg("shipper")
-            .env_clear()
-            .envs(std::env::vars_os().filter(|(name, _)| name == "RUST_LOG" || name == "RUST_BACKTRACE"))
-            .current_dir("/")
-            .stdin(Stdio::from(theirs))
-            .stdout(Stdio::null())
-            .kill_on_drop(true)
-            .spawn()
-            .map_err(failed("run our own program"))?;
+        let child = super::start_part("shipper", theirs).map_err(failed("run our own program"))?;
         let bridge = Bridge::new(ours).map_err(failed("watch the socket pair"))?;
         bridge.send(&ToShipper::Start, &[file.as_fd()]).await.map_err(failed("send it its settings"))?;
         match tokio::time::timeout(READY_TIMEOUT, bridge.receive::<ToWarden>()).await {
