@@ -65,6 +65,7 @@ fn judge(engine: &Arc<Engine>, facts: &Arc<Facts>, guard: &Arc<SessionGuard>, op
     let about = About {
         principal: facts.principal().clone(),
         target: Arc::clone(facts.target_entity()),
+        address: facts.connection.original,
         target_name: facts.target_name().to_owned(),
         mode: facts.mode(),
         session: facts.session("", None),

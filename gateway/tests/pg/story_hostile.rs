@@ -60,6 +60,14 @@ fn bytes_that_no_client_sends_end_their_own_session_and_are_journaled() {
     let protocol = || ends().iter().filter(|cause| *cause == "protocol").count();
     // The one that was only too large was refused, and its session went on.
     wait::until("an end for every broken one", || protocol() == 10);
+    let refused = |words: &str| {
+        let says = |(statement, _): &(serde_json::Value, Option<serde_json::Value>)| {
+            let decision = &statement["decision"];
+            decision["verdict"] == "deny" && decision["message"].to_string().contains(words)
+        };
+        shop.statements().iter().any(says)
+    };
+    assert!(refused("function call messages are refused") && refused("at most"), "what no judge reads is journaled");
     assert!(shop.is_running("marker_other") && gateway.engine_pid() == engine, "others are untouched");
     other.kill().unwrap();
     other.wait().unwrap();

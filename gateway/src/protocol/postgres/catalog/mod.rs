@@ -111,6 +111,19 @@ impl Catalog {
         })
     }
 
+    /// A relation by its object id.
+    #[must_use]
+    pub fn relation(&self, oid: u32) -> Option<&Arc<Relation>> {
+        self.relations.get(*self.by_oid.get(&oid)?)
+    }
+
+    /// The relation of this very schema and name.
+    #[must_use]
+    pub fn relation_in(&self, schema: &str, name: &str) -> Option<&Arc<Relation>> {
+        let found = self.by_name.get(name)?.iter().filter_map(|index| self.relations.get(*index));
+        found.into_iter().find(|relation| *relation.schema == *schema)
+    }
+
     /// Every relation of the closure.
     pub fn relations(&self) -> impl Iterator<Item = &Arc<Relation>> {
         self.relations.iter()
@@ -144,7 +157,7 @@ impl Catalog {
     /// Where a column of a result comes from.
     #[must_use]
     pub fn origin(&self, origin: Origin) -> Found<'_> {
-        let Some(relation) = self.by_oid.get(&origin.relation).and_then(|index| self.relations.get(*index)) else {
+        let Some(relation) = self.relation(origin.relation) else {
             return if origin.relation == 0 || origin.relation > self.newest.load(Ordering::Relaxed) {
                 Found::Unknown
             } else {

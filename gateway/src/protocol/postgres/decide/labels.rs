@@ -90,8 +90,7 @@ impl LabelUse {
                 Usage::Compared => Use::Compare,
                 Usage::Moved => Use::Export,
             };
-            let catalog = scene.catalog.as_deref();
-            let relation = catalog.and_then(|catalog| catalog.relations().find(|relation| relation.oid == *oid));
+            let relation = scene.catalog.as_deref().and_then(|catalog| catalog.relation(*oid));
             let relation = relation.map(|relation| relation_entity(relation, scene));
             data::ask(usage, class_entity(class), Arc::clone(&scene.target), relation)
         };

@@ -15,6 +15,7 @@ mod raw;
 mod record;
 mod view;
 
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
@@ -47,6 +48,7 @@ use crate::audit::event::{Phase, Verdict};
 use crate::audit::{Kept, Seq, SessionGuard};
 use crate::config::ApprovalSection;
 use crate::masking::class::contains_mask;
+use crate::masking::masked::Masked;
 use crate::masking::plan::Texts;
 use crate::masking::rules::Rules;
 use crate::policy::request::Entity;
@@ -65,6 +67,8 @@ pub struct About {
     pub mode: Mode,
     /// The session as policies see it, before a login is named.
     pub session: policy::Session,
+    /// The server's address: one name stands for all that no target declares.
+    pub address: SocketAddr,
     /// The target's name.
     pub target_name: String,
     /// How clients log in.
@@ -193,7 +197,7 @@ impl PolicyJudge {
             scope = self.scope(in_transaction)?;
             own = self.shared.analyses.of(&scope, text).await.map_err(|error| self.unreadable(text, &error))?;
         }
-        let known = self.view.lock().as_ref().map(|view| view.catalog(&own.facts).map(drop));
+        let known = self.view.lock().as_ref().map(|view| view.check(&own.facts));
         if let Some(Err(reason)) = known {
             return Err(self.unreadable(text, &Unreadable::Catalog { reason }));
         }
@@ -241,10 +245,15 @@ impl PolicyJudge {
     }
 
     fn set_path(&self, path: Vec<String>) {
+        self.renew_scopes(|scene| Scene { path, ..scene });
+    }
+
+    /// Builds the scopes anew: the path, labels or the catalog have changed.
+    fn renew_scopes(&self, change: impl FnOnce(Scene) -> Scene) {
         let scene = self.scopes.lock().as_ref().map(|scopes| scopes.outside.scene().clone());
         if let Some(scene) = scene {
-            let changed = self.scopes_of(Scene { path, ..scene });
-            *self.scopes.lock() = Some(changed);
+            let renewed = self.scopes_of(change(scene));
+            *self.scopes.lock() = Some(renewed);
         }
     }
 
@@ -352,11 +361,13 @@ impl PolicyJudge {
                 Decided::Held(hold, request) => (hold, request),
             };
             match self.ask_people(understood, parameters, (hold, request), say).await? {
-                Answer::Approved(permit) if self.refused_by_masks(understood, &permit).is_some() => {
-                    let reason = self.refused_by_masks(understood, &permit).unwrap_or_default();
-                    return Err(Box::new(self.refusal(SqlState::DENIED, &reason)));
-                }
-                Answer::Approved(permit) => return Ok(Permit { permit, request, since: Instant::now() }),
+                Answer::Approved(permit) => match self.refused_by_masks(understood, &permit) {
+                    None => return Ok(Permit { permit, request, since: Instant::now() }),
+                    Some(reason) => {
+                        self.note_refusal(understood.own.kept.clone(), reason.clone());
+                        return Err(Box::new(self.refusal(SqlState::DENIED, &reason)));
+                    }
+                },
                 // Other policies came into force meanwhile: what they say counts.
                 Answer::JudgeAgain => {}
             }
@@ -458,6 +469,12 @@ impl Judge for PolicyJudge {
         self.set_path(schemas);
     }
 
+    fn refused(&self, denial: &Denial) {
+        // It can quote a name that the client chose.
+        let masking = self.view.lock().as_ref().map(|view| Arc::clone(&view.masking)).unwrap_or_default();
+        self.note_refusal(Kept::default(), Masked::new(&denial.message, &masking.detectors).to_string());
+    }
+
     fn question(&self, transaction: Transaction) -> Option<String> {
         self.look_at_rules();
         self.view.lock().as_mut().and_then(|view| view.question(transaction, &self.shared.analyses.catalogs))
@@ -466,7 +483,7 @@ impl Judge for PolicyJudge {
     fn answered(&self, answer: Result<&Rows, SqlState>) {
         let changed = self.view.lock().as_mut().is_some_and(|view| view.answer(answer, &self.shared.analyses.catalogs));
         if changed {
-            self.renew_scopes();
+            self.renew_scopes(|scene| scene);
         }
     }
 

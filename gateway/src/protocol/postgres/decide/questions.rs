@@ -11,7 +11,7 @@ use crate::policy::Question;
 use crate::policy::request::Entity;
 use crate::policy::vocabulary::names::{Action, FunctionKind, ObjectKind, RelationKind, Where};
 use crate::policy::vocabulary::postgres::{self as vocabulary, RelationFacts};
-use crate::protocol::postgres::catalog::{Catalog, Relation};
+use crate::protocol::postgres::catalog::Catalog;
 use crate::protocol::postgres::sql::facts::{
     Effect, Facts, Filter, FunctionClass, Object, Question as Fact, RelationName, RoleName, Statement,
 };
@@ -157,9 +157,8 @@ impl About<'_> {
     fn relations(&self, name: &RelationName) -> Vec<Arc<Entity>> {
         // The server takes no database but the session's own before a schema.
         let relation = |schema: &str, kind: RelationKind| {
-            let labelled = self.scene.catalog.as_deref().into_iter().flat_map(|catalog| catalog.relations());
-            let is_it = |relation: &&Arc<Relation>| *relation.name == *name.name && *relation.schema == *schema;
-            let classes = labelled.filter(is_it).flat_map(|relation| classes_of(relation)).collect();
+            let labelled = self.scene.catalog.as_deref().and_then(|catalog| catalog.relation_in(schema, &name.name));
+            let classes = labelled.map(|relation| classes_of(relation)).unwrap_or_default();
             let facts = RelationFacts { name: &name.name, kind, classes, rows_estimate: None };
             vocabulary::relation(&self.schema(schema), facts)
         };

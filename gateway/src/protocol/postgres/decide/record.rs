@@ -65,6 +65,12 @@ impl PolicyJudge {
                 SqlState::DENIED
             }
         };
+        self.note_refusal(Kept::after_redaction(unreadable(text.len())), error.to_string());
+        self.refusal(code, &error.to_string())
+    }
+
+    /// Writes that a statement was refused without policy: what is known of it, and why.
+    pub(super) fn note_refusal(&self, text: Kept, message: String) {
         let policies = Arc::clone(&self.shared.policies.borrow());
         let (database, login) = self.names_of_login();
         let event = PostgresStatement {
@@ -76,7 +82,7 @@ impl PolicyJudge {
             relations_read: Arc::default(),
             relations_written: Arc::default(),
             data_classes: Vec::new(),
-            text: Kept::after_redaction(unreadable(text.len())),
+            text,
             parameters: Vec::new(),
             fingerprint: "".into(),
             decision: Recorded {
@@ -84,7 +90,7 @@ impl PolicyJudge {
                 policies: Vec::new(),
                 policy_set: policies.name(),
                 epoch: policies.epoch().counter(),
-                message: Some(error.to_string()),
+                message: Some(message),
                 ticket: None,
                 grants: Vec::new(),
                 input: KeptInput::default(),
@@ -93,7 +99,6 @@ impl PolicyJudge {
         if let Err(error) = self.guard.note(&Event::PostgresStatement(Box::new(event))) {
             tracing::error!(session = %self.guard.session(), %error, "a refusal could not be recorded");
         }
-        self.refusal(code, &error.to_string())
     }
 
     /// What came of a run.

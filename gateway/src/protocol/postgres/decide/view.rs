@@ -5,6 +5,7 @@
 //! a relation goes on.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -25,8 +26,15 @@ const FRESH: Duration = Duration::from_secs(1);
 #[derive(Debug, Default)]
 pub struct Catalogs(Mutex<HashMap<Place, Arc<Catalog>>>);
 
-/// Rules, target and database.
-type Place = (u64, String, String);
+/// Whose catalog it is. Servers that no target declares have one name, and nothing else in common: what one of them says
+/// of its relations must not count for another.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Place {
+    rules: u64,
+    address: SocketAddr,
+    target: String,
+    database: String,
+}
 
 /// What one session knows.
 pub(super) struct View {
@@ -43,8 +51,8 @@ pub(super) struct View {
 }
 
 impl View {
-    pub(super) fn new(rules: Arc<Rules>, target: &str, database: &str) -> Self {
-        let place = (rules.id(), target.to_owned(), database.to_owned());
+    pub(super) fn new(rules: Arc<Rules>, address: SocketAddr, target: &str, database: &str) -> Self {
+        let place = Place { rules: rules.id(), address, target: target.to_owned(), database: database.to_owned() };
         let (masking, labels) = (rules.masking(target), rules.labels(target, database));
         Self { rules, masking, labels, place, catalog: Ok(None), read: None, is_stale: true, has_snapshot: false }
     }
@@ -91,12 +99,11 @@ impl View {
             catalog.seen_again(rows);
             return false;
         }
-        let (_, target, database) = &self.place;
         let said = Said {
             labels: &self.labels,
             classes: &self.masking.classes,
-            target,
-            database,
+            target: &self.place.target,
+            database: &self.place.database,
             known: &catalogs.known(&self.place),
         };
         let catalog = catalogs.get_or_read(&self.place, digest, || Catalog::read(rows, said));
@@ -124,25 +131,24 @@ impl View {
             || asked.into_iter().any(|question| changes(question.effect));
     }
 
-    /// The catalog that holds for a message; none: no column of the database carries a label.
+    /// Whether it is known what the names of a message mean.
     ///
     /// # Errors
-    /// With what the client reads, where names can mean what nobody here knows.
-    pub(super) fn catalog(&self, facts: &Facts) -> Result<Option<&Arc<Catalog>>, String> {
+    /// With what the client reads.
+    pub(super) fn check(&self, facts: &Facts) -> Result<(), String> {
         let names = facts.statements.iter().any(|statement| {
             let relations = statement.questions.iter().any(|question| matches!(question.object, Object::Relation(_)));
             relations || !statement.opaque.is_empty()
         });
         match &self.catalog {
-            _ if self.labels.is_empty() => Ok(None),
-            Err(error) if names => Err(error.to_string()),
-            Ok(_) if names && self.is_stale => Err(
+            _ if self.labels.is_empty() || !names => Ok(()),
+            Err(error) => Err(error.to_string()),
+            Ok(_) if self.is_stale => Err(
                 "what an earlier statement of the same pipeline or failed transaction did to the tables is not known \
                  yet, and columns of this database are masked: end it first (Sync, ROLLBACK), then send this again"
                     .to_owned(),
             ),
-            Ok(catalog) => Ok(catalog.as_ref()),
-            Err(_) => Ok(None),
+            Ok(_) => Ok(()),
         }
     }
 
@@ -158,17 +164,9 @@ impl PolicyJudge {
         let rules = Arc::clone(&self.shared.rules.borrow());
         let is_new = self.view.lock().as_ref().is_none_or(|view| view.rules.id() != rules.id());
         let Some(login) = self.login.get().filter(|_| is_new) else { return };
-        *self.view.lock() = Some(View::new(rules, &self.about.target_name, &login.startup.database));
-        self.renew_scopes();
-    }
-
-    /// Builds the scopes anew: labels or the catalog have changed.
-    pub(super) fn renew_scopes(&self) {
-        let scene = self.scopes.lock().as_ref().map(|scopes| scopes.outside.scene().clone());
-        if let Some(scene) = scene {
-            let renewed = self.scopes_of(scene);
-            *self.scopes.lock() = Some(renewed);
-        }
+        *self.view.lock() =
+            Some(View::new(rules, self.about.address, &self.about.target_name, &login.startup.database));
+        self.renew_scopes(|scene| scene);
     }
 }
 
@@ -191,8 +189,40 @@ impl Catalogs {
         let catalog = Arc::new(read()?);
         let mut catalogs = self.0.lock();
         // Those of rules that are no longer in force are of no use to anybody.
-        catalogs.retain(|(rules, ..), _| *rules >= place.0);
+        catalogs.retain(|known, _| known.rules >= place.rules);
         catalogs.insert(place.clone(), Arc::clone(&catalog));
         Ok(catalog)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::masking::file::MaskingFile;
+
+    fn rows(oid: &str, column: &str) -> Rows {
+        let row = |cells: [&str; 9]| cells.iter().map(|cell| Some((*cell).into())).collect();
+        vec![
+            row(["column", oid, "public", "customers", "1", column, "25", "", "r"]),
+            row(["newest", "99", "", "", "", "", "", "", ""]),
+        ]
+    }
+
+    #[test]
+    fn what_one_server_says_of_its_relations_counts_for_no_other() {
+        let text = "version = 1\n[[column]]\nat = [\"undeclared/shop/public.customers.ssn\"]\nclass = \"ssn\"\n";
+        let file = MaskingFile::parse("m", text, &|_| Err(String::new())).unwrap();
+        let (rules, catalogs) = (Arc::new(Rules::new(Some(file))), Catalogs::default());
+        let view = |address: &str| View::new(Arc::clone(&rules), address.parse().unwrap(), "undeclared", "shop");
+        let (mut one, mut other) = (view("10.0.0.5:5432"), view("10.0.0.6:5432"));
+        assert!(one.answer(Ok(&rows("41", "ssn")), &catalogs));
+        assert!(other.answer(Ok(&rows("42", "ssn")), &catalogs));
+        let asked = |view: &mut View| view.question(Transaction::Open, &catalogs);
+        (one.is_stale, other.is_stale) = (true, true);
+        assert!(asked(&mut one).unwrap().contains("'{41}'"));
+        assert!(asked(&mut other).unwrap().contains("'{42}'"));
+        // Renamed, it still carries its label, whatever the other server said since.
+        assert!(one.answer(Ok(&rows("41", "number")), &catalogs));
+        assert!(one.last().unwrap().relations().any(|relation| relation.labelled().next().is_some()));
     }
 }
