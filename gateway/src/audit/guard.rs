@@ -85,7 +85,12 @@ impl SessionGuard {
         self.journal.append_durable(Some(self.session), event)
     }
 
-    /// Writes an event of this session on which nothing rests, such as an outcome.
+    /// Adds an outcome of this session, which is written with the next line or within milliseconds.
+    pub fn note_outcome(&self, event: &Event) -> Result<Seq, JournalError> {
+        self.journal.append_soon(Some(self.session), event)
+    }
+
+    /// Writes an event of this session on which nothing rests, such as a refusal.
     pub fn note(&self, event: &Event) -> Result<Seq, JournalError> {
         self.journal.append_unsynced(Some(self.session), event)
     }

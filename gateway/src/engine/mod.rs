@@ -106,6 +106,11 @@ async fn serve(socket: OwnedFd) -> anyhow::Result<()> {
         }
     });
     tokio::spawn(Arc::clone(&engine).expire_approvals());
+    let journal = Arc::clone(&engine.journal);
+    tokio::spawn(async move {
+        let error = journal.write_waiting().await;
+        tracing::error!(%error, "outcomes could not be recorded");
+    });
     while let Some((message, descriptors)) = bridge.receive::<ToEngine>().await? {
         if !engine.take(message, descriptors).await {
             break;

@@ -64,6 +64,40 @@ fn async_writers_share_syncs_and_never_block_their_worker() {
     });
 }
 
+#[tokio::test(start_paused = true)]
+async fn outcomes_wait_for_the_next_line_or_a_millisecond_and_never_change_places() {
+    let site = Site::new();
+    drop(site.sealer());
+    let journal = site.filled(1);
+    let size = || fs::metadata(site.segment(&journal)).unwrap().len();
+    let before = size();
+    assert_eq!(journal.append_soon(None, &gap("outcome")).unwrap(), Seq(2));
+    assert_eq!(size(), before);
+    assert_eq!(journal.append(None, &gap("statement")).unwrap(), Seq(3));
+    let both = size();
+    assert!(both > before);
+    journal.append_soon(None, &gap("last")).unwrap();
+    assert_eq!(size(), both);
+    let ten = std::time::Duration::from_millis(10);
+    assert!(tokio::time::timeout(ten, journal.write_waiting()).await.is_err());
+    assert!(size() > both);
+    journal.append_soon(None, &gap("behind the last")).unwrap();
+    drop(journal);
+    let report = verify(&site.layout, None).unwrap();
+    assert_eq!(report.journals[0].lines, 5);
+    assert!(report.is_sound(), "{report}");
+}
+
+#[test]
+fn lines_that_wait_are_bounded() {
+    let site = Site::new();
+    let journal = site.filled(1);
+    for _ in 0..100 {
+        journal.append_soon(None, &gap(&"x".repeat(1_000))).unwrap();
+    }
+    assert!(fs::metadata(site.segment(&journal)).unwrap().len() > 60_000);
+}
+
 #[test]
 fn a_file_that_cannot_be_synced_is_no_durable_journal() {
     let site = Site::new();

@@ -2,14 +2,17 @@
 //!
 //! In: events, from any thread or task, and a descriptor that can only append. Out: a line's number, once the line is
 //! written (`process`) or on the disk (`disk`). After a write that failed or fell short it never says "written" again:
-//! the journal is poisoned, and everything that must be recorded first is refused.
+//! the journal is poisoned, and everything that must be recorded first is refused. Outcomes, on which nothing rests,
+//! share the write of the next line, which comes within milliseconds.
 
 use std::cell::RefCell;
 use std::fs::File;
 use std::io::{self, Write};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use rustix::fs::{OFlags, fcntl_getfl};
+use tokio::sync::Notify;
 
 use super::commit::{Committed, Committer};
 use super::line::{Hash, ZERO_HASH, hash_of, push_end, push_head};
@@ -20,6 +23,10 @@ use crate::id::{HostId, JournalId, SessionId};
 
 /// A buffer that grew beyond this for one large line is given back.
 const BUFFER_KEPT: usize = 64 * 1024;
+/// Bytes of lines that wait for the write of another.
+const WAITING_LIMIT: usize = 32 * 1024;
+/// How long they wait.
+const WAIT: Duration = Duration::from_millis(1);
 
 /// What a line must have reached before its request goes on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -65,12 +72,12 @@ pub enum JournalError {
     Write(#[source] io::Error),
     /// A write fell short; the journal ends with a torn line and takes no more.
     #[error(
-        "only {written} of {length} bytes of a journal line were written: free disk space, then restart the gateway"
+        "only {written} of {length} bytes of journal lines were written: free disk space, then restart the gateway"
     )]
     Torn {
         /// Bytes that are in the file.
         written: usize,
-        /// Bytes that the line has.
+        /// Bytes that they have.
         length: usize,
     },
     /// A sync failed; the journal takes no more.
@@ -102,7 +109,10 @@ pub enum JournalError {
 struct Chain {
     next: Seq,
     prev: Hash,
-    line: Vec<u8>,
+    /// Lines that are not in the file yet.
+    lines: Vec<u8>,
+    /// `write_waiting` was told of them.
+    waits: bool,
     poisoned: bool,
 }
 
@@ -113,6 +123,8 @@ pub struct Journal {
     id_text: String,
     file: File,
     chain: Mutex<Chain>,
+    /// Lines began to wait.
+    waits: Notify,
     /// Only with durability `disk`.
     committer: Option<Committer>,
 }
@@ -135,9 +147,11 @@ impl Journal {
                 Some(Committer::start(file).map_err(JournalError::Open)?)
             }
         };
-        let chain = Chain { next: Seq(1), prev: ZERO_HASH, line: Vec::with_capacity(4096), poisoned: false };
+        let chain =
+            Chain { next: Seq(1), prev: ZERO_HASH, lines: Vec::with_capacity(4096), waits: false, poisoned: false };
         let id_text = opening.journal.to_string();
-        let journal = Self { id: opening.journal, id_text, file, chain: Mutex::new(chain), committer };
+        let journal =
+            Self { id: opening.journal, id_text, file, chain: Mutex::new(chain), waits: Notify::new(), committer };
         let Opening { host, host_name, role, product, previous, .. } = opening;
         let first = JournalOpened { format: FORMAT, host, host_name, role, product, previous };
         journal.append(None, &Event::JournalOpened(first))?;
@@ -166,8 +180,40 @@ impl Journal {
         }
     }
 
-    /// Writes an event and does not wait for the disk: for outcomes and ends, on which nothing rests.
+    /// Writes an event and does not wait for the disk: for ends and refusals, on which nothing rests.
     pub fn append_unsynced(&self, session: Option<SessionId>, event: &Event) -> Result<Seq, JournalError> {
+        self.add(session, event, |chain| chain.write(&self.file))
+    }
+
+    /// Adds an event that is written with the next one, or by `write_waiting`: for outcomes, on which nothing rests.
+    /// Errs if it cannot be added; a write that fails later poisons the journal.
+    pub fn append_soon(&self, session: Option<SessionId>, event: &Event) -> Result<Seq, JournalError> {
+        self.add(session, event, |chain| {
+            let is_first = !std::mem::replace(&mut chain.waits, true);
+            if is_first {
+                self.waits.notify_one();
+            }
+            if chain.lines.len() > WAITING_LIMIT { chain.write(&self.file) } else { Ok(()) }
+        })
+    }
+
+    /// Writes what waits, a millisecond after it began to. Runs beside the writers, and ends when the journal is poisoned.
+    pub async fn write_waiting(&self) -> JournalError {
+        loop {
+            self.waits.notified().await;
+            tokio::time::sleep(WAIT).await;
+            if let Err(error) = self.chain.lock().write(&self.file) {
+                return error;
+            }
+        }
+    }
+
+    fn add(
+        &self,
+        session: Option<SessionId>,
+        event: &Event,
+        and: impl FnOnce(&mut Chain) -> Result<(), JournalError>,
+    ) -> Result<Seq, JournalError> {
         if let Some(committer) = &self.committer {
             committer.check()?;
         }
@@ -177,8 +223,18 @@ impl Journal {
             body.shrink_to(BUFFER_KEPT);
             // Before the lock: other threads need it for the head, the hash and the write alone.
             serde_json::to_writer(&mut *body, event).map_err(|source| JournalError::Encode { kind, source })?;
-            self.chain.lock().append(&self.file, (&self.id_text, session), kind, body)
+            let mut chain = self.chain.lock();
+            let seq = chain.add((&self.id_text, session), kind, body)?;
+            and(&mut chain)?;
+            Ok(seq)
         })
+    }
+}
+
+impl Drop for Journal {
+    fn drop(&mut self) {
+        // Nobody is left who could be told; the file ends with what was written.
+        drop(self.chain.get_mut().write(&self.file));
     }
 }
 
@@ -188,9 +244,9 @@ thread_local! {
 }
 
 impl Chain {
-    fn append(
+    /// A line behind the others; it is in the file after the next `write`.
+    fn add(
         &mut self,
-        file: &File,
         (journal, session): (&str, Option<SessionId>),
         kind: &'static str,
         body: &[u8],
@@ -199,28 +255,42 @@ impl Chain {
             return Err(JournalError::Poisoned);
         }
         let seq = self.next;
-        self.line.clear();
-        self.line.shrink_to(BUFFER_KEPT);
-        push_head(&mut self.line, (journal, session), Timestamp::now(), seq, kind);
-        self.line.extend_from_slice(body);
-        push_end(&mut self.line, &self.prev);
-        let without_newline = self.line.len() - 1;
-        if without_newline > LINE_LIMIT {
-            return Err(JournalError::TooLong { kind, length: without_newline });
+        let start = self.lines.len();
+        push_head(&mut self.lines, (journal, session), Timestamp::now(), seq, kind);
+        self.lines.extend_from_slice(body);
+        push_end(&mut self.lines, &self.prev);
+        let line = self.lines.get(start..).and_then(|line| line.strip_suffix(b"\n")).unwrap_or_default();
+        let length = line.len();
+        if length > LINE_LIMIT {
+            self.lines.truncate(start);
+            return Err(JournalError::TooLong { kind, length });
         }
-        write_once(file, &self.line).inspect_err(|_| self.poisoned = true)?;
-        self.prev = hash_of(self.line.strip_suffix(b"\n").unwrap_or(&self.line));
+        self.prev = hash_of(line);
         self.next = seq.next();
         Ok(seq)
     }
+
+    /// Brings all lines into the file.
+    fn write(&mut self, file: &File) -> Result<(), JournalError> {
+        if self.poisoned {
+            return Err(JournalError::Poisoned);
+        }
+        self.waits = false;
+        if !self.lines.is_empty() {
+            write_once(file, &self.lines).inspect_err(|_| self.poisoned = true)?;
+        }
+        self.lines.clear();
+        self.lines.shrink_to(BUFFER_KEPT);
+        Ok(())
+    }
 }
 
-/// One write(2): a line is in the file as a whole, or the journal ends.
-fn write_once(mut file: &File, line: &[u8]) -> Result<(), JournalError> {
+/// One write(2): the lines are in the file as a whole, or the journal ends.
+fn write_once(mut file: &File, lines: &[u8]) -> Result<(), JournalError> {
     loop {
-        return match file.write(line) {
-            Ok(written) if written == line.len() => Ok(()),
-            Ok(written) => Err(JournalError::Torn { written, length: line.len() }),
+        return match file.write(lines) {
+            Ok(written) if written == lines.len() => Ok(()),
+            Ok(written) => Err(JournalError::Torn { written, length: lines.len() }),
             // Interrupted before the first byte: nothing is in the file.
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => Err(JournalError::Write(error)),

@@ -154,7 +154,7 @@ impl PolicyJudge {
 
     /// Takes the permit, once, and writes that it was taken.
     async fn use_up(&self, ticket: TicketId, binding: &Binding, hold: Hold) -> Result<Answer, Box<Denial>> {
-        if hold.epoch() != self.shared.policies.borrow().epoch() {
+        if hold.epoch() != self.policies.lock().get().epoch() {
             return Ok(Answer::JudgeAgain);
         }
         let Some(permit) = self.shared.desk.consume(ticket, binding, hold) else {

@@ -162,7 +162,8 @@ impl Masks<'_> {
 impl PolicyJudge {
     /// Why a message that policy permits is refused all the same.
     pub(super) fn refused_by_masks(&self, understood: &Understood, permit: &RequestPermit) -> Option<String> {
-        self.with_masks(understood, permit, |masks| masks.refusal(&understood.own.facts))
+        // What detectors find is no reason.
+        self.with_masks(understood, permit, DetectorSet::default(), |masks| masks.refusal(&understood.own.facts))
     }
 
     /// What is hidden in the replies to a message.
@@ -170,6 +171,7 @@ impl PolicyJudge {
         &self,
         understood: &Understood,
         permit: &RequestPermit,
+        allowed: DetectorSet,
         then: impl FnOnce(&Masks<'_>) -> T,
     ) -> T {
         let mut all;
@@ -185,13 +187,14 @@ impl PolicyJudge {
             scene: understood.scope.scene(),
             labels,
             masked: permit.masked().map(Arc::clone).collect(),
-            allowed: self.allowed(understood.scope.masking()),
+            allowed,
         })
     }
 
     /// Detectors whose finds policy shows to this workload. Policies may read the time: each answer is for this message.
-    fn allowed(&self, masking: &Masking) -> DetectorSet {
-        let policies = Arc::clone(&self.shared.policies.borrow());
+    pub(super) fn allowed(&self, masking: &Masking) -> DetectorSet {
+        let mut policies = self.policies.lock();
+        let policies = policies.get();
         let Some(login) = self.login.get().filter(|_| policies.unmasks()) else { return DetectorSet::default() };
         let shows = |class: &Class| {
             let questions = [data::ask(Use::Unmask, class_entity(class), Arc::clone(&self.about.target), None)];

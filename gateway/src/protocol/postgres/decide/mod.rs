@@ -7,6 +7,7 @@
 mod analysis;
 mod hold;
 mod labels;
+mod latest;
 mod masks;
 mod names;
 mod parameters;
@@ -27,20 +28,19 @@ pub use analysis::Analyses;
 use analysis::{Analysis, Scope, Shape, Unreadable};
 use hold::Answer;
 use labels::LabelUse;
+use latest::Latest;
 use names::Names;
 use questions::Scene;
 pub use raw::questions_of;
 use view::View;
 
 use super::LoginMode;
-use super::judge::{
-    BindRequest, CopyIn, Forgets, Forward, Judge, Outcome, ParseRequest, Pass, RewriteError, Rows, Ruling, Say,
-};
+use super::judge::{BindRequest, CopyIn, Forward, Judge, Outcome, ParseRequest, Pass, RewriteError, Rows, Ruling, Say};
 use super::message::Backend;
 use super::reply::{Denial, Severity, SqlState};
 use super::rows::ResultRewriter;
 use super::settings::Startup;
-use super::sql::facts::{Discard, Verb};
+use super::sql::facts::Verb;
 use super::state::Transaction;
 use super::texts;
 use crate::approval::Desk;
@@ -106,6 +106,8 @@ pub struct PolicyJudge {
     scopes: Mutex<Option<Scopes>>,
     names: Mutex<Names>,
     view: Mutex<Option<View>>,
+    policies: Mutex<Latest<PolicySnapshot>>,
+    rules: Mutex<Latest<Rules>>,
     /// A statement named relations that have labels: errors may quote their rows, even that of a COMMIT.
     scrubs: AtomicBool,
 }
@@ -172,6 +174,8 @@ impl PolicyJudge {
     ) -> Self {
         Self {
             about,
+            policies: Mutex::new(Latest::new(shared.policies.clone())),
+            rules: Mutex::new(Latest::new(shared.rules.clone())),
             shared,
             guard,
             ending,
@@ -274,7 +278,7 @@ impl PolicyJudge {
 
     /// Asks policy.
     fn judge(&self, understood: &Understood, login: &Login) -> (Decision, Arc<PolicySnapshot>) {
-        let policies = Arc::clone(&self.shared.policies.borrow());
+        let policies = Arc::clone(self.policies.lock().get());
         let all: Vec<Arc<Question>>;
         let questions = if policies.reads_text() || !understood.named.is_empty() {
             all = self.all_questions(understood, policies.reads_text());
@@ -392,8 +396,8 @@ impl PolicyJudge {
     }
 
     fn forward(&self, understood: &Understood, permit: Permit) -> Forward<Permit> {
-        let rewriter = self.with_masks(understood, &permit.permit, |masks| {
-            let masking = understood.scope.masking();
+        let masking = understood.scope.masking();
+        let rewriter = self.with_masks(understood, &permit.permit, self.allowed(masking), |masks| {
             ResultRewriter::new(Arc::clone(masking), masks.plans(&understood.own.facts))
         });
         let mut forward = Forward::plain(permit);
@@ -403,7 +407,7 @@ impl PolicyJudge {
             understood.named.iter().for_each(|named| view.follow(&named.facts));
         }
         for verb in understood.own.verbs() {
-            forward.forgets.extend(forgets(verb));
+            forward.forgets.extend(names::forgets(verb));
             if *verb == Verb::CopyIn {
                 forward.copy = CopyIn::Expected;
             }
@@ -577,21 +581,4 @@ impl Judge for PolicyJudge {
 
 fn joined(names: &[Arc<str>]) -> String {
     names.join(", ")
-}
-
-/// Which of the names at the server a statement takes away.
-fn forgets(verb: &Verb) -> Vec<Forgets> {
-    match verb {
-        Verb::Deallocate(Some(name)) | Verb::Prepare(name) => vec![Forgets::Statement(name.clone())],
-        Verb::Deallocate(None) => vec![Forgets::Statements],
-        Verb::Declare { name, .. } | Verb::Close(Some(name)) => vec![Forgets::Portal(name.clone())],
-        Verb::Close(None)
-        | Verb::Commit
-        | Verb::Rollback
-        | Verb::RollbackTo(_)
-        | Verb::Release(_)
-        | Verb::PrepareTransaction => vec![Forgets::Portals],
-        Verb::Discard(Discard::All) => vec![Forgets::Everything],
-        _ => Vec::new(),
-    }
 }

@@ -7,7 +7,8 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::analysis::Analysis;
-use crate::protocol::postgres::sql::facts::{Effect, Facts, Object, SettingClass, SettingValue, Verb};
+use crate::protocol::postgres::judge::Forgets;
+use crate::protocol::postgres::sql::facts::{Discard, Effect, Facts, Object, SettingClass, SettingValue, Verb};
 
 /// Names of one kind that a session may have at once.
 const MAX_NAMES: usize = 10_000;
@@ -120,6 +121,23 @@ impl Names {
         if !name.is_empty() {
             self.cursors.add(name, analysis);
         }
+    }
+}
+
+/// Which of the names at the server a statement takes away.
+pub fn forgets(verb: &Verb) -> Vec<Forgets> {
+    match verb {
+        Verb::Deallocate(Some(name)) | Verb::Prepare(name) => vec![Forgets::Statement(name.clone())],
+        Verb::Deallocate(None) => vec![Forgets::Statements],
+        Verb::Declare { name, .. } | Verb::Close(Some(name)) => vec![Forgets::Portal(name.clone())],
+        Verb::Close(None)
+        | Verb::Commit
+        | Verb::Rollback
+        | Verb::RollbackTo(_)
+        | Verb::Release(_)
+        | Verb::PrepareTransaction => vec![Forgets::Portals],
+        Verb::Discard(Discard::All) => vec![Forgets::Everything],
+        _ => Vec::new(),
     }
 }
 

@@ -71,7 +71,7 @@ impl PolicyJudge {
 
     /// Writes that a statement was refused without policy: what is known of it, and why.
     pub(super) fn note_refusal(&self, text: Kept, message: String) {
-        let policies = Arc::clone(&self.shared.policies.borrow());
+        let policies = Arc::clone(self.policies.lock().get());
         let (database, login) = self.names_of_login();
         let event = PostgresStatement {
             database,
@@ -121,7 +121,7 @@ impl PolicyJudge {
             masked: outcome.masked.iter().map(|(class, count)| (class.to_string(), *count)).collect(),
             shown: Default::default(),
         };
-        if let Err(error) = self.guard.note(&Event::PostgresOutcome(event)) {
+        if let Err(error) = self.guard.note_outcome(&Event::PostgresOutcome(event)) {
             tracing::error!(session = %self.guard.session(), %error, "an outcome could not be recorded");
         }
     }

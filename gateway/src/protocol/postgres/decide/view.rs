@@ -161,9 +161,11 @@ impl View {
 impl PolicyJudge {
     /// Takes up rules that came into force meanwhile.
     pub(super) fn look_at_rules(&self) {
-        let rules = Arc::clone(&self.shared.rules.borrow());
+        let mut latest = self.rules.lock();
+        let rules = latest.get();
         let is_new = self.view.lock().as_ref().is_none_or(|view| view.rules.id() != rules.id());
         let Some(login) = self.login.get().filter(|_| is_new) else { return };
+        let rules = Arc::clone(rules);
         *self.view.lock() =
             Some(View::new(rules, self.about.address, &self.about.target_name, &login.startup.database));
         self.renew_scopes(|scene| scene);
