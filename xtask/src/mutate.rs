@@ -386,6 +386,13 @@ const MUTATIONS: &[Mutation] = &[
         tests: &[
             "story_masking::no_statement_shows_a_labelled_value",
             "story_masking::cards_and_keys_are_masked_wherever_they_stand_without_any_file",
+            "drivers::psql::reads_labelled_columns_masked_and_all_else_as_without_a_gateway",
+            "drivers::psycopg::reads_labelled_columns_masked_and_all_else_as_without_a_gateway",
+            "drivers::asyncpg::reads_labelled_columns_masked_and_all_else_as_without_a_gateway",
+            "drivers::tokio_postgres::reads_labelled_columns_masked_and_all_else_as_without_a_gateway",
+            "drivers::lib_pq::reads_labelled_columns_masked_and_all_else_as_without_a_gateway",
+            "drivers::jdbc::reads_labelled_columns_masked_and_all_else_as_without_a_gateway",
+            "drivers::node_postgres::reads_labelled_columns_masked_and_all_else_as_without_a_gateway",
         ],
     },
     Mutation {

@@ -1,9 +1,12 @@
 //! Clients that people use: each does the same work through the gateway and past it, with equal results.
 //!
 //! In: programs in `drivers/`. Out: their output, compared line by line. The statement that the gateway refuses is, past
-//! it, one that the server itself refuses with the same code.
+//! it, one that the server itself refuses with the same code; what it shows of labelled columns is, past it, what
+//! `labelled.rs` says of them.
 
-use std::path::{Path, PathBuf};
+mod labelled;
+
+use std::path::Path;
 use std::process::Command;
 
 use futures_util::{SinkExt, TryStreamExt};
@@ -16,27 +19,121 @@ const ROLE: &str = "GATEWAY_PG_CLIENT";
 /// What its lines begin with, between those of the test harness.
 const MARK: &str = "= ";
 
-/// Runs a client on both sides. It must end well, and say the same.
-fn same(shop: &Shop, variables: &[(&str, &str)], program: &[&str]) -> Ran {
-    let on = |side, refused| {
-        let variables = [&[("REFUSED", refused)], variables].concat();
-        let program = [&["timeout", "60"], program].concat();
+/// A client: its program, and what that one has to know.
+struct Client {
+    variables: Vec<(&'static str, String)>,
+    program: Vec<String>,
+}
+
+impl Client {
+    fn of(program: &[&str]) -> Self {
+        Self { variables: Vec::new(), program: program.iter().map(|word| (*word).to_owned()).collect() }
+    }
+
+    /// Runs it to its end, which must be a good one.
+    fn run(&self, shop: &Shop, side: Side, variable: (&str, &str)) -> Ran {
+        let own = self.variables.iter().map(|(name, value)| (*name, value.as_str()));
+        let variables: Vec<_> = own.chain([variable]).collect();
+        let program: Vec<&str> =
+            ["timeout", "120"].into_iter().chain(self.program.iter().map(String::as_str)).collect();
         let mut ran = ran(&mut shop.command(side, &variables, &program));
         if ran.out.contains(MARK) {
             ran.out = ran.out.lines().filter_map(|line| Some(line.split_once(MARK)?.1.to_owned() + "\n")).collect();
         }
         assert!(ran.ok, "{side:?}: {ran:?}");
         ran
-    };
-    let outside = on(Side::Outside, "SELECT * FROM pg_catalog.pg_authid");
-    let inside = on(Side::Inside, "DELETE FROM orders");
+    }
+}
+
+/// Runs a client on both sides. It must say the same.
+fn same(shop: &Shop, client: &Client) {
+    let outside = client.run(shop, Side::Outside, ("REFUSED", "SELECT * FROM pg_catalog.pg_authid"));
+    let inside = client.run(shop, Side::Inside, ("REFUSED", "DELETE FROM orders"));
     assert_eq!(inside.out.lines().collect::<Vec<_>>(), outside.out.lines().collect::<Vec<_>>());
     for line in ["refused 42501", "usable", "100"] {
         assert!(inside.out.contains(line), "no `{line}`: {inside:?}");
     }
     assert_eq!(shop.admin("SELECT count(*) FROM orders"), "100");
     assert!(shop.reached("DELETE FROM orders") == 0, "it was refused before the server saw it");
-    inside
+}
+
+/// Two tests of each client: on ordinary tables, and on labelled ones.
+macro_rules! clients {
+    ($($name:ident)*) => {$(
+        mod $name {
+            use super::*;
+
+            #[test]
+            fn works_as_without_a_gateway() {
+                let shop = Shop::new();
+                let _gateway = shop.world.attach(&[]);
+                same(&shop, &super::$name(&shop));
+            }
+
+            #[test]
+            fn reads_labelled_columns_masked_and_all_else_as_without_a_gateway() {
+                let shop = Shop::new();
+                labelled::same_but_for_masks(&shop, &super::$name(&shop));
+            }
+        }
+    )*};
+}
+
+clients! { psql psycopg asyncpg tokio_postgres lib_pq jdbc node_postgres }
+
+fn psql(shop: &Shop) -> Client {
+    let script = shop.world.file("psql.sh", include_str!("drivers/psql.sh"));
+    let file = shop.world.file("psql.sql", include_str!("drivers/psql.sql"));
+    Client::of(&["sh", script.to_str().unwrap(), file.to_str().unwrap()])
+}
+
+fn psycopg(shop: &Shop) -> Client {
+    let file = shop.world.file("with_psycopg.py", include_str!("drivers/with_psycopg.py"));
+    Client::of(&[&python(), file.to_str().unwrap()])
+}
+
+fn asyncpg(shop: &Shop) -> Client {
+    let file = shop.world.file("with_asyncpg.py", include_str!("drivers/with_asyncpg.py"));
+    Client::of(&[&python(), file.to_str().unwrap()])
+}
+
+fn tokio_postgres(_: &Shop) -> Client {
+    let program = ["/run/it/it", "--exact", "drivers::acts_as_a_client_when_asked", "--nocapture", "--test-threads=1"];
+    Client { variables: vec![(ROLE, "yes".to_owned())], ..Client::of(&program) }
+}
+
+fn lib_pq(shop: &Shop) -> Client {
+    needs(Path::new("/usr/share/gocode/src/github.com/lib/pq"));
+    let file = shop.world.file("pq.go", include_str!("drivers/pq.go"));
+    let program = shop.world.directory().join("pq");
+    build(
+        Command::new("go")
+            .args(["build", "-o"])
+            .args([&program, &file])
+            .env("GO111MODULE", "off")
+            .env("GOPATH", "/usr/share/gocode")
+            .env("GOCACHE", shop.world.directory().join("go-cache")),
+    );
+    Client::of(&[program.to_str().unwrap()])
+}
+
+fn jdbc(shop: &Shop) -> Client {
+    let jar = needs(Path::new("/usr/share/java/postgresql.jar"));
+    let file = shop.world.file("Jdbc.java", include_str!("drivers/Jdbc.java"));
+    let folder = shop.world.directory().display().to_string();
+    build(Command::new("javac").args(["-encoding", "UTF-8", "-cp", &jar, "-d", &folder]).arg(file));
+    Client::of(&["java", "-Xshare:auto", "-XX:TieredStopAtLevel=1", "-cp", &format!("{jar}:{folder}"), "Jdbc"])
+}
+
+fn node_postgres(shop: &Shop) -> Client {
+    let modules = needs(&cached("postgres-drivers-node-").join("node_modules"));
+    let file = shop.world.file("node.js", include_str!("drivers/node.js"));
+    Client { variables: vec![("NODE_PATH", modules)], ..Client::of(&["node", file.to_str().unwrap()]) }
+}
+
+fn build(command: &mut Command) {
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}: run `cargo xtask setup`"));
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 fn needs(path: &Path) -> String {
@@ -46,23 +143,6 @@ fn needs(path: &Path) -> String {
 
 fn python() -> String {
     needs(&cached("postgres-drivers-python-").join("bin/python"))
-}
-
-#[test]
-fn psql() {
-    let shop = Shop::new();
-    let _gateway = shop.world.attach(&[]);
-    let file = shop.world.file("psql.sql", include_str!("drivers/psql.sql"));
-    let command = format!("psql -XAtq -v refused=\"$REFUSED\" -f {}", file.display());
-    same(&shop, &[], &["sh", "-c", &command]);
-}
-
-#[test]
-fn psycopg() {
-    let shop = Shop::new();
-    let _gateway = shop.world.attach(&[]);
-    let file = shop.world.file("with_psycopg.py", include_str!("drivers/with_psycopg.py"));
-    same(&shop, &[], &[&python(), file.to_str().unwrap()]);
 }
 
 /// Rows in text and in binary, and what the journal keeps of parameters.
@@ -113,66 +193,6 @@ fn labelled_columns_come_masked_in_both_formats_and_parameters_are_kept_masked()
     assert_eq!(shop.admin("SELECT item FROM labelled"), "anna");
 }
 
-#[test]
-fn asyncpg() {
-    let shop = Shop::new();
-    let _gateway = shop.world.attach(&[]);
-    let file = shop.world.file("with_asyncpg.py", include_str!("drivers/with_asyncpg.py"));
-    same(&shop, &[], &[&python(), file.to_str().unwrap()]);
-}
-
-#[test]
-fn node_postgres() {
-    let shop = Shop::new();
-    let _gateway = shop.world.attach(&[]);
-    let modules = needs(&cached("postgres-drivers-node-").join("node_modules"));
-    let file = shop.world.file("node.js", include_str!("drivers/node.js"));
-    same(&shop, &[("NODE_PATH", &modules)], &["node", file.to_str().unwrap()]);
-}
-
-#[test]
-fn lib_pq() {
-    let shop = Shop::new();
-    let _gateway = shop.world.attach(&[]);
-    needs(Path::new("/usr/share/gocode/src/github.com/lib/pq"));
-    let file = shop.world.file("pq.go", include_str!("drivers/pq.go"));
-    let program = shop.world.directory().join("pq");
-    build(
-        Command::new("go")
-            .args(["build", "-o"])
-            .args([&program, &file])
-            .env("GO111MODULE", "off")
-            .env("GOPATH", "/usr/share/gocode")
-            .env("GOCACHE", shop.world.directory().join("go-cache")),
-    );
-    same(&shop, &[], &[program.to_str().unwrap()]);
-}
-
-#[test]
-fn jdbc() {
-    let shop = Shop::new();
-    let _gateway = shop.world.attach(&[]);
-    let jar = needs(Path::new("/usr/share/java/postgresql.jar"));
-    let file: PathBuf = shop.world.file("Jdbc.java", include_str!("drivers/Jdbc.java"));
-    let folder = shop.world.directory().display().to_string();
-    build(Command::new("javac").args(["-encoding", "UTF-8", "-cp", &jar, "-d", &folder]).arg(file));
-    let path = format!("{jar}:{folder}");
-    same(&shop, &[], &["java", "-Xshare:auto", "-XX:TieredStopAtLevel=1", "-cp", &path, "Jdbc"]);
-}
-
-fn build(command: &mut Command) {
-    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}: run `cargo xtask setup`"));
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-}
-
-#[test]
-fn tokio_postgres() {
-    let shop = Shop::new();
-    let _gateway = shop.world.attach(&[]);
-    let program = ["/run/it/it", "--exact", "drivers::acts_as_a_client_when_asked", "--nocapture", "--test-threads=1"];
-    same(&shop, &[(ROLE, "yes")], &program);
-}
-
 /// The entry of the client. Unasked, as in an ordinary run of the tests, it does nothing.
 #[tokio::test]
 async fn acts_as_a_client_when_asked() {
@@ -180,16 +200,19 @@ async fn acts_as_a_client_when_asked() {
         return;
     }
     let variable = |name| std::env::var(name).unwrap();
-    let mut config = tokio_postgres::Config::new();
+    let mut config = ::tokio_postgres::Config::new();
     config.host(variable("PGHOST")).dbname(variable("PGDATABASE")).user(variable("PGUSER"));
-    let (mut client, connection) = config.connect(tokio_postgres::NoTls).await.unwrap();
+    let (mut client, connection) = config.connect(::tokio_postgres::NoTls).await.unwrap();
     tokio::spawn(connection);
-    work(&mut client, &variable("REFUSED")).await.unwrap();
+    match std::env::var("STATEMENTS") {
+        Ok(statements) => labelled::read(&client, &statements).await,
+        Err(_) => work(&mut client, &variable("REFUSED")).await.unwrap(),
+    }
 }
 
-async fn work(client: &mut tokio_postgres::Client, refused: &str) -> Result<(), tokio_postgres::Error> {
+async fn work(client: &mut ::tokio_postgres::Client, refused: &str) -> Result<(), ::tokio_postgres::Error> {
     let say = |what: &str, value: &dyn std::fmt::Debug| println!("\n{MARK}{what} {value:?}");
-    let code = |error: tokio_postgres::Error| error.code().unwrap().code().to_owned();
+    let code = |error: ::tokio_postgres::Error| error.code().unwrap().code().to_owned();
     let count = "SELECT count(*) FROM orders";
     say("count", &client.query_one(count, &[]).await?.get::<_, i64>(0));
     let statement = client.prepare("SELECT item FROM orders WHERE id = $1").await?;

@@ -247,7 +247,7 @@ fn write_bytea(value: &[u8], format: Format, class: &Class, out: &mut Vec<u8>) {
         },
         _ => class.write_redacted(&mut mask),
     }
-    put_bytea(&mask, value, format, out);
+    put_bytea(&mask, format, out);
 }
 
 fn search_bytea(value: &[u8], format: Format, detectors: &Detectors, except: DetectorSet) -> Searched {
@@ -258,7 +258,7 @@ fn search_bytea(value: &[u8], format: Format, detectors: &Detectors, except: Det
     let Some(detector) = hits.first().and_then(|hit| detectors.detector(hit.detector)) else { return Searched::Clean };
     let (mut mask, mut out) = (Vec::new(), Vec::new());
     detector.class.write_redacted(&mut mask);
-    put_bytea(&mask, value, format, &mut out);
+    put_bytea(&mask, format, &mut out);
     Searched::Replaced(out)
 }
 
@@ -270,20 +270,14 @@ fn decode_bytea(value: &[u8], format: Format) -> Option<Vec<u8>> {
     digits.chunks(2).map(byte).collect()
 }
 
-/// Writes bytes in the output that `like` has.
-fn put_bytea(bytes: &[u8], like: &[u8], format: Format, out: &mut Vec<u8>) {
-    if format == Format::Binary {
-        out.extend_from_slice(bytes);
-    } else if like.starts_with(b"\\x") {
-        out.extend_from_slice(b"\\x");
-        out.extend_from_slice(bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>().as_bytes());
-    } else {
-        for byte in bytes {
-            match byte {
-                b'\\' => out.extend_from_slice(b"\\\\"),
-                0x20..=0x7e => out.push(*byte),
-                _ => out.extend_from_slice(format!("\\{byte:03o}").as_bytes()),
-            }
+/// Writes bytes, in text as `hex` whatever the session's `bytea_output`: clients read both, and the form does not tell
+/// whether there was a value.
+fn put_bytea(bytes: &[u8], format: Format, out: &mut Vec<u8>) {
+    match format {
+        Format::Binary => out.extend_from_slice(bytes),
+        Format::Text => {
+            out.extend_from_slice(b"\\x");
+            out.extend_from_slice(bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>().as_bytes());
         }
     }
 }

@@ -1,4 +1,5 @@
-// The workload in JDBC: simple and server-prepared statements, binary results, batches, cursors, COPY, an error, a refusal.
+// The workload in JDBC: simple and server-prepared statements, binary results, batches, cursors, COPY, an error, a refusal;
+// or the variable STATEMENTS, one on each line.
 import java.io.StringReader;
 import java.io.StringWriter;
 import java.sql.*;
@@ -30,12 +31,58 @@ public class Jdbc {
         }
     }
 
+    /** Prints rows: the first ones come as text, those after the threshold in binary. */
+    static void print(Statement statement, String text) throws SQLException {
+        try {
+            boolean has = text == null ? ((PreparedStatement) statement).execute() : statement.execute(text);
+            ResultSet rows = statement.getResultSet();
+            while (has && rows.next()) {
+                StringBuilder line = new StringBuilder();
+                ResultSetMetaData columns = rows.getMetaData();
+                for (int column = 1; column <= columns.getColumnCount(); column++) {
+                    Object value = rows.getObject(column);
+                    String shown = value instanceof byte[] ? new java.math.BigInteger(1, (byte[]) value).toString(16) : String.valueOf(value);
+                    line.append(columns.getColumnLabel(column) + " " + columns.getColumnTypeName(column) + " " + shown + " | ");
+                }
+                System.out.println(line);
+            }
+        } catch (SQLException error) {
+            System.out.println("error " + error.getSQLState());
+            System.err.println(error.getMessage());
+        }
+    }
+
+    static void labelled(String[] texts) throws Exception {
+        CopyManager copies = connection.unwrap(PGConnection.class).getCopyAPI();
+        for (String text : texts) {
+            if (text.startsWith("COPY")) {
+                StringWriter out = new StringWriter();
+                copies.copyOut(text, out);
+                System.out.println(out);
+                continue;
+            }
+            try (PreparedStatement prepared = connection.prepareStatement(text.replace("$1", "?"))) {
+                for (int round = 0; round < 6; round++) {
+                    prepared.setInt(1, round % 3 + 1);
+                    print(prepared, null);
+                }
+            }
+            try (Statement statement = connection.createStatement()) {
+                print(statement, text.replace("$1", "1"));
+            }
+        }
+    }
+
     public static void main(String[] arguments) throws Exception {
         Properties settings = new Properties();
         settings.setProperty("user", System.getenv("PGUSER"));
         settings.setProperty("prepareThreshold", "3");
         String url = "jdbc:postgresql://" + System.getenv("PGHOST") + "/" + System.getenv("PGDATABASE");
         connection = DriverManager.getConnection(url, settings);
+        if (System.getenv("STATEMENTS") != null) {
+            labelled(System.getenv("STATEMENTS").split("\n"));
+            return;
+        }
         System.out.println("count " + one("SELECT count(*) FROM orders"));
         String item = null;
         try (PreparedStatement statement = connection.prepareStatement("SELECT item, id FROM orders WHERE id = ?")) {

@@ -1,9 +1,27 @@
-// The workload in node-postgres: simple statements, parameters, prepared ones, an error, a refusal.
+// The workload in node-postgres: simple statements, parameters, prepared ones, an error, a refusal; or the variable STATEMENTS, one
+// on each line.
 const { Client } = require("pg");
+
+// Rows as they are, with parameters, prepared, and in text and binary. COPY is not in this driver.
+async function labelled(client, texts) {
+  for (const text of texts.filter((text) => !text.startsWith("COPY"))) {
+    for (const id of [1, 2, 3]) {
+      const ways = [{ text: text.replace("$1", id) }, { text, values: [id] }, { text, values: [id], name: text }, { text, values: [id], binary: true }];
+      for (const way of ways) {
+        await client.query(way).then(
+          (result) => console.log(JSON.stringify([result.fields.map((field) => [field.name, field.dataTypeID]), result.rows])),
+          (error) => { console.log("error", error.code); console.error(error.message, error.detail); },
+        );
+      }
+    }
+  }
+  await client.end();
+}
 
 async function main() {
   const client = new Client();
   await client.connect();
+  if (process.env.STATEMENTS) return labelled(client, process.env.STATEMENTS.split("\n"));
   const one = async (text, values) => Object.values((await client.query(text, values)).rows[0]);
   console.log("count", await one("SELECT count(*) FROM orders"));
   let item;

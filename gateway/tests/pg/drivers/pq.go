@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"fmt"
 	"os"
+	"strings"
 
 	"github.com/lib/pq"
 )
@@ -85,7 +86,69 @@ func work(settings string) {
 	fmt.Println("usable", text)
 }
 
+// Each statement is run with parameters, prepared, and with its parameter written out. COPY … TO is not in this driver.
+func labelled(settings string, statements []string) {
+	db, err := sql.Open("postgres", settings)
+	check(err)
+	defer db.Close()
+	db.SetMaxOpenConns(1)
+	for _, text := range statements {
+		if strings.HasPrefix(text, "COPY") {
+			continue
+		}
+		prepared, failure := db.Prepare(text)
+		for id := 1; id <= 3; id++ {
+			print(db.Query(text, id))
+			if failure == nil {
+				print(prepared.Query(id))
+			} else {
+				print(nil, failure)
+			}
+			print(db.Query(strings.Replace(text, "$1", fmt.Sprint(id), 1)))
+		}
+		if failure == nil {
+			check(prepared.Close())
+		}
+	}
+}
+
+func print(rows *sql.Rows, err error) {
+	for err == nil && rows.Next() {
+		var types []*sql.ColumnType
+		types, err = rows.ColumnTypes()
+		check(err)
+		cells := make([]interface{}, len(types))
+		for index := range cells {
+			cells[index] = new(interface{})
+		}
+		check(rows.Scan(cells...))
+		for index, cell := range cells {
+			value := *cell.(*interface{})
+			if bytes, ok := value.([]byte); ok {
+				value = string(bytes)
+			}
+			fmt.Printf("%s %s %T %v | ", types[index].Name(), types[index].DatabaseTypeName(), value, value)
+		}
+		fmt.Println()
+	}
+	if err == nil {
+		err = rows.Err()
+		check(rows.Close())
+	}
+	if err != nil {
+		fmt.Println("error", code(err))
+		if failure, ok := err.(*pq.Error); ok {
+			fmt.Fprintln(os.Stderr, failure.Message, failure.Detail)
+		}
+	}
+}
+
 func main() {
+	if statements := os.Getenv("STATEMENTS"); statements != "" {
+		labelled("sslmode=disable", strings.Split(statements, "\n"))
+		labelled("sslmode=disable binary_parameters=yes", strings.Split(statements, "\n"))
+		return
+	}
 	work("sslmode=disable")
 	work("sslmode=disable binary_parameters=yes")
 }

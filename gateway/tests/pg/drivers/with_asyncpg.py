@@ -1,12 +1,34 @@
-"""The workload in asyncpg: binary throughout, prepared statements, cursors, COPY, an error, a refusal."""
+"""The workload in asyncpg: binary throughout, prepared statements, cursors, COPY, an error, a refusal.
+Or the variable STATEMENTS, one on each line: prepared, in binary, and COPY."""
 import asyncio
 import io
 import os
+import sys
 import asyncpg
+
+
+async def labelled(connection, text):
+    if text.startswith("COPY"):
+        out, columns = io.BytesIO(), text[text.find("("):text.find(")")].strip("( ").split(", ") if "csv" in text else None
+        csv = {"format": "csv", "header": True} | ({"force_quote": ["code", "born"]} if "FORCE_QUOTE" in text else {})
+        await connection.copy_from_table(text.split()[1], columns=columns, output=out, **(csv if columns else {}))
+        print(out.getvalue().decode())
+        return
+    for number in (1, 2, 3, 1):
+        try:
+            rows = await connection.fetch(text, number)
+            print([[(name, type(value), value) for name, value in row.items()] for row in rows])
+        except asyncpg.PostgresError as error:
+            print("error", error.sqlstate)
+            print(error, error.detail, file=sys.stderr)
 
 
 async def main():
     connection = await asyncpg.connect()
+    if "STATEMENTS" in os.environ:
+        for statement in os.environ["STATEMENTS"].splitlines():
+            await labelled(connection, statement)
+        return
     print("count", await connection.fetchval("SELECT count(*) FROM orders"))
     statement = await connection.prepare("SELECT item FROM orders WHERE id = $1")
     for number in range(1, 21):

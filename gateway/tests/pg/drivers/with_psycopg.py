@@ -1,8 +1,36 @@
-"""The workload in psycopg 3: text and binary, prepared statements, a pipeline, COPY, an error, a refusal."""
+"""The workload in psycopg 3: text and binary, prepared statements, a pipeline, COPY, an error, a refusal.
+Or the variable STATEMENTS, one on each line, in each of these ways."""
 import os
+import sys
 import psycopg
 
 connection = psycopg.connect(autocommit=True)
+
+
+def labelled(text):
+    if text.startswith("COPY"):
+        with connection.cursor().copy(text) as copy:
+            print(b"".join(bytes(block) for block in copy).decode())
+        return
+    text, simple = text.replace("$1", "%s"), text
+    for number in (1, 2, 3):
+        for options in ({}, {"binary": True}, {"prepare": True}, {"prepare": True, "binary": True}, None):
+            try:
+                if options is None:
+                    cursor = connection.execute(simple.replace("$1", str(number)))
+                else:
+                    cursor = connection.execute(text, [number], **options)
+                columns = cursor.description or ()
+                print([(column.name, column.type_code) for column in columns], cursor.fetchall() if columns else None)
+            except psycopg.Error as error:
+                print("error", error.sqlstate)
+                print(error, file=sys.stderr)
+
+
+for statement in os.environ.get("STATEMENTS", "").splitlines():
+    labelled(statement)
+if "STATEMENTS" in os.environ:
+    sys.exit()
 one = lambda text, *values, **options: connection.execute(text, values, **options).fetchone()
 
 print("count", one("SELECT count(*) FROM orders")[0])
