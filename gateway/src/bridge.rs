@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use tokio::io::Interest;
 use tokio::net::UnixDatagram;
 
+use crate::host::cgroup::Place;
 use crate::id::{HostId, JournalId, TicketId};
 use crate::trust::leaf::Leaf;
 
@@ -131,6 +132,8 @@ pub struct Connection {
     pub attachment: String,
     /// The path of the process's cgroup; empty where it is gone already.
     pub cgroup: String,
+    /// The beginning of that path, which nobody but root can have named.
+    pub named_by_root: String,
     /// Its id.
     pub cgroup_id: u64,
     /// The cookie of the network namespace.
@@ -158,11 +161,12 @@ impl Connection {
 
     /// From the kernel's record.
     #[must_use]
-    pub fn new(attachment: &str, cgroup: String, record: &ConnectRecord, client: SocketAddr) -> Self {
+    pub fn new(attachment: &str, place: Place, record: &ConnectRecord, client: SocketAddr) -> Self {
         let comm = record.comm.split(|byte| *byte == 0).next().unwrap_or_default();
         Self {
             attachment: attachment.to_owned(),
-            cgroup,
+            cgroup: place.path,
+            named_by_root: place.named_by_root,
             cgroup_id: record.cgroup,
             netns: record.netns,
             original: record.original.into(),

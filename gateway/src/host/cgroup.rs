@@ -10,6 +10,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use quick_cache::sync::Cache;
 use rustix::fs::{CWD, Mode, OFlags};
 
 /// Magic of the cgroup2 file system (linux/magic.h).
@@ -17,6 +18,9 @@ const CGROUP2_SUPER_MAGIC: u64 = 0x6367_7270;
 
 /// Below it every command that runs intercepted has its cgroup.
 pub const COMMANDS: &str = "gateway.slice";
+
+/// Cgroups whose place is remembered.
+const REMEMBERED: usize = 4_096;
 
 /// Cgroups that a walk of a subtree visits at most.
 const WALK_LIMIT: usize = 100_000;
@@ -54,6 +58,17 @@ pub enum CgroupError {
 pub struct Hierarchy {
     mount: PathBuf,
     root: OwnedFd,
+    /// Where cgroups were, by id, which no other gets (kernfs, 64-bit hosts).
+    places: Cache<u64, Place>,
+}
+
+/// Where a cgroup is, for telling who is in it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Place {
+    /// Its path below the mount.
+    pub path: String,
+    /// The beginning of the path, up to where somebody else than root could have named a level.
+    pub named_by_root: String,
 }
 
 /// A cgroup: where it is, and the id that the kernel side reports.
@@ -78,7 +93,7 @@ impl Hierarchy {
         })?;
         let mount = mount_point(&table).ok_or(CgroupError::NotMounted)?;
         let root = open(&mount)?;
-        Ok(Self { mount, root })
+        Ok(Self { mount, root, places: Cache::new(REMEMBERED) })
     }
 
     /// Where it is mounted.
@@ -119,6 +134,30 @@ impl Hierarchy {
         let path = fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd())).ok()?;
         let below = path.strip_prefix(&self.mount).ok()?;
         Some(format!("/{}", below.display()))
+    }
+
+    /// Where a cgroup is. Where it is gone, as that of a short-lived command can be: where it was when it was last asked
+    /// for, else nothing.
+    #[must_use]
+    pub fn place_of(&self, id: u64) -> Place {
+        let Some(path) = self.path_of(id) else { return self.places.get(&id).unwrap_or_default() };
+        let place = Place { named_by_root: self.named_by_root(&path).to_owned(), path };
+        self.places.insert(id, place.clone());
+        place
+    }
+
+    /// Levels have the name that somebody gave them who may write to the level above.
+    fn named_by_root<'p>(&self, path: &'p str) -> &'p str {
+        let mut full = self.mount.clone();
+        let mut end = 0;
+        for level in path.split('/').skip(1) {
+            if !is_roots(&full) {
+                break;
+            }
+            full.push(level);
+            end += 1 + level.len();
+        }
+        path.get(..end).unwrap_or_default()
     }
 
     /// The full path of a cgroup.
@@ -175,7 +214,7 @@ impl Hierarchy {
         for level in full.ancestors().take_while(|level| level.starts_with(&self.mount)) {
             for path in [level.to_owned(), level.join("cgroup.procs")] {
                 match fs::metadata(&path) {
-                    Ok(found) if found.uid() != 0 || found.mode() & 0o022 != 0 => return Ok(Some((path, found.uid()))),
+                    Ok(found) if !is_for_root_alone(&found) => return Ok(Some((path, found.uid()))),
                     Ok(_) => {}
                     Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                     Err(source) => return Err(CgroupError::Io { what: "look at", path, source }),
@@ -184,6 +223,14 @@ impl Hierarchy {
         }
         Ok(None)
     }
+}
+
+fn is_for_root_alone(found: &fs::Metadata) -> bool {
+    found.uid() == 0 && found.mode() & 0o022 == 0
+}
+
+fn is_roots(directory: &Path) -> bool {
+    fs::metadata(directory).is_ok_and(|found| is_for_root_alone(&found))
 }
 
 /// Whether a cgroup path is another or lies below it.
@@ -277,6 +324,23 @@ mod tests {
     fn a_sibling_with_a_longer_name_is_not_below() {
         assert!(contains("/agents", "/agents/a") && contains("/agents", "/agents") && contains("/", "/agents"));
         assert!(!contains("/agents", "/agents-2") && !contains("/agents/a", "/agents"));
+    }
+
+    #[test]
+    fn what_others_may_name_is_not_roots_name_and_a_place_outlives_its_cgroup() {
+        let hierarchy = Hierarchy::find().unwrap();
+        let top = hierarchy.mount().join(format!("gateway-place-{}", std::process::id()));
+        let inner = top.join("delegated/trusted.service");
+        fs::create_dir_all(&inner).unwrap();
+        std::os::unix::fs::chown(top.join("delegated"), Some(61_234), None).unwrap();
+        let id = fs::metadata(&inner).unwrap().ino();
+        let place = hierarchy.place_of(id);
+        remove(&top).unwrap();
+        let name = top.file_name().unwrap().to_str().unwrap();
+        assert_eq!(place.path, format!("/{name}/delegated/trusted.service"));
+        assert_eq!(place.named_by_root, format!("/{name}/delegated"));
+        assert_eq!((hierarchy.path_of(id), hierarchy.place_of(id)), (None, place));
+        assert_eq!(hierarchy.place_of(u64::MAX), Place::default());
     }
 
     #[test]

@@ -4,6 +4,8 @@
 //! made, first match from the top; the executable, the user and the process are attribution, since any process of a
 //! cgroup can be another.
 
+mod path;
 mod workload;
 
-pub use workload::{Workload, container};
+pub use path::container;
+pub use workload::Workload;

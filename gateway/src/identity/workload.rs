@@ -2,13 +2,8 @@
 
 use crate::audit::event;
 use crate::bridge::{AttachmentInfo, Connection};
+use crate::identity::path::Names;
 use crate::policy::{Principal, WorkloadFacts};
-
-/// Prefixes of a level that a container engine makes on cgroup v2 with the systemd driver, and the engine's name.
-const SCOPES: [(&str, &str); 4] =
-    [("docker-", "docker"), ("libpod-", "podman"), ("cri-containerd-", "containerd"), ("crio-", "crio")];
-/// Digits of a container id.
-const CONTAINER_ID: usize = 64;
 
 /// Who speaks.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,10 +12,8 @@ pub struct Workload {
     pub name: String,
     /// This run of it: the container id, else the innermost cgroup.
     pub instance: String,
-    /// The systemd unit, of the first level from the top that is one.
-    pub unit: Option<String>,
-    /// Engine and id of the container.
-    pub container: Option<(&'static str, String)>,
+    /// What root named its cgroup.
+    names: Names,
     attachment: AttachmentInfo,
 }
 
@@ -28,25 +21,23 @@ impl Workload {
     /// From what the kernel noted.
     #[must_use]
     pub fn of(connection: &Connection, attachment: &AttachmentInfo) -> Self {
-        let levels = || connection.cgroup.split('/').filter(|level| !level.is_empty());
-        let unit = levels().find(|level| is_unit(level)).map(str::to_owned);
-        let container = levels().find_map(container);
-        let name = match &unit {
+        let names = Names::of(&connection.named_by_root);
+        let name = match &names.unit {
             Some(unit) => format!("{}/{unit}", attachment.name),
             None => attachment.name.clone(),
         };
-        let instance = match &container {
+        let instance = match &names.container {
             Some((_, id)) => id.clone(),
-            None => levels().next_back().unwrap_or_default().to_owned(),
+            None => connection.cgroup.rsplit('/').next().unwrap_or_default().to_owned(),
         };
-        Self { name, instance, unit, container, attachment: attachment.clone() }
+        Self { name, instance, names, attachment: attachment.clone() }
     }
 
     /// As policies see it. Without a policy directory every workload is of the group that the `open` pack permits.
     #[must_use]
     pub fn principal(&self, extra_groups: &[&str]) -> Principal {
         let groups = self.attachment.groups.iter().map(String::as_str).chain(extra_groups.iter().copied());
-        let container = self.container.as_ref().map(|(runtime, id)| crate::policy::principal::Container {
+        let container = self.names.container.as_ref().map(|(runtime, id)| crate::policy::principal::Container {
             runtime: (*runtime).into(),
             id: id.as_str().into(),
             name: None,
@@ -56,7 +47,7 @@ impl Workload {
             name: self.name.as_str().into(),
             attachment: self.attachment.name.as_str().into(),
             groups: groups.map(Into::into).collect(),
-            unit: self.unit.as_deref().map(Into::into),
+            unit: self.names.unit.as_deref().map(Into::into),
             container,
             ..WorkloadFacts::default()
         })
@@ -70,13 +61,23 @@ impl Workload {
             workload: self.name.clone(),
             workload_instance: self.instance.clone(),
             cgroup: connection.cgroup.clone(),
-            container: self.container.as_ref().map(|(_, id)| event::Container { id: id.clone(), ..Default::default() }),
+            container: self.container(),
             uid: connection.uid,
             pid: connection.pid,
             executable: connection.executable.clone(),
             token: None,
             groups: self.attachment.groups.clone(),
         }
+    }
+
+    fn container(&self) -> Option<event::Container> {
+        let Names { pod, container, .. } = &self.names;
+        let id = container.as_ref().map(|(_, id)| id.clone());
+        (id.is_some() || pod.is_some()).then(|| event::Container {
+            id: id.unwrap_or_default(),
+            pod_uid: pod.clone().unwrap_or_default(),
+            ..Default::default()
+        })
     }
 
     /// Whether policies decide without blocking.
@@ -86,35 +87,15 @@ impl Workload {
     }
 }
 
-fn is_unit(level: &str) -> bool {
-    level.ends_with(".service") && !level.starts_with("user@")
-}
-
-/// Engine and id of the container whose cgroup has this name. What watches a container, such as podman's
-/// `libpod-conmon-ID.scope`, is not it.
-#[must_use]
-pub fn container(level: &str) -> Option<(&'static str, String)> {
-    let is_id = |text: &str| text.len() == CONTAINER_ID && text.bytes().all(|b| b.is_ascii_hexdigit());
-    if is_id(level) {
-        return Some(("unknown", level.to_owned()));
-    }
-    let scope = level.strip_suffix(".scope")?;
-    SCOPES.iter().find_map(|(prefix, runtime)| {
-        let id = scope.strip_prefix(prefix)?;
-        is_id(id).then(|| (*runtime, id.to_owned()))
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const ID: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
     fn workload(cgroup: &str) -> Workload {
         let connection = Connection {
             attachment: "agents".into(),
             cgroup: cgroup.into(),
+            named_by_root: cgroup.into(),
             cgroup_id: 1,
             netns: 1,
             original: "10.0.0.5:5432".parse().unwrap(),
@@ -131,27 +112,17 @@ mod tests {
     #[test]
     fn names_the_systemd_unit() {
         let found = workload("/agents.slice/claude.service");
-        assert_eq!((found.name.as_str(), found.unit.as_deref()), ("agents/claude.service", Some("claude.service")));
-        assert_eq!(found.instance, "claude.service");
+        assert_eq!((found.name.as_str(), found.instance.as_str()), ("agents/claude.service", "claude.service"));
     }
 
     #[test]
-    fn names_containers_of_each_engine() {
-        for (level, runtime) in [
-            (format!("/system.slice/docker-{ID}.scope"), "docker"),
-            (format!("/machine.slice/libpod-{ID}.scope/container"), "podman"),
-            (format!("/kubepods.slice/kubepods-burstable.slice/cri-containerd-{ID}.scope"), "containerd"),
-            (format!("/docker/{ID}"), "unknown"),
-        ] {
-            assert_eq!(workload(&level).container, Some((runtime, ID.to_owned())), "{level}");
-        }
-    }
-
-    #[test]
-    fn the_outermost_name_wins_over_what_a_runtime_makes_inside() {
-        let inner = ID.replace('0', "f");
-        let found = workload(&format!("/system.slice/docker-{ID}.scope/docker-{inner}.scope/evil.service"));
-        assert_eq!(found.container.unwrap().1, ID);
+    fn events_tell_container_and_pod() {
+        let id = "0123456789abcdef".repeat(4);
+        let pod = "2f1c4d1e_9a5b_4c7d_8e6f_0a1b2c3d4e5f";
+        let found = workload(&format!("/kubepods.slice/kubepods-pod{pod}.slice/cri-containerd-{id}.scope"));
+        assert_eq!((found.name.as_str(), &found.instance), ("agents", &id));
+        let container = found.container().unwrap();
+        assert_eq!((container.id, container.pod_uid), (id, pod.replace('_', "-")));
     }
 
     #[test]

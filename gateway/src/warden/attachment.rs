@@ -413,8 +413,8 @@ impl Attachment {
         if SocketAddr::from(record.original) == CANARY && self.canary_awaited.swap(false, Ordering::SeqCst) {
             return;
         }
-        let cgroup = warden.hierarchy.path_of(record.cgroup).unwrap_or_default();
-        let mut connection = Connection::new(self.name(), cgroup, &record, client);
+        let place = warden.hierarchy.place_of(record.cgroup);
+        let mut connection = Connection::new(self.name(), place, &record, client);
         connection.executable = executable(&record);
         if let Err(error) = warden.engine.hand_over(connection, &socket).await {
             tracing::warn!(attachment = self.name(), %error, "no engine takes a connection: it is reset");

@@ -91,7 +91,7 @@ pub fn who(attachment: &str, hierarchy: &Hierarchy, cgroup: u64, record: &Connec
     Who {
         attachment: attachment.to_owned(),
         workload: attachment.to_owned(),
-        cgroup: hierarchy.path_of(cgroup).unwrap_or_default(),
+        cgroup: hierarchy.place_of(cgroup).path,
         uid: record.uid,
         pid: record.pid,
         executable: executable(record),

@@ -37,6 +37,7 @@ const WHO: &[Field] = &[
     ("who.container.image", "container_image", Text),
     ("who.container.pod_namespace", "k8s_pod_namespace", Text),
     ("who.container.pod_name", "k8s_pod_name", Text),
+    ("who.container.pod_uid", "k8s_pod_uid", Text),
     ("who.uid", "user_id", Number),
     ("who.pid", "process_pid", Number),
     ("who.executable", "process_executable", Text),

@@ -51,6 +51,8 @@ pub struct Container {
     pub pod_namespace: String,
     /// Name of the pod.
     pub pod_name: String,
+    /// Its uid, which the cgroup's path carries.
+    pub pod_uid: String,
 }
 
 /// A verified token; never the token itself.
