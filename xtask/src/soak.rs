@@ -1,14 +1,15 @@
 //! What takes hours. In: everything that setup can get. Out: a line for each stage with its seconds, and an error where
 //! one failed. It must never stop at the first failure, nor leave out a stage without saying so.
 
+use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 
 use crate::bench::{self, Subject};
-use crate::run::timed;
-use crate::{ci, ebpf, fuzz, mutate, setup, vm};
+use crate::run::{run, timed};
+use crate::{ebpf, fuzz, mutate, setup, vm};
 
 /// How long, and what.
 #[derive(Args)]
@@ -26,8 +27,9 @@ pub(crate) fn perform(extent: &Extent) -> Result<()> {
     ensure!(ebpf::is_root(), "tests, mutations and benchmarks need root: run it with sudo");
     setup::install()?;
     let mut soak = Soak { only: extent.only.clone(), lines: Vec::new(), failed: Vec::new() };
-    // Every test on this kernel, the ones of `pg` with both versions of PostgreSQL.
-    soak.stage("tests", || ci::test(Some(ci::Stage::Test)));
+    // Every test on this kernel, the ones of `pg` with both versions of PostgreSQL, and some for longer.
+    let this = std::env::current_exe().context("no path to this program")?;
+    soak.stage("tests", || run(Command::new(&this).args(["test", "--only", "test"]).env("GATEWAY_SOAK", "1")));
     for kernel in vm::ALL {
         let name = format!("kernel {}", kernel.series);
         soak.stage(&name, || setup::kernel(kernel).and_then(|()| vm::whole(kernel)).map(|totals| println!("{totals}")));

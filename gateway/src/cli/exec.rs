@@ -23,6 +23,7 @@ use super::{Files, fail, own_exec};
 use crate::control::client::Client;
 use crate::control::service::{AttachRequest, Attached, Detached, Status};
 use crate::host::cgroup::{self, COMMANDS, Hierarchy};
+use crate::host::process;
 use crate::host::user::User;
 use crate::policy::vocabulary::OPEN_GROUP;
 use crate::trust::SYSTEM_AUTHORITIES;
@@ -57,6 +58,8 @@ pub(super) struct ChildArguments {
     user: String,
     #[arg(long)]
     ca_bundle: Option<PathBuf>,
+    #[arg(long)]
+    descriptors: Option<u64>,
     #[arg(last = true, required = true)]
     command: Vec<String>,
 }
@@ -166,6 +169,7 @@ async fn in_cgroup(command: &[String], user: &User, cgroup: &Path, attached: &At
         .arg("--cgroup")
         .arg(cgroup)
         .args(["--user", &user.uid.to_string()])
+        .args(process::descriptors_before().iter().flat_map(|count| ["--descriptors".to_owned(), count.to_string()]))
         .args(super::trust::bundle()?.iter().flat_map(|path| [Path::new("--ca-bundle"), path.as_path()]))
         .arg("--")
         .args(command)
@@ -190,6 +194,9 @@ pub(super) fn child(arguments: ChildArguments) -> anyhow::Result<()> {
         .with_context(|| format!("cannot move to {}", arguments.cgroup.display()))?;
     if let Some(bundle) = &arguments.ca_bundle {
         show_trust(bundle)?;
+    }
+    if let Some(count) = arguments.descriptors {
+        process::limit_descriptors(count).context("cannot limit the number of descriptors")?;
     }
     give_up_root(&user)?;
     let mut words = arguments.command.iter();

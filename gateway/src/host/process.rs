@@ -1,4 +1,4 @@
-//! What `/proc` says of a process.
+//! What `/proc` says of a process, and how many descriptors our own may have.
 //!
 //! In: a process id. Out: its credentials, capabilities and executable. A process can vanish or change between two
 //! looks: what is read here is attribution and warning, never a decision.
@@ -6,6 +6,9 @@
 use std::fs;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
+use std::sync::OnceLock;
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Capabilities with which a process gets around us (capabilities(7)), by number.
 const ESCAPING: [(u32, &str); 7] = [
@@ -17,6 +20,31 @@ const ESCAPING: [(u32, &str); 7] = [
     (21, "cap_sys_admin"),
     (39, "cap_bpf"),
 ];
+
+/// How many descriptors we might have at first, for the commands that we start.
+static DESCRIPTORS: OnceLock<Rlimit> = OnceLock::new();
+
+/// Lets this process, and those that it starts, have as many descriptors as it may ask for: each session has two, each
+/// network namespace three. systemd starts daemons with 1,024 of 524,288 (systemd.exec(5), LimitNOFILE).
+pub fn allow_descriptors() {
+    let before = *DESCRIPTORS.get_or_init(|| getrlimit(Resource::Nofile));
+    // Best effort: with fewer, what finds none is refused.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: before.maximum, ..before });
+}
+
+/// How many descriptors this process might have before that, where it asked for more.
+#[must_use]
+pub fn descriptors_before() -> Option<u64> {
+    DESCRIPTORS.get().and_then(|limit| limit.current)
+}
+
+/// Lets this process have that many descriptors; programs that use `select` expect 1,024.
+///
+/// # Errors
+/// Where it may not have so many.
+pub fn limit_descriptors(count: u64) -> rustix::io::Result<()> {
+    setrlimit(Resource::Nofile, Rlimit { current: Some(count), ..getrlimit(Resource::Nofile) })
+}
 
 /// A process as `/proc/PID/status` shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -287,6 +287,10 @@ impl Attachment {
         }
     }
 
+    pub(super) fn is_in_several_namespaces(&self) -> bool {
+        self.namespaces.lock().len() > 1
+    }
+
     /// Listens where the runtime's processes are, and leaves namespaces that nobody is in.
     pub(super) fn tend_namespaces(self: &Arc<Self>, warden: &Arc<Warden>) {
         let Some(cgroup) = self.cgroup() else { return };

@@ -189,6 +189,7 @@ impl Warden {
                 () = self.seal_now.notified() => self.seal(&mut sealer),
                 _ = flush.tick() => {
                     self.flush();
+                    self.leave_namespaces();
                     self.look_after_policies().await;
                 }
                 _ = seal.tick() => self.seal(&mut sealer),
@@ -248,6 +249,13 @@ impl Warden {
         });
         if let Err(error) = sealed {
             tracing::error!(error = &error as &dyn std::error::Error, "cannot seal the journal");
+        }
+    }
+
+    /// Namespaces come and go with short-lived containers: each that is kept costs three descriptors.
+    fn leave_namespaces(self: &Arc<Self>) {
+        for attachment in self.all().iter().filter(|attachment| attachment.is_in_several_namespaces()) {
+            attachment.tend_namespaces(self);
         }
     }
 

@@ -23,6 +23,7 @@ use crate::capture::cookies::{self, CookieError};
 use crate::capture::gaps;
 use crate::config::{self, Config, ConfigError};
 use crate::host::cgroup::{CgroupError, Hierarchy};
+use crate::host::process;
 use crate::id::{HostId, InvalidId, JournalId};
 use crate::shipper::Settings;
 
@@ -117,6 +118,7 @@ pub async fn start(options: Options) -> Result<Started, StartError> {
     if !rustix::process::geteuid().is_root() {
         return Err(StartError::NotRoot);
     }
+    process::allow_descriptors();
     let config_file = options.config.or_else(|| Some(PathBuf::from(config::DEFAULT_FILE)).filter(|file| file.exists()));
     let (config, text) = read_config(config_file.as_deref())?;
     let lock = Lock::take()?;

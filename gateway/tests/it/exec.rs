@@ -1,6 +1,7 @@
 //! `gateway exec`: what the command is given, and what is left of it.
 
-use std::process::Output;
+use std::io::{BufRead, BufReader};
+use std::process::{Output, Stdio};
 
 use crate::wait;
 use crate::world::World;
@@ -42,6 +43,24 @@ fn runs_the_command_as_the_user_without_a_way_back_to_root() {
         assert_eq!(field(set), "0000000000000000", "{set}");
     }
     assert_eq!(field("Uid"), [id.as_str(); 4].join(" "));
+}
+
+#[test]
+fn the_command_has_as_many_descriptors_as_before_and_the_gateway_all_that_it_may_have() {
+    let world = World::new();
+    let script = "ulimit -Sn; ulimit -Hn; read -r _";
+    let mut command = world.command("prlimit");
+    command.args(["--nofile=1024:8192", "/run/it/gateway", "exec", "--user", "agent", "--", "sh", "-c", script]);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let limits: Vec<_> = lines.take(2).map(Result::unwrap).collect();
+    assert_eq!(limits, ["1024", "8192"]);
+    let engine = &world.event("engine.started", |_| true)["pid"];
+    let found = std::fs::read_to_string(format!("/proc/{engine}/limits")).unwrap();
+    let line = found.lines().find(|line| line.starts_with("Max open files")).unwrap();
+    assert_eq!(line.split_whitespace().skip(3).take(2).collect::<Vec<_>>(), ["8192", "8192"]);
+    drop(child.stdin.take());
+    child.wait().unwrap();
 }
 
 fn ssh_is_refused_by_name_of_its_session(world: &World) {

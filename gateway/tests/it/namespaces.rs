@@ -2,6 +2,8 @@
 
 use rustix::io::Errno;
 
+use crate::gateway::Gateway;
+use crate::wait;
 use crate::world::{As, World};
 
 const LOOPBACK_UP: &str = r#"ip link set lo up; exec "$@""#;
@@ -19,6 +21,39 @@ fn a_new_network_namespace_is_served_at_its_first_connect() {
         assert_eq!(agent.ask("peer s").unwrap(), "198.51.100.7:22");
         world.event("session.start", |body| body["who"]["pid"] == agent.pid());
     }
+}
+
+/// How many the warden has, which started the engine.
+fn descriptors(gateway: &Gateway<'_>) -> usize {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", gateway.engine_pid())).unwrap();
+    let warden = status.lines().find_map(|line| line.strip_prefix("PPid:")).unwrap().trim();
+    std::fs::read_dir(format!("/proc/{warden}/fd")).unwrap().count()
+}
+
+/// Connects once from a namespace that is gone right after, as often as it is told to, four at a time.
+const MANY: &str = r#"
+one() { unshare --net sh -ec 'ip link set lo up; exec setpriv --reuid "$0" --regid "$0" --clear-groups bash -c "
+exec 3<>/dev/tcp/198.51.100.7/22; read -r -t 20 line <&3; echo \$line"' "$USER_ID"; }
+for group in $(seq $(($1 / 4))); do one & one & one & one & wait; done
+"#;
+
+#[test]
+fn a_hundred_namespaces_are_served_at_their_first_connect_and_leave_nothing_behind() {
+    let many = std::env::var("GATEWAY_SOAK").map_or(100, |_| 4_000);
+    let world = World::new();
+    let gateway = world.attach(&[]);
+    let cgroup = world.cgroup();
+    let before = descriptors(&gateway);
+    let mut command = world.command_as(As { cgroup: Some(&cgroup), root: true, ..As::default() });
+    let output = command
+        .args(["bash", "-c", MANY, "bash", &many.to_string()])
+        .env("USER_ID", world.uid().to_string())
+        .output()
+        .unwrap();
+    let greetings = String::from_utf8_lossy(&output.stdout);
+    let served = greetings.lines().filter(|line| line.starts_with("SSH-2.0-gateway")).count();
+    assert_eq!(served, many, "{greetings}{}", String::from_utf8_lossy(&output.stderr));
+    wait::until("the namespaces to be left", || descriptors(&gateway) <= before);
 }
 
 #[test]
