@@ -318,7 +318,8 @@ impl Level<'_> {
     /// since in a subquery it is more likely a column of the subquery.
     fn take_bare(&mut self, reference: &Reference<'_>, in_where: bool, inside: bool) -> Taken {
         for seen in &mut self.relations {
-            let row = reference.column == Some(seen.label);
+            // The alias of a join is a row of all that it joins.
+            let row = reference.column.is_some_and(|column| column == seen.label || self.joins.contains(&column));
             let is_row = row || reference.column.is_some_and(|column| self.rows.contains(&column));
             seen.read_column(reference.column.filter(|_| !is_row), reference, self.renames);
             seen.filtered |= in_where && inside && !row && reference.column.is_some();

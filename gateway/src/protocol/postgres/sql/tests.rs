@@ -76,6 +76,11 @@ fn reads_what_queries_do() {
             "SELECT",
             &["Select t Columns {a,id}", "Select u Columns {a,id}"],
         ),
+        (
+            "SELECT (SELECT j) FROM (t x JOIN u ON x.id = u.id) j WHERE j IS NOT NULL",
+            "SELECT",
+            &["Select t Constant {id,*}", "Select u Constant {id,*}"],
+        ),
         ("SELECT c FROM customers c", "SELECT", &["Select customers None {*}"]),
         ("SELECT (c).ssn FROM customers c", "SELECT", &["Select customers None {*}"]),
         ("SELECT x FROM customers AS c(x)", "SELECT", &["Select customers None {x,*}"]),
