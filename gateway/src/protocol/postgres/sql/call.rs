@@ -9,7 +9,7 @@ use super::facts::{
 };
 use super::functions;
 use super::names;
-use super::parse::{ConstValue, Node, nodes};
+use super::parse::{A_Expr_Kind, ConstValue, Node, nodes};
 use super::walk::{Place, Walk};
 
 /// Functions of extensions that take a key or a password.
@@ -129,17 +129,54 @@ fn set_config(walk: &mut Walk<'_>, call: &nodes::FuncCall) -> Result<(), SqlErro
     change(walk, name.as_deref(), value, SettingReach::Session)
 }
 
-/// A change of a setting by whatever statement, with the question that it asks.
+/// `SELECT set_config(name, 'view', false) FROM pg_settings WHERE name = 'restrict_nonsystem_relation_kind'` is how
+/// pg_dump sets what some servers do not have (set_restrict_relation_kind, pg_dump.c): SET, though its name comes from a
+/// row. This setting and its two words alone: a relation, an operator or a collation of somebody's could have `name`
+/// mean another setting, of which these words are no value.
+pub(super) fn setting_of_row(s: &nodes::SelectStmt, place: Place) -> Option<SettingChange> {
+    const SETTING: &str = "restrict_nonsystem_relation_kind";
+    let is_name = |node: Node<'_>| match node {
+        Node::ColumnRef(c) => c.fields().len() == 1 && c.fields().get(0).and_then(Node::as_str) == Some("name"),
+        _ => false,
+    };
+    let (mut from, mut outputs) = (s.from_clause().iter(), s.target_list().iter());
+    let (Some(Node::RangeVar(rel)), None) = (from.next(), from.next()) else { return None };
+    let (Some(Node::FuncCall(call)), None) = (outputs.next().map(nodes::ResTarget::val), outputs.next()) else {
+        return None;
+    };
+    let Node::A_Expr(filter) = s.where_clause() else { return None };
+    let value = call.args().get(1).and_then(constant)?;
+    let is_it = place.top
+        && s.with_clause().is_none()
+        && s.into_clause().is_none()
+        && rel.relname() == Some("pg_settings")
+        && rel.schemaname().is_none_or(|schema| schema == "pg_catalog")
+        && filter.kind == A_Expr_Kind::AEXPR_OP
+        && names::parts(Node::NodeList(filter.name())) == ["="]
+        && is_name(filter.lexpr())
+        && constant(filter.rexpr()).as_deref() == Some(SETTING)
+        && names::parts(Node::NodeList(call.funcname())) == ["set_config"]
+        && call.args().len() == 3
+        && call.args().get(0).is_some_and(is_name)
+        && value.split(", ").all(|word| matches!(word, "view" | "foreign-table"));
+    is_it.then(|| SettingChange::new(Some(SETTING), SettingValue::Constant(value), SettingReach::Session))
+}
+
+/// A change of a setting by whatever statement.
 pub(super) fn change(
     walk: &mut Walk<'_>,
     name: Option<&str>,
     value: SettingValue,
     reach: SettingReach,
 ) -> Result<(), SqlError> {
-    let change = SettingChange::new(name, value, reach);
+    record(walk, SettingChange::new(name, value, reach))
+}
+
+/// A change of a setting, with the question that it asks.
+pub(super) fn record(walk: &mut Walk<'_>, change: SettingChange) -> Result<(), SqlError> {
     // Settings of applications, whose names have a dot, hold tokens at times.
     walk.out.secret |= change.name.as_deref().is_none_or(|n| n.contains('.') || n.contains("conninfo"));
-    let stored = matches!(reach, SettingReach::Role | SettingReach::Database | SettingReach::System);
+    let stored = matches!(change.reach, SettingReach::Role | SettingReach::Database | SettingReach::System);
     let asked = match change.name.as_deref() {
         Some("role" | "session_authorization") => {
             let role = match &change.value {

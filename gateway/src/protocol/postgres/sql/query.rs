@@ -36,7 +36,9 @@ pub(super) fn select<'a>(walk: &mut Walk<'a>, s: &'a nodes::SelectStmt, place: P
     walk.push_all(s.from_clause(), Place { filter: filter_of(s.where_clause()), locks, in_from: true, ..here });
     walk.push(s.where_clause(), Place { in_where: true, ..here }.comparing());
     let named = Named::of(s);
-    for (index, target) in s.target_list().iter().enumerate() {
+    let setting = call::setting_of_row(s, place);
+    let outputs = s.target_list().iter().filter(|_| setting.is_none());
+    for (index, target) in outputs.enumerate() {
         let compared = place.compares_outputs || named.is_meant(index, target);
         walk.push(target, if compared { here.comparing() } else { here });
     }
@@ -49,7 +51,7 @@ pub(super) fn select<'a>(walk: &mut Walk<'a>, s: &'a nodes::SelectStmt, place: P
     for node in [s.having_clause(), s.limit_offset(), s.limit_count()] {
         walk.push(node, here.comparing());
     }
-    Ok(())
+    setting.map_or(Ok(()), |change| call::record(walk, change))
 }
 
 /// Columns of a result that its ORDER BY, GROUP BY or DISTINCT means by their places or their own names

@@ -268,6 +268,36 @@ fn classes_calls() {
     assert_eq!(arguments, [("f".to_owned(), 2), ("ssn".to_owned(), 1)]);
 }
 
+/// As pg_dump sends it.
+const PG_DUMP_SETS: &str = "SELECT set_config(name, 'view, foreign-table', false) FROM pg_settings \
+    WHERE name = 'restrict_nonsystem_relation_kind'";
+
+#[test]
+fn knows_the_setting_of_a_row_in_the_form_of_pg_dump_alone() {
+    let is_known = |sql: &str| !facts(sql).is_opaque();
+    assert!(is_known(PG_DUMP_SETS) && is_known(&PG_DUMP_SETS.replace(", foreign-table", "")));
+    for (from, to) in [
+        ("'restrict_nonsystem_relation_kind'", "'search_path'"),
+        ("'restrict_nonsystem_relation_kind'", "'restrict_nonsystem_relation_kind' OR true"),
+        ("'restrict_nonsystem_relation_kind'", "current_user"),
+        ("WHERE name =", "WHERE name <>"),
+        ("WHERE name =", "WHERE setting ="),
+        ("WHERE name =", "WHERE name OPERATOR(public.=)"),
+        ("WHERE name = 'restrict_nonsystem_relation_kind'", ""),
+        ("set_config(name,", "set_config(setting,"),
+        ("'view, foreign-table'", "'view, other'"),
+        ("'view, foreign-table'", "name"),
+        ("false)", "false), set_config(name, 'x', false)"),
+        ("FROM pg_settings", "FROM mine.pg_settings"),
+        ("FROM pg_settings", "FROM pg_settings, pg_class"),
+        ("SELECT", "WITH pg_settings AS (SELECT 'role' AS name) SELECT"),
+    ] {
+        let sql = PG_DUMP_SETS.replace(from, to);
+        assert!(sql != PG_DUMP_SETS && !is_known(&sql), "{sql}");
+    }
+    assert!(!is_known(&format!("SELECT 1 UNION {PG_DUMP_SETS}")));
+}
+
 #[test]
 fn follows_settings() {
     use SettingClass::{PinnedChanged, PinnedKept, Plain, Tracked};
@@ -282,6 +312,7 @@ fn follows_settings() {
         ("SELECT set_config('client_encoding', 'SJIS', false)", Some("client_encoding"), PinnedChanged),
         ("SELECT set_config('client_encodingX'::varchar(15), 'SJIS', false)", None, PinnedChanged),
         ("SELECT set_config(setting_name => 'a', new_value => 'b', is_local => true)", None, PinnedChanged),
+        (PG_DUMP_SETS, Some("restrict_nonsystem_relation_kind"), Plain),
         ("ALTER ROLE r SET client_encoding = 'SJIS'", Some("client_encoding"), PinnedChanged),
         ("ALTER DATABASE d SET standard_conforming_strings = off", Some("standard_conforming_strings"), PinnedChanged),
         (

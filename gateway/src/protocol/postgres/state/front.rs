@@ -105,7 +105,9 @@ impl<J: Judge> State<J> {
             Frontend::FunctionCall if self.must_settle() => Step::Settle,
             Frontend::FunctionCall => Step::Refuse(Box::new(
                 Denial::error(SqlState::NOT_SUPPORTED, "function call messages are refused: they name no statement")
-                    .with_hint("Call the function with SELECT."),
+                    .with_hint(
+                        "Call the function with SELECT. pg_dump sends them for large objects: leave those out with -B.",
+                    ),
             )),
             Frontend::Password => violation("a password message, and no login is going on"),
             Frontend::Terminate => Step::Leave,
