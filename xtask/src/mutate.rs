@@ -445,6 +445,34 @@ const MUTATIONS: &[Mutation] = &[
         tests: &["story_masking::no_statement_shows_a_labelled_value"],
     },
     Mutation {
+        name: "toast",
+        guarantee: "G4",
+        mechanism: "labels spread to the toast tables of what they stand on",
+        edits: &[Edit {
+            file: "gateway/src/protocol/postgres/catalog/spread.rs",
+            from: "        for (toast, of) in &edges.stores {\n",
+            to: "        for (toast, of) in edges.stores.iter().take(0) {\n",
+        }],
+        tests: &[
+            "story_copies::labels_hide_them_where_policy_does_not",
+            "story_copies::labels_hide_them_on_the_newest_server_too",
+        ],
+    },
+    Mutation {
+        name: "activity",
+        guarantee: "G4",
+        mechanism: "a function that gives the rows of a relation of the server reads that relation",
+        edits: &[Edit {
+            file: "gateway/src/protocol/postgres/sql/functions.rs",
+            from: ".then_some(\"pg_stat_activity\")",
+            to: ".then_some(\"pg_class\")",
+        }],
+        tests: &[
+            "story_copies::copies_that_the_server_keeps_are_hidden",
+            "story_copies::labels_hide_them_where_policy_does_not",
+        ],
+    },
+    Mutation {
         name: "joined-rows",
         guarantee: "G4",
         mechanism: "the alias of a join stands for all columns of what it joins",

@@ -55,6 +55,7 @@ mod shop;
 mod drivers;
 mod record_store;
 mod sql_oracle;
+mod story_copies;
 mod story_credentials;
 mod story_default;
 mod story_dump;

@@ -2,8 +2,8 @@
 //!
 //! In: the answer to [`question`], put by us over the client's session, and the labels of the masking rules. Out: for a
 //! relation by its name, or by the number of a result's column, what it holds. Kept is the closure alone: labelled
-//! relations, their partitions, children and parents, and the views above them. A relation that is not in it carries no
-//! label.
+//! relations, their partitions, children and parents, the views above them, and the toast tables of all. A relation that
+//! is not in it carries no label.
 
 mod by_name;
 mod question;

@@ -80,7 +80,8 @@ fn literal(text: &str) -> String {
 /// With them come a relation with another rule that reads one of them, one with a column of their row type, and a view
 /// that calls a function of somebody's that is neither C nor immutable, so that it may read anything; operators of such
 /// functions too. A function of one row or of any type (`typtype` c and p) can be called as `row.name`. What the server
-/// brought has a number below 16384 (FirstNormalObjectId, transam.h).
+/// brought has a number below 16384 (FirstNormalObjectId, transam.h). Of a toast table only what it stores comes,
+/// `chunk_data`, its third column (create_toast_table, toasting.c).
 const QUESTION: &str = r#"WITH RECURSIVE
 seed(relid) AS (
   SELECT c.oid FROM pg_catalog.pg_class c
@@ -106,6 +107,9 @@ closure(relid) AS (
     UNION ALL
     SELECT i.inhparent FROM pg_catalog.pg_inherits i WHERE i.inhrelid OPERATOR(pg_catalog.=) l.relid
     UNION ALL
+    SELECT r.reltoastrelid FROM pg_catalog.pg_class r
+    WHERE r.oid OPERATOR(pg_catalog.=) l.relid AND r.reltoastrelid OPERATOR(pg_catalog.<>) '0'::pg_catalog.oid
+    UNION ALL
     SELECT w.ev_class FROM pg_catalog.pg_depend d
     JOIN pg_catalog.pg_rewrite w ON w.oid OPERATOR(pg_catalog.=) d.objid
     WHERE d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass
@@ -127,6 +131,11 @@ answer(kind, a, b, c, d, e, f, g, h) AS (
   JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
   JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) c.oid
   WHERE a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped
+    AND (c.relkind OPERATOR(pg_catalog.<>) 't'::pg_catalog."char" OR a.attnum OPERATOR(pg_catalog.=) 3)
+  UNION ALL
+  SELECT 'stores', r.reltoastrelid::pg_catalog.text, r.oid::pg_catalog.text, NULL, NULL, NULL, NULL, NULL, NULL
+  FROM closure l JOIN pg_catalog.pg_class r ON r.oid OPERATOR(pg_catalog.=) l.relid
+  WHERE r.reltoastrelid OPERATOR(pg_catalog.<>) '0'::pg_catalog.oid
   UNION ALL
   SELECT 'inherits', i.inhrelid::pg_catalog.text, i.inhparent::pg_catalog.text, NULL, NULL, NULL, NULL, NULL, NULL
   FROM closure l JOIN pg_catalog.pg_inherits i ON i.inhparent OPERATOR(pg_catalog.=) l.relid

@@ -171,6 +171,7 @@ impl Answer {
             }
             "calls" => self.edges.calls.push(oid(1)?),
             "holds" => self.edges.holds.push((oid(1)?, number(2)?, oid(3)?)),
+            "stores" => self.edges.stores.push((oid(1)?, oid(2)?)),
             "rule" => drop(self.ruled.insert(oid(1)?)),
             "inherits" => self.edges.inherits.push((oid(1)?, oid(2)?)),
             "reads" => self.edges.reads.push((oid(1)?, Origin { relation: oid(2)?, attribute: number(3)? })),

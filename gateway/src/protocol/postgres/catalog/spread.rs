@@ -1,4 +1,4 @@
-//! How labels spread: to partitions, children and parents, to columns computed from others, to views.
+//! How labels spread: to partitions, children and parents, to columns computed from others, to views, to toast tables.
 //!
 //! In: labelled relations and how they hang together. Out: the same with every label that follows. A column of a view
 //! that is a plain column has that one's class; of any other, nobody here says what it derives from, so it gets the
@@ -12,6 +12,9 @@ use crate::masking::class::{Class, Classes};
 use crate::masking::plan::Origin;
 use crate::protocol::postgres::sql::view::{Output, outputs};
 
+/// The column of a toast table that holds values, in pieces.
+const CHUNK_DATA: i16 = 3;
+
 /// How relations hang together.
 #[derive(Debug, Default)]
 pub(super) struct Edges {
@@ -23,6 +26,8 @@ pub(super) struct Edges {
     pub(super) computes: Vec<(u32, i16, i16)>,
     /// A relation, a column of it that holds rows, and the relation whose rows.
     pub(super) holds: Vec<(u32, i16, u32)>,
+    /// A toast table, and the relation whose long values it stores.
+    pub(super) stores: Vec<(u32, u32)>,
     /// A view that calls functions, of which nobody here knows what they read.
     pub(super) calls: Vec<u32>,
     /// A view and its definition.
@@ -56,6 +61,9 @@ pub(super) fn spread(relations: &mut [Relation], edges: &Edges, classes: &Classe
         }
         for (relation, column, of) in &edges.holds {
             spread.give(*relation, *column, spread.class_of_read(Origin { relation: *of, attribute: 0 }));
+        }
+        for (toast, of) in &edges.stores {
+            spread.give(*toast, CHUNK_DATA, spread.class_of_read(Origin { relation: *of, attribute: 0 }));
         }
         for (view, outputs) in &views {
             let read = reads.get(view).map(Vec::as_slice).unwrap_or_default();

@@ -99,6 +99,20 @@ fn a_computed_column_has_the_label_of_what_it_is_computed_from() {
 }
 
 #[test]
+fn a_toast_table_has_the_labels_of_what_it_stores() {
+    let mut rows = relation("10", "customers", &["id", "ssn"]);
+    rows.extend(relation("11", "low", &["id", "ssn"]));
+    rows.push(row(&["inherits", "11", "10"]));
+    for (toast, of) in [("20", "10"), ("21", "11"), ("22", "30")] {
+        rows.push(row(&["column", toast, "pg_toast", &format!("pg_toast_{of}"), "3", "chunk_data", "17", "", "t"]));
+        rows.push(row(&["stores", toast, of]));
+    }
+    rows.extend(relation("30", "orders", &["id", "item"]));
+    let wanted = ["customers.ssn ssn", "low.ssn ssn", "pg_toast_10.chunk_data ssn", "pg_toast_11.chunk_data ssn"];
+    assert_eq!(labelled(rows), wanted);
+}
+
+#[test]
 fn a_renamed_column_keeps_its_label() {
     let before = read(relation("10", "customers", &["id", "ssn"]), &Known::new()).unwrap();
     let after = read(relation("10", "clients", &["id", "number"]), before.known()).unwrap();

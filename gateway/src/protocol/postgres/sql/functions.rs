@@ -63,6 +63,12 @@ pub fn class(schema: Option<&str>, name: &str) -> FunctionClass {
     }
 }
 
+/// The relation of the server whose rows, or parts of them, a built-in function gives.
+#[must_use]
+pub fn relation_behind(name: &str) -> Option<&'static str> {
+    matches!(name, "pg_stat_get_activity" | "pg_stat_get_backend_activity").then_some("pg_stat_activity")
+}
+
 /// Whether `row.name` may call a built-in function where the row has no such column.
 #[must_use]
 pub fn is_built_in(name: &str) -> bool {

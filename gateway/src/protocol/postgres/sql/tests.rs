@@ -255,6 +255,11 @@ fn classes_calls() {
         ),
         ("SELECT pg_notify('a', 'b')", "SELECT", &["Execute pg_notify() Volatile", "Notify database -"]),
         ("SELECT nextval('s')", "SELECT", &["Execute nextval() Volatile"]),
+        (
+            "SELECT query FROM pg_stat_get_activity(NULL)",
+            "SELECT",
+            &["Select pg_catalog.pg_stat_activity None {*}", "Execute pg_stat_get_activity() Reader"],
+        ),
         ("SELECT pg_terminate_backend(1)", "SELECT", &["Execute pg_terminate_backend() Server"]),
         (
             "SELECT pg_drop_replication_slot('s')",

@@ -3,12 +3,13 @@
 //! In: the tree of a statement. Out: its facts. Must never recurse over the tree, and must never leave a node out: what
 //! no handler takes apart is taken apart by `children.rs`, and a relation that is met there is read.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::SqlError;
 use super::children::children;
 use super::classify;
 use super::facts::{Call, ColumnUse, Columns, Effect, Filter, FunctionClass, Object, Opaque, Statement, Verb};
+use super::functions;
 use super::levels::{Levels, Purpose, Seen, Settled};
 use super::names;
 use super::parse::{Node, nodes};
@@ -226,6 +227,7 @@ impl<'a> Walk<'a> {
             self.ask_rows(used.effect, Object::Relation(used.relation), used.filter, used.columns)?;
         }
         self.out.uses = self.uses(columns, &returned);
+        self.relations_behind_calls()?;
         let limit = self.limit;
         self.out.questions = self.asked.into_iter().map(|(key, rows)| question(key, rows, limit)).collect();
         Ok((self.out, self.depth))
@@ -233,6 +235,20 @@ impl<'a> Walk<'a> {
 }
 
 impl Walk<'_> {
+    /// A function that gives the rows of a relation reads it, whatever is done with them then.
+    fn relations_behind_calls(&mut self) -> Result<(), SqlError> {
+        let found: BTreeSet<_> =
+            self.out.calls.iter().filter_map(|call| functions::relation_behind(&call.name)).collect();
+        for name in found {
+            let relation = names::relation_of(&["pg_catalog", name]).ok_or(SqlError::UnknownNode)?;
+            let all = Columns { all: true, ..Columns::default() };
+            self.ask_rows(Effect::Select, Object::Relation(relation.clone()), Filter::None, all.clone())?;
+            let (read, compared, moved) = (all.clone(), all.clone(), all);
+            self.out.uses.push(ColumnUse { relation, read, compared, moved, updated: Columns::default() });
+        }
+        Ok(())
+    }
+
     /// In a statement that writes nothing, no value ends anywhere but in its result.
     fn uses(&self, mut columns: Vec<ColumnUse>, returned: &[Columns]) -> Vec<ColumnUse> {
         let reads = |effect| matches!(effect, Effect::Select | Effect::Lock | Effect::Execute);
