@@ -156,6 +156,19 @@ const MUTATIONS: &[Mutation] = &[
         ],
     },
     Mutation {
+        name: "shelf",
+        guarantee: "G2",
+        mechanism: "listeners outlive the gateway with the service manager",
+        edits: &[Edit {
+            file: "gateway/src/listener/shelf.rs",
+            from: "if !self.names.lock().insert(name.clone()) {",
+            to: "if self.names.lock().insert(name.clone()) {",
+        }],
+        tests: &[
+            "lifecycle::a_gateway_that_its_manager_starts_anew_never_leaves_its_port_and_serves_who_came_meanwhile",
+        ],
+    },
+    Mutation {
         name: "heartbeat",
         guarantee: "G2",
         mechanism: "the connect hook refuses when the engine was not heard of",

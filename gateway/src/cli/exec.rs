@@ -28,8 +28,10 @@ use crate::host::user::User;
 use crate::policy::vocabulary::OPEN_GROUP;
 use crate::trust::SYSTEM_AUTHORITIES;
 
-/// What would lead a command to helpers outside.
-const REMOVED: [&str; 4] = ["SSH_AUTH_SOCK", "XDG_RUNTIME_DIR", "DOCKER_HOST", "CONTAINER_HOST"];
+/// What would lead a command to helpers outside, or was said to the gateway.
+const REMOVED: [&str; 5] = ["SSH_AUTH_SOCK", "XDG_RUNTIME_DIR", "DOCKER_HOST", "CONTAINER_HOST", "NOTIFY_SOCKET"];
+const PREFIXES: [&str; 3] = ["DBUS_", "SUDO_", "LISTEN_"];
+
 /// What to run, and as whom.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -245,7 +247,7 @@ fn give_up_root(user: &User) -> anyhow::Result<()> {
 
 /// Names of variables that lead a command to helpers outside, or tell who started it.
 pub(super) fn leads_outside(variables: VarsOs) -> impl Iterator<Item = OsString> {
-    let leads = |name: &str| REMOVED.contains(&name) || name.starts_with("DBUS_") || name.starts_with("SUDO_");
+    let leads = |name: &str| REMOVED.contains(&name) || PREFIXES.iter().any(|prefix| name.starts_with(prefix));
     variables.map(|(name, _)| name).filter(move |name| name.to_str().is_some_and(leads))
 }
 

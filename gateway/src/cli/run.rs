@@ -22,6 +22,8 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<()> {
             serving.warden.attach(request).await.with_context(|| format!("cannot attach `{name}`"))?;
             eprintln!("gateway: `{name}` is intercepted");
         }
+        // For systemd's `Type=notify`: what is ordered after us starts now, intercepted.
+        sd_notify::notify(&[sd_notify::NotifyState::Ready]).context("cannot tell the service manager that we serve")?;
         let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
         let mut hangup = signal(SignalKind::hangup())?;
         loop {

@@ -10,6 +10,7 @@ use tokio::task::JoinHandle;
 use super::Files;
 use crate::control::client::{Client, ClientError};
 use crate::control::{SOCKET, socket};
+use crate::listener::Shelf;
 use crate::warden::{self, Warden};
 
 /// A gateway that runs in this process.
@@ -37,7 +38,8 @@ pub(super) async fn running() -> anyhow::Result<Option<Client>> {
 impl Serving {
     /// Starts warden, engine and control socket.
     pub(super) async fn start(files: Files) -> anyhow::Result<Self> {
-        let started = warden::start(warden::Options { config: files.config, policies: files.policies }).await?;
+        let options = warden::Options { config: files.config, policies: files.policies, shelf: Shelf::open() };
+        let started = warden::start(options).await?;
         let listener = socket::listen(Path::new(SOCKET)).with_context(|| format!("cannot listen on {SOCKET}"))?;
         started.warden.admit_people();
         tokio::spawn(socket::serve(listener, Arc::clone(&started.warden)));

@@ -3,10 +3,14 @@
 //! In: listening sockets, one for each address family in every network namespace of an attachment. Out: accepted
 //! sockets with both addresses. Reads no byte and never answers.
 
+mod shelf;
+
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
 use rustix::net::sockopt;
+
+pub use shelf::Shelf;
 
 /// Pause after a failed accept, so that a full descriptor table does not become a busy loop.
 const PAUSE: Duration = Duration::from_millis(50);

@@ -311,6 +311,7 @@ impl Attachment {
             let keep = namespace.unused <= LOOKS_BEFORE_CLOSE;
             if !keep {
                 namespace.tasks.iter().for_each(AbortHandle::abort);
+                warden.shelf.forget(self.name(), Some(*cookie));
                 if let Some(gate) = self.gate.lock().as_mut() {
                     gate.remove_listener(*cookie);
                 }
@@ -360,8 +361,10 @@ impl Attachment {
         if handle.is_ours().unwrap_or(false) {
             for address in [SocketAddr::from((Ipv4Addr::LOCALHOST, self.port)), (Ipv6Addr::LOCALHOST, self.port).into()]
             {
-                match warden.namespaces.listen(&handle, address) {
+                let held = warden.shelf.take(self.name(), cookie, address);
+                match held.map_or_else(|| warden.namespaces.listen(&handle, address), Ok) {
                     Ok(listener) => {
+                        warden.shelf.keep(self.name(), cookie, &listener);
                         let listening = if address.is_ipv4() { &mut state.v4 } else { &mut state.v6 };
                         *listening = 1;
                         let (attachment, warden) = (Arc::clone(self), Arc::clone(warden));

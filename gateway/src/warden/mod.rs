@@ -39,6 +39,7 @@ use crate::capture::{CaptureError, health};
 use crate::config::Config;
 use crate::host::cgroup::{CgroupError, Hierarchy};
 use crate::host::netns::{NetnsError, NetnsThread};
+use crate::listener::Shelf;
 use attachment::Attachment;
 use engine_process::EngineProcess;
 use shipper_process::ShipperProcess;
@@ -164,6 +165,7 @@ pub struct Warden {
     policies: Mutex<policies::Folder>,
     hierarchy: Hierarchy,
     namespaces: NetnsThread,
+    shelf: Shelf,
     journal: Arc<Journal>,
     engine: EngineProcess,
     shipper: Arc<ShipperProcess>,

@@ -86,7 +86,8 @@ impl Warden {
         let tables = tables(&self.config.lock(), &request.name);
         let info = AttachmentInfo { name: request.name.clone(), groups: request.groups, observe: request.observe };
         let terms = Terms { accepted_gaps: request.accept_gaps.into_iter().collect(), runs_as: request.runs_as };
-        let parts = Parts { info, cgroup: cgroup.clone(), port: free_port()?, tables, gaps: found.clone(), terms };
+        let port = self.shelf.port_of(&request.name).map_or_else(free_port, Ok)?;
+        let parts = Parts { info, cgroup: cgroup.clone(), port, tables, gaps: found.clone(), terms };
         let attachment = Attachment::put_in_force(self, parts)?;
         let cut = self.cut_existing(&attachment, request.keep_existing);
         let described = event::Attachment { person, ..attachment.describe(&self.hierarchy, "attached".into()) };
@@ -189,6 +190,7 @@ impl Warden {
             self.record(&event);
         }
         attachment.detach()?;
+        self.shelf.forget(name, None);
         if let Some(cgroup) = &cgroup {
             names::forget(cgroup.id);
         }

@@ -25,6 +25,7 @@ use crate::config::{self, Config, ConfigError};
 use crate::host::cgroup::{CgroupError, Hierarchy};
 use crate::host::process;
 use crate::id::{HostId, InvalidId, JournalId};
+use crate::listener::Shelf;
 use crate::shipper::Settings;
 
 /// The checkpoint of the copy, below the state directory.
@@ -92,12 +93,14 @@ pub enum StartError {
 }
 
 /// What a start is made from.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub struct Options {
     /// The configuration file; `None`: the default one where it exists.
     pub config: Option<PathBuf>,
     /// The policy directory, before the configuration's.
     pub policies: Option<PathBuf>,
+    /// Listeners of a gateway that ran before.
+    pub shelf: Shelf,
 }
 
 /// A warden that serves, and what it runs on.
@@ -150,6 +153,7 @@ pub async fn start(options: Options) -> Result<Started, StartError> {
     let warden = Arc::new(Warden {
         namespaces: cookies::start_thread(&hierarchy)?,
         hierarchy,
+        shelf: options.shelf,
         journal: Arc::new(journal),
         engine,
         shipper,

@@ -1,11 +1,15 @@
 //! Hooks that outlive processes, and hooks that somebody takes away.
 
 use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Write};
+use std::process::Stdio;
 use std::time::Duration;
 
 use gateway_common::sys::{AttachType, attached_programs};
 use rustix::io::Errno;
+use rustix::process::Signal;
 
+use crate::gateway::send;
 use crate::server::SERVER;
 use crate::wait;
 use crate::world::{NAME, World};
@@ -33,6 +37,40 @@ fn a_restarted_gateway_adopts_what_is_pinned_and_doubles_nothing() {
     agent.connect(&format!("{SERVER}:22")).unwrap();
     assert_eq!(agent.recv().unwrap(), GREETING);
     assert_eq!(server.seen("tcp 22"), 0);
+}
+
+#[test]
+fn a_gateway_that_its_manager_starts_anew_never_leaves_its_port_and_serves_who_came_meanwhile() {
+    let world = World::new();
+    let cgroup = world.cgroup().display().to_string();
+    let text = format!("version = 1\n[[attach]]\nname = \"{NAME}\"\ncgroup = \"{cgroup}\"\n");
+    world.file("gateway.toml", &text);
+    let config = world.directory().join("gateway.toml");
+    let mut manager = world.command("python3");
+    manager
+        .args(["-c", include_str!("manager.py"), "/run/it/notify", "/run/it/gateway", "run", "--config"])
+        .arg(config);
+    let mut manager = manager.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut said = BufReader::new(manager.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let mut next =
+        |what: &str| said.find_map(|line| line.strip_prefix(what).map(|rest| rest.trim().to_owned())).unwrap();
+    let pid = next("started").parse().unwrap();
+    assert_eq!(next("ready"), "2", "a listener for each address family");
+    world.is_open();
+    let (agent, other) = (world.agent(), world.outsider());
+    send(pid, Signal::KILL);
+    next("ended");
+    agent.connect(&format!("{SERVER}:22")).unwrap();
+    other.connect("127.0.0.1:15001").unwrap();
+    manager.stdin.as_mut().unwrap().write_all(b"\n").unwrap();
+    assert_eq!(agent.recv().unwrap(), GREETING);
+    next("started");
+    assert_eq!(next("ready"), "0", "what is held needs not be held again");
+    world.event("session.start", |body| body["who"]["pid"] == agent.pid() && body["destination"]["port"] == 22);
+    assert!(world.cli(&["detach", NAME]).status.success());
+    wait::until("the port to be free", || other.connect("127.0.0.1:15001") == Err(Errno::CONNREFUSED));
+    drop(manager.stdin.take());
+    manager.wait().unwrap();
 }
 
 #[test]
