@@ -38,6 +38,10 @@ pub enum AttachType {
     Connect4 = 10,
     /// `BPF_CGROUP_INET6_CONNECT`
     Connect6 = 11,
+    /// `BPF_CGROUP_UDP4_SENDMSG`
+    Sendmsg4 = 14,
+    /// `BPF_CGROUP_UDP6_SENDMSG`
+    Sendmsg6 = 15,
     /// `BPF_CGROUP_INET4_GETPEERNAME`
     Getpeername4 = 29,
     /// `BPF_CGROUP_INET6_GETPEERNAME`

@@ -1,5 +1,5 @@
 //! connect4, connect6: note the original destination and point the socket at our listener. getpeername4, getpeername6:
-//! the client goes on seeing the destination that it named.
+//! the client goes on seeing the destination that it named. `datagram` judges by the same rules.
 //!
 //! A connect hook's program returns 1 to go on and 0 to fail the call; where the kernel has `bpf_set_retval` for it
 //! (5.18) the caller reads ECONNREFUSED, else EPERM.
@@ -14,7 +14,7 @@ use aya_ebpf::{
 use gateway_common::{Endpoint, FlowKey, HEARTBEAT_LIMIT_NANOS, Reason, SocketState, Verdict};
 
 use crate::{
-    maps::{HEARTBEAT, SOCKET, listener, listener_port, verdict},
+    maps::{HEARTBEAT, SOCKET, TOLD, listener, listener_port, verdict},
     report,
 };
 
@@ -32,7 +32,16 @@ const LOOPBACK6: [u32; 4] = [0, 0, 0, 1_u32.to_be()];
 #[unsafe(no_mangle)]
 static HAS_SET_RETVAL: u32 = 0;
 
-/// What becomes of a connect.
+/// Which call asks.
+#[derive(Clone, Copy)]
+pub enum Call {
+    /// connect, of any kind of socket.
+    Connect,
+    /// A datagram with a destination of its own.
+    Send,
+}
+
+/// What becomes of it.
 enum Outcome {
     Redirect,
     Pass,
@@ -41,35 +50,18 @@ enum Outcome {
 
 #[inline(always)]
 pub fn connect4(ctx: &SockAddrContext) -> i32 {
-    let destination = Endpoint::v4(word(ctx, |addr| unsafe { &raw const (*addr).user_ip4 }), port(ctx));
-    decide(ctx, destination, |port| {
-        // SAFETY: user_ip4 and user_port are writable words of a connect4 context.
-        unsafe {
-            (*ctx.sock_addr).user_ip4 = LOOPBACK4;
-            (*ctx.sock_addr).user_port = wire_port(port);
-        }
-    })
+    decide4(ctx, Call::Connect)
 }
 
 #[inline(always)]
 pub fn connect6(ctx: &SockAddrContext) -> i32 {
-    let destination = Endpoint::v6(address6(ctx), port(ctx));
-    decide(ctx, destination, |port| {
-        let loopback = if destination.is_v4() { Endpoint::v4(LOOPBACK4, 0).address } else { LOOPBACK6 };
-        write_address6(ctx, loopback);
-        // SAFETY: a writable word of a connect6 context.
-        unsafe { (*ctx.sock_addr).user_port = wire_port(port) };
-    })
+    decide6(ctx, Call::Connect)
 }
 
 #[inline(always)]
 pub fn getpeername4(ctx: &SockAddrContext) -> i32 {
     if let Some(original) = original(ctx) {
-        // SAFETY: user_ip4 and user_port are writable words of a getpeername4 context.
-        unsafe {
-            (*ctx.sock_addr).user_ip4 = original.address[3];
-            (*ctx.sock_addr).user_port = wire_port(original.port);
-        }
+        write4(ctx, original.address[3], original.port);
     }
     PROCEED
 }
@@ -77,22 +69,36 @@ pub fn getpeername4(ctx: &SockAddrContext) -> i32 {
 #[inline(always)]
 pub fn getpeername6(ctx: &SockAddrContext) -> i32 {
     if let Some(original) = original(ctx) {
-        write_address6(ctx, original.address);
-        // SAFETY: a writable word of a getpeername6 context.
-        unsafe { (*ctx.sock_addr).user_port = wire_port(original.port) };
+        write6(ctx, original.address, original.port);
     }
     PROCEED
 }
 
+/// Judges a call of an IPv4 socket, or of an IPv6 one that sends to an IPv4-mapped address.
 #[inline(always)]
-fn decide(ctx: &SockAddrContext, destination: Endpoint, redirect: impl Fn(u32)) -> i32 {
+pub fn decide4(ctx: &SockAddrContext, call: Call) -> i32 {
+    decide(ctx, call, endpoint4(ctx), |port| write4(ctx, LOOPBACK4, port))
+}
+
+/// Judges a call of an IPv6 socket.
+#[inline(always)]
+pub fn decide6(ctx: &SockAddrContext, call: Call) -> i32 {
+    let destination = endpoint6(ctx);
+    let loopback = if destination.is_v4() { Endpoint::v4(LOOPBACK4, 0).address } else { LOOPBACK6 };
+    decide(ctx, call, destination, |port| write6(ctx, loopback, port))
+}
+
+#[inline(always)]
+fn decide(ctx: &SockAddrContext, call: Call, destination: Endpoint, redirect: impl Fn(u32)) -> i32 {
     // SAFETY: the helper takes the hook's own context.
     let netns = unsafe { bpf_get_netns_cookie(ctx.as_ptr()) };
     let mut record = report::record(netns, destination);
     let protocol = word(ctx, |addr| unsafe { &raw const (*addr).protocol });
     let own = listener_port();
-    // A socket that was redirected, disconnected and is connected anew starts without its old record.
-    forget(ctx);
+    if matches!(call, Call::Connect) {
+        // A socket that was redirected, disconnected and is connected anew starts without its old record.
+        forget(ctx);
+    }
     match judge(&destination, netns, protocol, own) {
         (Outcome::Redirect, verdict) => {
             record.protocol = verdict as u32;
@@ -107,7 +113,10 @@ fn decide(ctx: &SockAddrContext, destination: Endpoint, redirect: impl Fn(u32)) 
             report::tell(&record, Reason::MapFailed, protocol);
         }
         (Outcome::Pass, _) => {
-            report::tell(&record, Reason::Passed, protocol);
+            // A stream of datagrams is told once, until the socket sends elsewhere.
+            if matches!(call, Call::Connect) || is_news(ctx, destination) {
+                report::tell(&record, Reason::Passed, protocol);
+            }
             return PROCEED;
         }
         (Outcome::Refuse(reason), _) => report::tell(&record, reason, protocol),
@@ -176,8 +185,31 @@ fn is_loopback(endpoint: &Endpoint) -> bool {
 
 #[inline(always)]
 fn remember(ctx: &SockAddrContext, mut state: SocketState) -> bool {
-    // SAFETY: the typed map takes the socket from the hook's own context; `forget` came before, so the value is new.
-    !unsafe { SOCKET.get_or_insert_ptr_mut(ctx, Some(&mut state)) }.is_null()
+    // SAFETY: the typed map takes the socket from the hook's own context.
+    let kept = unsafe { SOCKET.get_or_insert_ptr_mut(ctx, Some(&mut state)) };
+    if kept.is_null() {
+        return false;
+    }
+    // A socket that sends datagrams may have a record of its last one.
+    // SAFETY: not null; the storage of this socket, which the hook holds locked.
+    unsafe { *kept = state };
+    true
+}
+
+/// Whether the last datagram that this socket was told of went elsewhere. Without memory for it, all are news.
+#[inline(always)]
+fn is_news(ctx: &SockAddrContext, destination: Endpoint) -> bool {
+    let mut nowhere = Endpoint::default();
+    // SAFETY: as in `remember`.
+    let last = unsafe { TOLD.get_or_insert_ptr_mut(ctx, Some(&mut nowhere)) };
+    if last.is_null() {
+        return true;
+    }
+    // SAFETY: as in `remember`.
+    let last = unsafe { &mut *last };
+    let is_news = *last != destination;
+    *last = destination;
+    is_news
 }
 
 #[inline(always)]
@@ -190,7 +222,7 @@ fn forget(ctx: &SockAddrContext) {
 }
 
 #[inline(always)]
-fn original(ctx: &SockAddrContext) -> Option<Endpoint> {
+pub fn original(ctx: &SockAddrContext) -> Option<Endpoint> {
     // SAFETY: as in `remember`; the value lives as long as the socket.
     let state = unsafe { SOCKET.get_ptr_mut(ctx) };
     if state.is_null() {
@@ -208,16 +240,35 @@ fn word(ctx: &SockAddrContext, field: impl Fn(*const aya_ebpf::bindings::bpf_soc
     unsafe { ptr::read_volatile(field(ctx.sock_addr)) }
 }
 
+/// The address and port that an IPv4 hook is about.
 #[inline(always)]
-fn address6(ctx: &SockAddrContext) -> [u32; 4] {
-    let at = |index: usize| word(ctx, |addr| unsafe { (&raw const (*addr).user_ip6).cast::<u32>().add(index) });
-    [at(0), at(1), at(2), at(3)]
+pub fn endpoint4(ctx: &SockAddrContext) -> Endpoint {
+    Endpoint::v4(word(ctx, |addr| unsafe { &raw const (*addr).user_ip4 }), port(ctx))
 }
 
+/// The same of an IPv6 hook.
 #[inline(always)]
-fn write_address6(ctx: &SockAddrContext, address: [u32; 4]) {
-    // SAFETY: four writable words of the context, written one by one as the verifier wants.
+pub fn endpoint6(ctx: &SockAddrContext) -> Endpoint {
+    let at = |index: usize| word(ctx, |addr| unsafe { (&raw const (*addr).user_ip6).cast::<u32>().add(index) });
+    Endpoint::v6([at(0), at(1), at(2), at(3)], port(ctx))
+}
+
+/// Replaces them.
+#[inline(always)]
+pub fn write4(ctx: &SockAddrContext, address: u32, port: u32) {
+    // SAFETY: user_ip4 and user_port are writable words of every IPv4 hook's context here.
     unsafe {
+        (*ctx.sock_addr).user_ip4 = address;
+        (*ctx.sock_addr).user_port = wire_port(port);
+    }
+}
+
+/// The same of an IPv6 hook.
+#[inline(always)]
+pub fn write6(ctx: &SockAddrContext, address: [u32; 4], port: u32) {
+    // SAFETY: writable words of the context, written one by one as the verifier wants.
+    unsafe {
+        (*ctx.sock_addr).user_port = wire_port(port);
         let words = (&raw mut (*ctx.sock_addr).user_ip6).cast::<u32>();
         ptr::write_volatile(words, address[0]);
         ptr::write_volatile(words.add(1), address[1]);

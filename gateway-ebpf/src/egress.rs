@@ -57,7 +57,7 @@ pub fn packet(ctx: &SkBuffContext) -> i32 {
     {
         return PASS;
     }
-    report::tell(&report::packet(packet.destination), Reason::PacketDropped, packet.protocol.into());
+    report::tell(&report::packet(ctx, packet.destination), Reason::PacketDropped, packet.protocol.into());
     DROP
 }
 

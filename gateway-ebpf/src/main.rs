@@ -7,6 +7,7 @@
 #![no_main]
 
 mod connect;
+mod datagram;
 mod egress;
 mod flow;
 mod maps;
@@ -37,6 +38,16 @@ pub fn getpeername4(ctx: SockAddrContext) -> i32 {
 #[cgroup_sock_addr(getpeername6)]
 pub fn getpeername6(ctx: SockAddrContext) -> i32 {
     connect::getpeername6(&ctx)
+}
+
+#[cgroup_sock_addr(sendmsg4)]
+pub fn sendmsg4(ctx: SockAddrContext) -> i32 {
+    datagram::send4(&ctx)
+}
+
+#[cgroup_sock_addr(sendmsg6)]
+pub fn sendmsg6(ctx: SockAddrContext) -> i32 {
+    datagram::send6(&ctx)
 }
 
 #[cgroup_sock_addr(bind4)]

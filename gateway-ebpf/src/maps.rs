@@ -1,6 +1,6 @@
 //! The maps of one attachment, and the question that every hook asks them: what of this destination?
 //!
-//! User space fills all but `SOCKET`, `FLOW`, `NAMESPACE`, `EVENT` and `COUNT`, and pins every one but `NAMESPACE`.
+//! User space fills all but `SOCKET`, `TOLD`, `FLOW`, `NAMESPACE`, `EVENT` and `COUNT`, and pins every one but `NAMESPACE`.
 
 use core::ptr;
 
@@ -42,6 +42,10 @@ pub static NETWORK_PORT: HashMap<NetworkPort, u32, NETWORK_PORT_ENTRIES> = HashM
 /// What stays with a redirected socket.
 #[btf_map]
 pub static SOCKET: SkStorage<SocketState> = SkStorage::new();
+
+/// Where the last datagram went that a socket was told of.
+#[btf_map]
+pub static TOLD: SkStorage<Endpoint> = SkStorage::new();
 
 /// Both ends of a redirected connection → who connected and where to. Never an LRU: an eviction would lose a record.
 #[btf_map]

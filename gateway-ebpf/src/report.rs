@@ -2,8 +2,9 @@
 
 use aya_ebpf::helpers::{
     bpf_get_current_cgroup_id, bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_get_current_uid_gid,
-    generated::bpf_ktime_get_ns,
+    generated::{bpf_ktime_get_ns, bpf_skb_cgroup_id},
 };
+use aya_ebpf::programs::SkBuffContext;
 use gateway_common::{ConnectRecord, Endpoint, KernelEvent, Reason};
 
 use crate::maps::{COUNT, EVENT};
@@ -27,13 +28,13 @@ pub fn tell(record: &ConnectRecord, reason: Reason, detail: u32) {
     }
 }
 
-/// A record of a packet. It names no task: packets also leave on behalf of timers and other tasks, and egress programs
-/// are given no helper that tells the task before Linux 6.2.
+/// A record of a packet: the cgroup of its socket. It names no task: packets also leave on behalf of timers and other
+/// tasks, and egress programs are given no helper that tells the task before Linux 6.2.
 #[inline(always)]
-pub fn packet(destination: Endpoint) -> ConnectRecord {
-    // SAFETY: a helper without arguments.
-    let time = unsafe { bpf_ktime_get_ns() };
-    ConnectRecord { time, original: destination, ..ConnectRecord::default() }
+pub fn packet(ctx: &SkBuffContext, destination: Endpoint) -> ConnectRecord {
+    // SAFETY: a helper without arguments, and one that takes the hook's own context.
+    let (time, cgroup) = unsafe { (bpf_ktime_get_ns(), bpf_skb_cgroup_id(ctx.skb.skb)) };
+    ConnectRecord { cgroup, time, original: destination, ..ConnectRecord::default() }
 }
 
 /// A record of the calling task and a destination.

@@ -27,10 +27,12 @@ use crate::host::cgroup::Cgroup;
 pub(super) static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("GATEWAY_EBPF_OBJECT_PATH"));
 
 /// The programs with the hook of each, in the order of attaching: the backstop first. `detach` goes the other way.
-pub const HOOKS: [(&str, AttachType); 9] = [
+pub const HOOKS: [(&str, AttachType); 11] = [
     ("egress", AttachType::Egress),
     ("connect4", AttachType::Connect4),
     ("connect6", AttachType::Connect6),
+    ("sendmsg4", AttachType::Sendmsg4),
+    ("sendmsg6", AttachType::Sendmsg6),
     ("flow", AttachType::SockOps),
     ("getpeername4", AttachType::Getpeername4),
     ("getpeername6", AttachType::Getpeername6),
@@ -40,8 +42,9 @@ pub const HOOKS: [(&str, AttachType); 9] = [
 ];
 
 /// All maps of the object: pinned, so that a restarted gateway finds the sockets and records of the old one.
-const MAPS: [&str; 10] =
-    ["SETTINGS", "HEARTBEAT", "LISTENER", "PORT", "NETWORK", "NETWORK_PORT", "SOCKET", "FLOW", "EVENT", "COUNT"];
+const MAPS: [&str; 11] = [
+    "SETTINGS", "HEARTBEAT", "LISTENER", "PORT", "NETWORK", "NETWORK_PORT", "SOCKET", "TOLD", "FLOW", "EVENT", "COUNT",
+];
 
 /// Why the kernel side could not be put in place or asked.
 #[derive(Debug, thiserror::Error)]

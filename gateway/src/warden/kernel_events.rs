@@ -9,18 +9,18 @@ use std::net::SocketAddr;
 use gateway_common::{ConnectRecord, KernelEvent, Reason};
 
 use crate::audit::Timestamp;
-use crate::audit::event::{Destination, Event, NetworkBypass, NetworkConnect, Who};
+use crate::audit::event::{Destination, Event, NetworkBypass, NetworkConnect, NetworkRefused, Who};
 use crate::host::cgroup::Hierarchy;
 use crate::host::process;
 
-/// Different connects that are told apart between two flushes; the rest is counted together.
-const CONNECT_LIMIT: usize = 1_024;
+/// Different calls of a kind that are told apart between two flushes; the rest is counted together.
+const CALL_LIMIT: usize = 1_024;
 
 /// Collects until somebody takes.
 #[derive(Debug, Default)]
 pub struct Collected {
-    connects: HashMap<(u64, SocketAddr), (ConnectRecord, u32, u64)>,
-    uncounted_connects: u64,
+    connects: Calls,
+    refusals: Calls,
     bypass: BTreeMap<&'static str, u64>,
     since: Option<Timestamp>,
 }
@@ -30,17 +30,13 @@ impl Collected {
     pub fn add(&mut self, event: &KernelEvent) {
         self.since.get_or_insert_with(Timestamp::now);
         let reason = Reason::ALL.get(event.reason as usize).copied().unwrap_or(Reason::MapFailed);
-        if reason != Reason::Passed {
-            *self.bypass.entry(reason.name()).or_default() += 1;
+        if reason == Reason::Passed {
+            self.connects.add(reason, event);
             return;
         }
-        let key = (event.record.cgroup, SocketAddr::from(event.record.original));
-        if let Some((_, _, count)) = self.connects.get_mut(&key) {
-            *count += 1;
-        } else if self.connects.len() < CONNECT_LIMIT {
-            self.connects.insert(key, (event.record, event.detail, 1));
-        } else {
-            self.uncounted_connects += 1;
+        *self.bypass.entry(reason.name()).or_default() += 1;
+        if has_destination(reason) {
+            self.refusals.add(reason, event);
         }
     }
 
@@ -52,30 +48,27 @@ impl Collected {
 
     /// Takes what was collected, as events of an attachment.
     pub fn take(&mut self, attachment: &str, hierarchy: &Hierarchy) -> Vec<Event> {
-        let Self { connects, uncounted_connects, bypass, since } = std::mem::take(self);
-        let mut events: Vec<Event> = connects
-            .into_iter()
-            .map(|((cgroup, destination), (record, protocol, count))| {
-                let who = who(attachment, hierarchy, cgroup, &record);
-                let destination = Destination {
-                    address: destination.ip(),
-                    port: destination.port(),
-                    protocol: if protocol == 17 { "udp".into() } else { "tcp".into() },
-                    target: None,
-                    environment: None,
-                    name: None,
-                };
-                Event::NetworkConnect(Box::new(NetworkConnect { who, destination, count }))
-            })
-            .collect();
+        let Self { connects, refusals, bypass, since } = std::mem::take(self);
+        let not_told_apart = connects.not_told_apart + refusals.not_told_apart;
+        let of = |call: &Call| (who(attachment, hierarchy, &call.record), destination(&call.record, call.protocol));
+        let passed = connects.told.into_values().map(|call| {
+            let ((who, destination), count) = (of(&call), call.count);
+            Event::NetworkConnect(Box::new(NetworkConnect { who, destination, count }))
+        });
+        let refused = refusals.told.into_iter().map(|((_, _, _, reason), call)| {
+            let ((who, destination), count) = (of(&call), call.count);
+            let reason = reason.name().to_owned();
+            Event::NetworkRefused(Box::new(NetworkRefused { who, destination, reason, count }))
+        });
+        let mut events: Vec<Event> = passed.chain(refused).collect();
         let (mut dropped, mut refused) = (BTreeMap::new(), BTreeMap::new());
         for (reason, count) in bypass {
             let packets = [Reason::PacketDropped.name(), Reason::PacketUnreadable.name()].contains(&reason);
             let counts = if packets { &mut dropped } else { &mut refused };
             counts.insert(reason.to_owned(), count);
         }
-        if uncounted_connects > 0 {
-            refused.insert("connects_not_told_apart".into(), uncounted_connects);
+        if not_told_apart > 0 {
+            refused.insert("connects_not_told_apart".into(), not_told_apart);
         }
         if !dropped.is_empty() || !refused.is_empty() {
             let attachment = attachment.to_owned();
@@ -85,13 +78,65 @@ impl Collected {
     }
 }
 
+/// Calls of one kind, told apart by cgroup, destination, protocol and reason.
+#[derive(Debug, Default)]
+struct Calls {
+    told: HashMap<(u64, SocketAddr, u32, Reason), Call>,
+    not_told_apart: u64,
+}
+
+/// One, and how many were like it.
+#[derive(Debug)]
+struct Call {
+    record: ConnectRecord,
+    protocol: u32,
+    count: u64,
+}
+
+impl Calls {
+    fn add(&mut self, reason: Reason, event: &KernelEvent) {
+        let KernelEvent { record, detail: protocol, .. } = *event;
+        let key = (record.cgroup, SocketAddr::from(record.original), protocol, reason);
+        if let Some(call) = self.told.get_mut(&key) {
+            call.count += 1;
+        } else if self.told.len() < CALL_LIMIT {
+            self.told.insert(key, Call { record, protocol, count: 1 });
+        } else {
+            self.not_told_apart += 1;
+        }
+    }
+}
+
+/// Whether events of this reason are about a destination, and their detail an IP protocol.
+fn has_destination(reason: Reason) -> bool {
+    !matches!(
+        reason,
+        Reason::SocketRefused | Reason::BindRefused | Reason::PacketUnreadable | Reason::MapFailed | Reason::EventLost
+    )
+}
+
+fn destination(record: &ConnectRecord, protocol: u32) -> Destination {
+    let to = SocketAddr::from(record.original);
+    Destination {
+        address: to.ip(),
+        port: to.port(),
+        protocol: match protocol {
+            1 | 58 => "icmp".into(),
+            17 => "udp".into(),
+            _ => "tcp".into(),
+        },
+        target: None,
+        environment: None,
+        name: None,
+    }
+}
+
 /// Who connected, as far as the kernel's record and `/proc` tell.
-#[must_use]
-pub fn who(attachment: &str, hierarchy: &Hierarchy, cgroup: u64, record: &ConnectRecord) -> Who {
+fn who(attachment: &str, hierarchy: &Hierarchy, record: &ConnectRecord) -> Who {
     Who {
         attachment: attachment.to_owned(),
         workload: attachment.to_owned(),
-        cgroup: hierarchy.place_of(cgroup).path,
+        cgroup: hierarchy.place_of(record.cgroup).path,
         uid: record.uid,
         pid: record.pid,
         executable: executable(record),
@@ -99,10 +144,10 @@ pub fn who(attachment: &str, hierarchy: &Hierarchy, cgroup: u64, record: &Connec
     }
 }
 
-/// The executable's path, or the task's name where the process is gone.
+/// The executable's path, or the task's name where the process is gone; empty for a packet, which names no task.
 #[must_use]
 pub fn executable(record: &ConnectRecord) -> String {
-    let path = i32::try_from(record.pid).ok().and_then(process::executable);
+    let path = i32::try_from(record.pid).ok().filter(|pid| *pid != 0).and_then(process::executable);
     path.map_or_else(
         || String::from_utf8_lossy(record.comm.split(|byte| *byte == 0).next().unwrap_or_default()).into_owned(),
         |path| path.to_string_lossy().into_owned(),

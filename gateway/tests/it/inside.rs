@@ -82,7 +82,10 @@ impl Serve for Calls {
                 self.0.insert(name.to_owned(), socket);
                 done(connected)
             }
-            "udp" => self.make(name, AddressFamily::INET, SocketType::DGRAM, 0),
+            "udp" => {
+                let family = if rest.first() == Some(&"6") { AddressFamily::INET6 } else { AddressFamily::INET };
+                self.make(name, family, SocketType::DGRAM, 0)
+            }
             "socket" => self.make(
                 name,
                 AddressFamily::from_raw(u16::try_from(number(0)).unwrap()),

@@ -3,7 +3,8 @@
 use rustix::io::Errno;
 
 use crate::server::{SERVER, SERVER6};
-use crate::world::{As, World};
+use crate::wait;
+use crate::world::{As, World, cgroup_mount};
 
 #[test]
 fn nobody_inside_takes_the_port_of_the_listener() {
@@ -49,15 +50,60 @@ fn a_connection_to_the_listener_from_outside_is_reset_without_a_session() {
 fn udp_to_a_protected_port_reaches_nobody() {
     let world = World::new();
     let server = world.server();
-    let _gateway = world.attach(&[]);
     let agent = world.agent();
+    agent.ask("udp old").unwrap();
+    agent.connect_again("old", &format!("{SERVER}:5432")).unwrap();
+    let _gateway = world.attach(&[]);
+    assert_eq!(agent.ask("send old hello"), Err(Errno::PERM), "connected before the attach");
     agent.ask("udp s").unwrap();
     assert_eq!(agent.connect_again("s", &format!("{SERVER}:5432")), Err(Errno::CONNREFUSED));
-    assert_eq!(agent.ask(&format!("sendto s {SERVER}:5432")), Err(Errno::PERM));
-    agent.ask(&format!("sendto s {SERVER}:4444")).unwrap();
+    for (socket, address) in [("s", "10.77.0.2:5432"), ("six", "[fd77::2]:5432"), ("six", "[::ffff:10.77.0.2]:5432")] {
+        agent.ask("udp six 6").unwrap();
+        assert_eq!(agent.send_to(socket, address), Err(Errno::CONNREFUSED), "{address}");
+    }
+    agent.send_to("s", &format!("{SERVER}:4444")).unwrap();
     assert_eq!((server.seen("udp 5432"), server.seen("udp 4444")), (0, 1));
     world.refused("not_tcp");
     world.dropped();
+}
+
+#[test]
+fn refused_calls_are_journaled_with_destination_process_and_cgroup() {
+    let world = World::new();
+    let _gateway = world.attach(&[]);
+    let agent = world.agent();
+    let cgroup = format!("/{}", world.cgroup().strip_prefix(cgroup_mount()).unwrap().display());
+    agent.connect("10.77.0.2:2379").unwrap_err();
+    agent.ask("udp s").unwrap();
+    agent.send_to("s", "10.77.0.2:2379").unwrap_err();
+    for protocol in ["tcp", "udp"] {
+        let event = world.event("network.refused", |body| body["destination"]["protocol"] == protocol);
+        assert_eq!(event["destination"]["address"], "10.77.0.2");
+        assert_eq!(event["destination"]["port"], 2379);
+        assert_eq!(event["reason"], "destination_refused");
+        assert_eq!((&event["who"]["pid"], &event["who"]["cgroup"]), (&agent.pid().into(), &cgroup.as_str().into()));
+    }
+}
+
+#[test]
+fn datagrams_that_go_where_they_want_are_journaled_once_for_each_destination() {
+    let world = World::new();
+    let server = world.server();
+    let _gateway = world.attach(&[]);
+    let agent = world.agent();
+    agent.ask("udp s").unwrap();
+    agent.ask("udp six 6").unwrap();
+    for _ in 0..5 {
+        agent.send_to("s", &format!("{SERVER}:4444")).unwrap();
+        agent.send_to("six", &format!("{SERVER6}:4445")).unwrap();
+    }
+    assert_eq!(server.seen("udp 4444"), 5);
+    wait::until("a datagram over IPv6, whose neighbours have to be found first", || server.seen("udp 4445") > 0);
+    for port in [4444, 4445] {
+        let event = world.event("network.connect", |body| body["destination"]["port"] == port);
+        assert_eq!((&event["destination"]["protocol"], &event["count"]), (&"udp".into(), &1.into()));
+        assert_eq!(event["who"]["pid"], agent.pid());
+    }
 }
 
 #[test]

@@ -145,7 +145,7 @@ pub(super) fn of_event(kind: &str) -> &'static [&'static [Field]] {
     match kind {
         "session.start" => &[WHO, DESTINATION],
         "session.end" => &[SESSION_END],
-        "network.connect" => &[WHO, DESTINATION],
+        "network.connect" | "network.refused" => &[WHO, DESTINATION],
         "network.decision" => &[DESTINATION, DECISION],
         "postgres.statement" => &[STATEMENT, DECISION],
         "postgres.outcome" => &[OUTCOME],

@@ -19,8 +19,8 @@ pub use request::{
     Status,
 };
 pub use session::{
-    Container, Counters, Decision, Destination, EndCause, NetworkConnect, NetworkDecision, SessionEnd, SessionStart,
-    Token, Verdict, Who,
+    Container, Counters, Decision, Destination, EndCause, NetworkConnect, NetworkDecision, NetworkRefused, SessionEnd,
+    SessionStart, Token, Verdict, Who,
 };
 
 /// Declares the kinds: variant, name in the journal, body.
@@ -75,6 +75,8 @@ events! {
     Gap = "gap" => Gap,
     /// The kernel reports a connect to a destination that nobody protects.
     NetworkConnect = "network.connect" => Box<NetworkConnect>,
+    /// The kernel refused a connect, a datagram or a packet.
+    NetworkRefused = "network.refused" => Box<NetworkRefused>,
     /// Packets and calls that tried to go around, since the last such event.
     NetworkBypass = "network.bypass" => NetworkBypass,
     /// May this workload reach this destination at all.

@@ -137,6 +137,19 @@ pub struct NetworkConnect {
     pub count: u64,
 }
 
+/// A connect, datagram or packet that the kernel refused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NetworkRefused {
+    /// Who; of a dropped packet the cgroup alone.
+    pub who: Who,
+    /// Where to.
+    pub destination: Destination,
+    /// Why, in the words of `network.bypass`.
+    pub reason: String,
+    /// Others like it since the last such event, this one included.
+    pub count: u64,
+}
+
 /// A decision to connect.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct NetworkDecision {

@@ -70,6 +70,10 @@ fn samples() -> BTreeMap<&'static str, Value> {
         ("gap", json!({ "name": "root_process", "detail": "process 1", "attachment": "agents" })),
         ("network.connect", json!({ "who": who(), "destination": destination(), "count": 3 })),
         (
+            "network.refused",
+            json!({ "who": who(), "destination": destination(), "reason": "not_tcp", "count": 3 }),
+        ),
+        (
             "network.bypass",
             json!({ "attachment": "agents", "dropped": { "x": 1 }, "refused": { "not_tcp": 2 }, "since": AT }),
         ),
@@ -187,6 +191,7 @@ fn every_sample_has_every_field() {
     complete::<event::Attachment>(&["attachment.repaired", "attachment.detached"]);
     complete::<event::Gap>(&["gap"]);
     complete::<event::NetworkConnect>(&["network.connect"]);
+    complete::<event::NetworkRefused>(&["network.refused"]);
     complete::<event::NetworkBypass>(&["network.bypass"]);
     complete::<event::NetworkDecision>(&["network.decision"]);
     complete::<event::SessionStart>(&["session.start"]);
