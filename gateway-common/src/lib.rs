@@ -16,18 +16,22 @@ pub use connection::{ConnectRecord, FlowKey, SocketState};
 pub use endpoint::Endpoint;
 pub use event::{KernelEvent, Reason};
 pub use limits::{
-    EVENT_BYTES, FLOW_ENTRIES, HEARTBEAT_LIMIT_NANOS, LISTENER_ENTRIES, NETWORK_ENTRIES, NETWORK_PORT_ENTRIES,
-    PORT_ENTRIES,
+    ASKER_ENTRIES, EVENT_BYTES, FLOW_ENTRIES, HEARTBEAT_LIMIT_NANOS, LISTENER_ENTRIES, NAMED_ENTRIES, NETWORK_ENTRIES,
+    NETWORK_PORT_ENTRIES, PORT_ENTRIES,
 };
-pub use verdict::{ListenerState, NetworkPort, Settings, Verdict};
+pub use verdict::{ListenerState, Named, NetworkPort, Settings, Verdict};
 
 #[cfg(feature = "user")]
 mod pod {
     #![expect(unsafe_code, reason = "aya::Pod is an unsafe marker; the layouts are asserted where they are defined")]
-    use super::{ConnectRecord, FlowKey, KernelEvent, ListenerState, NetworkPort, Settings};
+    use super::{ConnectRecord, Endpoint, FlowKey, KernelEvent, ListenerState, Named, NetworkPort, Settings};
 
     // SAFETY: all are repr(C), made of integers and arrays of integers, valid for every bit pattern and without padding.
     unsafe impl aya::Pod for ConnectRecord {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for Endpoint {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for Named {}
     // SAFETY: as above.
     unsafe impl aya::Pod for FlowKey {}
     // SAFETY: as above.

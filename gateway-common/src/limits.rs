@@ -15,6 +15,12 @@ pub const NETWORK_PORT_ENTRIES: usize = 65_536;
 /// Ports that are judged for every address.
 pub const PORT_ENTRIES: usize = 1_024;
 
+/// Addresses and ports of names that may be reached at once. A plain hash: when it is full, new ones are not answered.
+pub const NAMED_ENTRIES: usize = 4_096;
+
+/// Questions for names whose sender is known at once. What is evicted is asked again.
+pub const ASKER_ENTRIES: usize = 4_096;
+
 /// The ring buffer, in bytes: about 12,000 events.
 pub const EVENT_BYTES: usize = 1 << 20;
 

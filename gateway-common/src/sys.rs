@@ -42,6 +42,10 @@ pub enum AttachType {
     Sendmsg4 = 14,
     /// `BPF_CGROUP_UDP6_SENDMSG`
     Sendmsg6 = 15,
+    /// `BPF_CGROUP_UDP4_RECVMSG`
+    Recvmsg4 = 19,
+    /// `BPF_CGROUP_UDP6_RECVMSG`
+    Recvmsg6 = 20,
     /// `BPF_CGROUP_INET4_GETPEERNAME`
     Getpeername4 = 29,
     /// `BPF_CGROUP_INET6_GETPEERNAME`

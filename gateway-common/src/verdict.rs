@@ -16,6 +16,8 @@ pub enum Verdict {
     Ssh = 4,
     /// Redirected to the gateway, which speaks the Kubernetes API there.
     Kubernetes = 5,
+    /// Redirected to the gateway, which answers questions for names there, over UDP and TCP.
+    Dns = 6,
 }
 
 impl Verdict {
@@ -29,6 +31,7 @@ impl Verdict {
             3 => Self::Postgres,
             4 => Self::Ssh,
             5 => Self::Kubernetes,
+            6 => Self::Dns,
             _ => Self::Refuse,
         }
     }
@@ -52,6 +55,20 @@ pub struct NetworkPort {
 }
 
 const _: () = assert!(size_of::<NetworkPort>() == 8);
+
+/// What a name says of an address and port that it resolved to. Nothing, once its time is over.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Named {
+    /// `CLOCK_MONOTONIC` in nanoseconds.
+    pub until: u64,
+    /// A `Verdict` as its number.
+    pub verdict: u32,
+    /// Always 0: no padding.
+    pub unused: u32,
+}
+
+const _: () = assert!(size_of::<Named>() == 16);
 
 /// What the gateway's listener in a network namespace is good for.
 #[repr(C)]

@@ -21,6 +21,7 @@ use crate::{
 const PROCEED: i32 = 1;
 const FAIL: i32 = 0;
 const IPPROTO_TCP: u32 = 6;
+const IPPROTO_UDP: u32 = 17;
 const ECONNREFUSED: i32 = 111;
 
 /// 127.0.0.1 in network order.
@@ -135,13 +136,15 @@ fn judge(destination: &Endpoint, netns: u64, protocol: u32, own: u32) -> (Outcom
         return (Outcome::Refuse(Reason::OwnListener), Verdict::Refuse);
     }
     let verdict = verdict(destination);
+    // Names are asked by us, of our own servers: nobody dials the one that was meant.
+    let is_dns = matches!(verdict, Verdict::Dns);
     let outcome = if matches!(verdict, Verdict::Allow) {
         Outcome::Pass
     } else if !verdict.redirects() {
         Outcome::Refuse(Reason::DestinationRefused)
-    } else if protocol != IPPROTO_TCP {
+    } else if protocol != IPPROTO_TCP && !(is_dns && protocol == IPPROTO_UDP) {
         Outcome::Refuse(Reason::NotTcp)
-    } else if destination.needs_scope() {
+    } else if destination.needs_scope() && !is_dns {
         Outcome::Refuse(Reason::LinkLocal)
     } else if !alive() {
         Outcome::Refuse(Reason::HeartbeatStale)
@@ -174,7 +177,7 @@ fn alive() -> bool {
 
 /// 0.0.0.0/8, 127.0.0.0/8, :: and ::1: what reaches a listener on the loopback device.
 #[inline(always)]
-fn is_loopback(endpoint: &Endpoint) -> bool {
+pub fn is_loopback(endpoint: &Endpoint) -> bool {
     let [a, b, c, last] = endpoint.address;
     if endpoint.is_v4() {
         let first = u32::from_be(last) >> 24;

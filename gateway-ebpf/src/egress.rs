@@ -6,15 +6,19 @@
 //! no state.
 
 use aya_ebpf::{helpers::generated::bpf_sk_fullsock, programs::SkBuffContext};
-use gateway_common::{Endpoint, Reason, Verdict};
+use gateway_common::{Endpoint, FlowKey, Reason, SocketState, Verdict};
 
 use crate::{
-    maps::{listener, listener_port, socket_state, verdict},
+    connect::is_loopback,
+    maps::{ASKER, listener, listener_port, socket_state, verdict},
     report,
 };
 
 const PASS: i32 = 1;
 const DROP: i32 = 0;
+/// Dropped, and the sender is told that the queue was full: of UDP, that is told to sockets with IP_RECVERR alone.
+const LOSE: i32 = 2;
+const BPF_ANY: u64 = 0;
 
 const ICMP: u8 = 1;
 const TCP: u8 = 6;
@@ -32,6 +36,8 @@ const TCP_ACK: u8 = 0x10;
 
 /// Where a packet goes, and what it carries.
 struct Packet {
+    /// Where it comes from; the port is read of UDP alone.
+    source: Endpoint,
     destination: Endpoint,
     protocol: u8,
     /// It opens something: a SYN, or no TCP at all.
@@ -46,6 +52,7 @@ pub fn packet(ctx: &SkBuffContext) -> i32 {
     };
     let socket_port = match socket(ctx, &packet) {
         Socket::Redirected { ready: true } => return PASS,
+        Socket::Redirected { ready: false } if packet.protocol == UDP => return LOSE,
         Socket::Redirected { ready: false } => return DROP,
         Socket::Connected { port } => port,
         Socket::None => 0,
@@ -67,7 +74,7 @@ fn passes(destination: &Endpoint, packet: &Packet) -> bool {
     match verdict(destination) {
         Verdict::Allow => true,
         Verdict::Refuse | Verdict::Unknown => !packet.opens,
-        Verdict::Postgres | Verdict::Ssh | Verdict::Kubernetes => false,
+        Verdict::Postgres | Verdict::Ssh | Verdict::Kubernetes | Verdict::Dns => false,
     }
 }
 
@@ -98,13 +105,22 @@ fn socket(ctx: &SkBuffContext, packet: &Packet) -> Socket {
     let state = unsafe { socket_state(socket.cast()) };
     // SAFETY: not null; the field is 16 bits in network order (and was the low half of a word before 5.17).
     let port = u32::from(u16::from_be(unsafe { (*socket).dst_port }));
-    if state.is_null() || packet.destination.port != listener_port() || port != packet.destination.port {
+    // A socket that sends datagrams need not be connected. It goes to our listener only where the hook sent it there.
+    let is_ours = port == packet.destination.port || (port == 0 && packet.protocol == UDP);
+    if state.is_null() || packet.destination.port != listener_port() || !is_ours || !is_loopback(&packet.destination) {
         return Socket::Connected { port };
     }
     // SAFETY: not null.
-    let netns = unsafe { (*state).record.netns };
-    let ready = !packet.opens || listener(netns).is_some();
-    Socket::Redirected { ready }
+    let state = unsafe { &*state };
+    let ready = !packet.opens || listener(state.record.netns).is_some();
+    Socket::Redirected { ready: ready && (packet.protocol != UDP || publish(packet, state)) }
+}
+
+/// Tells the forwarder who sends this: the connect hook does not know the port that the client will send from.
+#[inline(always)]
+fn publish(packet: &Packet, state: &SocketState) -> bool {
+    let key = FlowKey { netns: state.record.netns, client: packet.source, listener: packet.destination };
+    ASKER.insert(&key, &state.record, BPF_ANY).is_ok()
 }
 
 #[inline(always)]
@@ -121,14 +137,16 @@ fn read4(ctx: &SkBuffContext) -> Option<Packet> {
     let header = usize::from(ctx.load::<u8>(0).ok()? & 0x0f) * 4;
     let fragment = u16::from_be(ctx.load::<u16>(6).ok()?) & 0x1fff;
     let protocol = ctx.load::<u8>(9).ok()?;
-    let address = ctx.load::<u32>(16).ok()?;
-    transport(ctx, header, protocol, fragment, |port| Endpoint::v4(address, port))
+    let (source, destination) = (ctx.load::<u32>(12).ok()?, ctx.load::<u32>(16).ok()?);
+    let ends = Ends { source: Endpoint::v4(source, 0), destination: Endpoint::v4(destination, 0) };
+    transport(ctx, header, protocol, fragment, ends)
 }
 
 #[inline(always)]
 fn read6(ctx: &SkBuffContext) -> Option<Packet> {
     let mut next = ctx.load::<u8>(6).ok()?;
-    let address = ctx.load::<[u32; 4]>(24).ok()?;
+    let (source, destination) = (ctx.load::<[u32; 4]>(8).ok()?, ctx.load::<[u32; 4]>(24).ok()?);
+    let ends = Ends { source: Endpoint::v6(source, 0), destination: Endpoint::v6(destination, 0) };
     let mut offset = 40;
     let mut fragment = 0;
     for _ in 0..EXTENSION_HEADERS {
@@ -146,33 +164,45 @@ fn read6(ctx: &SkBuffContext) -> Option<Packet> {
             _ => break,
         }
     }
-    transport(ctx, offset, next, fragment, |port| Endpoint::v6(address, port))
+    transport(ctx, offset, next, fragment, ends)
+}
+
+/// Both addresses of a packet, without ports.
+struct Ends {
+    source: Endpoint,
+    destination: Endpoint,
+}
+
+impl Ends {
+    #[inline(always)]
+    fn packet(self, protocol: u8, opens: bool) -> Packet {
+        Packet { source: self.source, destination: self.destination, protocol, opens }
+    }
+
+    #[inline(always)]
+    fn between(mut self, source: u16, destination: u16) -> Self {
+        self.source.port = u16::from_be(source).into();
+        self.destination.port = u16::from_be(destination).into();
+        self
+    }
 }
 
 #[inline(always)]
-fn transport(
-    ctx: &SkBuffContext,
-    header: usize,
-    protocol: u8,
-    fragment: u16,
-    destination: impl Fn(u32) -> Endpoint,
-) -> Option<Packet> {
+fn transport(ctx: &SkBuffContext, header: usize, protocol: u8, fragment: u16, ends: Ends) -> Option<Packet> {
     match protocol {
-        ICMP | ICMP6 => Some(Packet { destination: destination(0), protocol, opens: true }),
+        ICMP | ICMP6 => Some(ends.packet(protocol, true)),
         // Later fragments carry no ports; without the first one, which was judged, nobody can use them. One that starts
         // inside the transport header could rewrite it, so it is not let through.
-        TCP | UDP if fragment != 0 => {
-            (fragment > 2).then(|| Packet { destination: destination(0), protocol, opens: false })
-        }
+        TCP | UDP if fragment != 0 => (fragment > 2).then(|| ends.packet(protocol, false)),
         TCP => {
-            let port = u16::from_be(ctx.load::<u16>(header + 2).ok()?);
+            let port = ctx.load::<u16>(header + 2).ok()?;
             let flags = ctx.load::<u8>(header + 13).ok()?;
             let opens = flags & (TCP_SYN | TCP_ACK) == TCP_SYN;
-            Some(Packet { destination: destination(port.into()), protocol, opens })
+            Some(ends.between(0, port).packet(protocol, opens))
         }
         UDP => {
-            let port = u16::from_be(ctx.load::<u16>(header + 2).ok()?);
-            Some(Packet { destination: destination(port.into()), protocol, opens: true })
+            let (from, to) = (ctx.load::<u16>(header).ok()?, ctx.load::<u16>(header + 2).ok()?);
+            Some(ends.between(from, to).packet(protocol, true))
         }
         _ => None,
     }

@@ -50,6 +50,16 @@ pub fn sendmsg6(ctx: SockAddrContext) -> i32 {
     datagram::send6(&ctx)
 }
 
+#[cgroup_sock_addr(recvmsg4)]
+pub fn recvmsg4(ctx: SockAddrContext) -> i32 {
+    datagram::receive4(&ctx)
+}
+
+#[cgroup_sock_addr(recvmsg6)]
+pub fn recvmsg6(ctx: SockAddrContext) -> i32 {
+    datagram::receive6(&ctx)
+}
+
 #[cgroup_sock_addr(bind4)]
 pub fn bind4(ctx: SockAddrContext) -> i32 {
     socket::bind(&ctx)

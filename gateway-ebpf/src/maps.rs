@@ -1,18 +1,19 @@
 //! The maps of one attachment, and the question that every hook asks them: what of this destination?
 //!
-//! User space fills all but `SOCKET`, `TOLD`, `FLOW`, `NAMESPACE`, `EVENT` and `COUNT`, and pins every one but `NAMESPACE`.
+//! User space fills all but `SOCKET`, `TOLD`, `FLOW`, `ASKER`, `NAMESPACE`, `EVENT` and `COUNT`, and pins every one but `NAMESPACE`.
 
 use core::ptr;
 
 use aya_ebpf::{
     bindings::BPF_F_NO_PREALLOC,
-    btf_maps::{Array, HashMap, LpmTrie, PerCpuArray, RingBuf, SkStorage, lpm_trie::Key},
-    helpers::generated::bpf_sk_storage_get,
+    btf_maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf, SkStorage, lpm_trie::Key},
+    helpers::generated::{bpf_ktime_get_ns, bpf_sk_storage_get},
     macros::btf_map,
 };
 use gateway_common::{
-    ConnectRecord, EVENT_BYTES, Endpoint, FLOW_ENTRIES, FlowKey, KernelEvent, LISTENER_ENTRIES, ListenerState,
-    NETWORK_ENTRIES, NETWORK_PORT_ENTRIES, NetworkPort, PORT_ENTRIES, Reason, Settings, SocketState, Verdict,
+    ASKER_ENTRIES, ConnectRecord, EVENT_BYTES, Endpoint, FLOW_ENTRIES, FlowKey, KernelEvent, LISTENER_ENTRIES,
+    ListenerState, NAMED_ENTRIES, NETWORK_ENTRIES, NETWORK_PORT_ENTRIES, Named, NetworkPort, PORT_ENTRIES, Reason,
+    Settings, SocketState, Verdict,
 };
 
 /// One entry: the settings of the attachment.
@@ -43,6 +44,14 @@ pub static NETWORK_PORT: HashMap<NetworkPort, u32, NETWORK_PORT_ENTRIES> = HashM
 #[btf_map]
 pub static SOCKET: SkStorage<SocketState> = SkStorage::new();
 
+/// An address and port that a name resolved to → what the name says, for a while. Port 0 stands for all.
+#[btf_map]
+pub static NAMED: HashMap<Endpoint, Named, NAMED_ENTRIES, { BPF_F_NO_PREALLOC as usize }> = HashMap::new();
+
+/// Both ends of a datagram to our forwarder → who sent it. It may be an LRU: without a record there is no answer.
+#[btf_map]
+pub static ASKER: LruHashMap<FlowKey, ConnectRecord, ASKER_ENTRIES> = LruHashMap::new();
+
 /// Where the last datagram went that a socket was told of.
 #[btf_map]
 pub static TOLD: SkStorage<Endpoint> = SkStorage::new();
@@ -63,10 +72,40 @@ pub static EVENT: RingBuf<KernelEvent, EVENT_BYTES> = RingBuf::new();
 #[btf_map]
 pub static COUNT: PerCpuArray<u64, { Reason::COUNT as usize }> = PerCpuArray::new();
 
-/// What the tables say of a destination. Exact entries first, then the protected ports, so that an allowed network
-/// does not open a protected port; then the network as a whole, and at last the default.
+/// What is said of a destination. What protects it by name comes first, and what allows it by name lifts the default
+/// alone, so that no answer for a name opens what the tables close.
 #[inline(always)]
 pub fn verdict(destination: &Endpoint) -> Verdict {
+    let named = named(destination);
+    if !matches!(named, Verdict::Unknown | Verdict::Allow) {
+        return named;
+    }
+    match table_verdict(destination) {
+        Verdict::Unknown if matches!(named, Verdict::Allow) => named,
+        Verdict::Unknown => {
+            SETTINGS.get(0).map_or(Verdict::Refuse, |settings| Verdict::from_value(settings.egress_default))
+        }
+        said => said,
+    }
+}
+
+/// What a name says that resolved to this destination.
+#[inline(always)]
+fn named(destination: &Endpoint) -> Verdict {
+    // SAFETY: the entry is two words that user space replaces whole.
+    let entry =
+        unsafe { NAMED.get(destination) }.or_else(|| unsafe { NAMED.get(Endpoint { port: 0, ..*destination }) });
+    match entry {
+        // SAFETY: a helper without arguments.
+        Some(named) if unsafe { bpf_ktime_get_ns() } < named.until => Verdict::from_value(named.verdict),
+        _ => Verdict::Unknown,
+    }
+}
+
+/// What the tables say. Exact entries first, then the protected ports, so that an allowed network does not open a
+/// protected port; at last the network as a whole.
+#[inline(always)]
+fn table_verdict(destination: &Endpoint) -> Verdict {
     let network = NETWORK.get(&Key::new(128, destination.address)).copied();
     if let Some(network) = network {
         let exact = network_port(network, destination.port);
@@ -78,13 +117,7 @@ pub fn verdict(destination: &Endpoint) -> Verdict {
     if let Some(value) = unsafe { PORT.get(destination.port) } {
         return Verdict::from_value(*value);
     }
-    if let Some(network) = network {
-        let whole = network_port(network, 0);
-        if !matches!(whole, Verdict::Unknown) {
-            return whole;
-        }
-    }
-    SETTINGS.get(0).map_or(Verdict::Refuse, |settings| Verdict::from_value(settings.egress_default))
+    network.map_or(Verdict::Unknown, |network| network_port(network, 0))
 }
 
 #[inline(always)]

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use gateway_common::{ConnectRecord, Verdict};
@@ -43,6 +43,22 @@ pub enum ToEngine {
     Reload,
     /// A connection of a workload. With it: its socket.
     Connection(Box<Connection>),
+    /// A question for a name, as a workload sent it in a datagram.
+    Asked {
+        /// Comes back with the answer.
+        request: u64,
+        /// Who asks, and which server was meant.
+        connection: Box<Connection>,
+        /// The bytes.
+        datagram: Vec<u8>,
+    },
+    /// The answer to `ToWarden::Admit`.
+    Admitted {
+        /// The number of the request.
+        request: u64,
+        /// Why the addresses were not taken.
+        error: Option<String>,
+    },
     /// The answer to `ToWarden::Dial`. With it, where it worked: the socket, not connected yet.
     Socket {
         /// The number of the request.
@@ -80,6 +96,27 @@ pub enum ToWarden {
         netns: u64,
         /// Whether an IPv6 socket is wanted.
         ipv6: bool,
+    },
+    /// A name stands for these addresses, and may be connected to. What it opens, and for how long at most, the
+    /// warden's own configuration says.
+    Admit {
+        /// Comes back with the answer.
+        request: u64,
+        /// For whom.
+        attachment: String,
+        /// The name, in lower case.
+        name: String,
+        /// Its addresses.
+        addresses: Vec<IpAddr>,
+        /// Its time to live.
+        seconds: u64,
+    },
+    /// What a workload reads for its question.
+    Answered {
+        /// The number of the question.
+        request: u64,
+        /// The bytes.
+        datagram: Vec<u8>,
     },
     /// The answer to an operator's question.
     Answer {
@@ -192,6 +229,8 @@ pub struct Bundle {
     pub attachments: Vec<AttachmentInfo>,
     /// The groups that users of this host vote for, by uid.
     pub approvers: BTreeMap<u32, BTreeSet<String>>,
+    /// Servers that are asked for names.
+    pub resolvers: Vec<IpAddr>,
     /// What targets need, by their names; the empty name stands for undeclared destinations.
     pub materials: BTreeMap<String, Material>,
 }

@@ -19,6 +19,7 @@ use gateway_common::{ConnectRecord, Endpoint, FlowKey, ListenerState, NetworkPor
 use rustix::io::Errno;
 
 use super::events::Ring;
+use super::names;
 use super::pins::Pins;
 use super::tables::{NetworkEntries, Tables};
 use crate::host::cgroup::Cgroup;
@@ -27,12 +28,14 @@ use crate::host::cgroup::Cgroup;
 pub(super) static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("GATEWAY_EBPF_OBJECT_PATH"));
 
 /// The programs with the hook of each, in the order of attaching: the backstop first. `detach` goes the other way.
-pub const HOOKS: [(&str, AttachType); 11] = [
+pub const HOOKS: [(&str, AttachType); 13] = [
     ("egress", AttachType::Egress),
     ("connect4", AttachType::Connect4),
     ("connect6", AttachType::Connect6),
     ("sendmsg4", AttachType::Sendmsg4),
     ("sendmsg6", AttachType::Sendmsg6),
+    ("recvmsg4", AttachType::Recvmsg4),
+    ("recvmsg6", AttachType::Recvmsg6),
     ("flow", AttachType::SockOps),
     ("getpeername4", AttachType::Getpeername4),
     ("getpeername6", AttachType::Getpeername6),
@@ -42,8 +45,20 @@ pub const HOOKS: [(&str, AttachType); 11] = [
 ];
 
 /// All maps of the object: pinned, so that a restarted gateway finds the sockets and records of the old one.
-const MAPS: [&str; 11] = [
-    "SETTINGS", "HEARTBEAT", "LISTENER", "PORT", "NETWORK", "NETWORK_PORT", "SOCKET", "TOLD", "FLOW", "EVENT", "COUNT",
+const MAPS: [&str; 13] = [
+    "SETTINGS",
+    "HEARTBEAT",
+    "LISTENER",
+    "PORT",
+    "NETWORK",
+    "NETWORK_PORT",
+    "NAMED",
+    "SOCKET",
+    "TOLD",
+    "FLOW",
+    "ASKER",
+    "EVENT",
+    "COUNT",
 ];
 
 /// Why the kernel side could not be put in place or asked.
@@ -115,7 +130,9 @@ struct Maps {
     port: HashMap<MapData, u32, u32>,
     network: lpm_trie::LpmTrie<MapData, [u32; 4], u32>,
     network_port: HashMap<MapData, NetworkPort, u32>,
+    named: names::Names,
     flow: HashMap<MapData, FlowKey, ConnectRecord>,
+    asker: HashMap<MapData, FlowKey, ConnectRecord>,
     count: PerCpuArray<MapData, u64>,
 }
 
@@ -205,6 +222,19 @@ impl Gate {
             Err(MapError::KeyNotFound) => Ok(None),
             Err(error) => Err(map_error("read", "FLOW", error)),
         }
+    }
+
+    /// Who sent a datagram to our forwarder. `None`: nobody whom we sent there.
+    #[must_use]
+    pub fn asker(&self, netns: u64, client: SocketAddr, listener: SocketAddr) -> Option<ConnectRecord> {
+        let key = FlowKey { netns, client: Endpoint::from(client), listener: Endpoint::from(listener) };
+        // A map that cannot be read has no record either: the question is not answered.
+        self.maps.asker.get(&key, 0).ok()
+    }
+
+    /// The addresses that names stand for.
+    pub fn names(&mut self) -> &mut names::Names {
+        &mut self.maps.named
     }
 
     /// How many records wait for an accept, or were left behind.
@@ -355,7 +385,9 @@ impl Maps {
             port: open!("PORT"),
             network: open!("NETWORK"),
             network_port: open!("NETWORK_PORT"),
+            named: names::Names::over(open!("NAMED")),
             flow: open!("FLOW"),
+            asker: open!("ASKER"),
             count: open!("COUNT"),
         })
     }

@@ -10,6 +10,7 @@ pub mod existing;
 pub mod gaps;
 pub mod gate;
 pub mod health;
+pub mod names;
 pub mod pins;
 pub mod probe;
 pub mod tables;

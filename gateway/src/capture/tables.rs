@@ -5,7 +5,7 @@
 //! one here.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use gateway_common::{NetworkPort, Verdict};
 
@@ -17,6 +17,9 @@ pub const PROTECTED_PORTS: [(u16, Verdict); 3] =
 
 /// Ports that are refused for every address: the kubelet's API (10250, read-only 10255) and etcd (2379, 2380).
 pub const REFUSED_PORTS: [u16; 4] = [10_250, 10_255, 2_379, 2_380];
+
+/// Where servers are asked for names, over UDP and TCP.
+const DNS_PORT: u16 = 53;
 
 /// Cloud metadata services, which hand out credentials of the host: AWS, Azure, GCP and others on 169.254.169.254, AWS
 /// container credentials on 169.254.170.2, AWS over IPv6, Alibaba Cloud.
@@ -40,6 +43,29 @@ pub struct Tables {
     default: Verdict,
 }
 
+/// Whether a name may stand for this address: never for this host itself, its links, a service that hands out
+/// credentials, or an IPv6 form of one of these, whoever says so (DNS rebinding).
+#[must_use]
+pub fn is_nameable(address: IpAddr) -> bool {
+    let is_metadata = METADATA.iter().any(|text| text.parse() == Ok(Network::host(address)));
+    let is_local = match address.to_canonical() {
+        IpAddr::V4(v4) => {
+            v4.octets()[0] == 0 || v4.is_loopback() || v4.is_link_local() || v4.is_multicast() || v4.is_broadcast()
+        }
+        IpAddr::V6(v6) => match v6.segments() {
+            // NAT64 (RFC 6052) and 6to4 (RFC 3056) carry an IPv4 address.
+            [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0x2002, high, low, ..] => {
+                let [a, b] = high.to_be_bytes();
+                let [c, d] = low.to_be_bytes();
+                !is_nameable(Ipv4Addr::new(a, b, c, d).into())
+            }
+            [0, 0, 0, 0, 0, 0, ..] => true,
+            [first, ..] => first & 0xffc0 == 0xfe80 || first >> 8 == 0xff,
+        },
+    };
+    !is_metadata && !is_local
+}
+
 impl Tables {
     /// The shipped protection, with `default` for what nothing names.
     #[must_use]
@@ -49,6 +75,11 @@ impl Tables {
         let metadata = METADATA.iter().filter_map(|text| text.parse().ok());
         let networks = metadata.map(|network| (network, BTreeMap::from([(0, Verdict::Refuse)]))).collect();
         Self { ports, networks, default }
+    }
+
+    /// Has names asked of the gateway, whatever server is meant.
+    pub fn ask_names_here(&mut self) {
+        self.ports.insert(DNS_PORT, Verdict::Dns);
     }
 
     /// Says what becomes of a port of a network; `None` stands for all its ports that nothing else names.
@@ -129,6 +160,34 @@ mod tests {
             ("[fd00:ec2::254]:80", Verdict::Refuse),
         ] {
             assert_eq!(verdict(&tables, destination), expected, "{destination}");
+        }
+    }
+
+    #[test]
+    fn a_name_stands_for_no_address_of_this_host_or_of_a_metadata_service() {
+        for address in [
+            "127.0.0.1",
+            "127.9.9.9",
+            "0.0.0.0",
+            "169.254.169.254",
+            "100.100.100.200",
+            "224.0.0.1",
+            "255.255.255.255",
+            "::",
+            "::1",
+            "::7f00:1",
+            "::ffff:127.0.0.1",
+            "fe80::1",
+            "ff02::1",
+            "fd00:ec2::254",
+            "64:ff9b::7f00:1",
+            "64:ff9b::a9fe:a9fe",
+            "2002:7f00:1::",
+        ] {
+            assert!(!is_nameable(address.parse().unwrap()), "{address}");
+        }
+        for address in ["10.0.0.5", "93.184.216.34", "2001:db8::5", "fd77::2", "64:ff9b::5db8:d822"] {
+            assert!(is_nameable(address.parse().unwrap()), "{address}");
         }
     }
 

@@ -6,6 +6,7 @@
 mod approval;
 mod attach;
 mod audit;
+mod egress;
 mod error;
 pub(crate) mod table;
 mod target;
@@ -16,6 +17,7 @@ use std::path::PathBuf;
 pub use approval::{ApprovalSection, HostApprovers, OnHold};
 pub use attach::{Attach, is_name};
 pub use audit::{ClickHouse, ClickHouseTls};
+pub use egress::{AllowedName, AllowedNetwork, Egress, NamePattern, is_host_name};
 pub use error::{ConfigError, Fault};
 pub use target::{CredentialSource, SecretSource, Target, Tls, TlsMode};
 
@@ -74,24 +76,6 @@ pub enum Durability {
     Disk,
 }
 
-/// `[egress]`
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Egress {
-    /// What becomes of destinations that nothing names. Allowed by default: `attach` must not cut a runtime off.
-    pub allow_by_default: bool,
-    /// Networks and ports that pass.
-    pub allow: Vec<AllowedDestination>,
-}
-
-/// `10.0.0.0/8:443`, `10.0.0.5:*`
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AllowedDestination {
-    /// An address or network.
-    pub network: crate::host::network::Network,
-    /// `None`: all ports but the protected ones.
-    pub port: Option<u16>,
-}
-
 /// `[undeclared]`
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Undeclared {
@@ -121,7 +105,7 @@ impl Default for Config {
             clickhouse: None,
             approval: ApprovalSection::default(),
             exec_users: BTreeSet::new(),
-            egress: Egress { allow_by_default: true, allow: Vec::new() },
+            egress: Egress { allow_by_default: true, allow: Vec::new(), names: Vec::new() },
             undeclared: Undeclared { postgres: Login::Relay },
             attachments: Vec::new(),
             targets: Vec::new(),
@@ -181,10 +165,7 @@ fn read(root: &Section<'_, '_>) -> Config {
         clickhouse: audit::read(&audit),
         approval: approval::read(root),
         exec_users: approval::exec_users(root),
-        egress: Egress {
-            allow_by_default: egress.one_of("default", &[("allow", true), ("deny", false)]).unwrap_or(true),
-            allow: egress.all_parsed("allow"),
-        },
+        egress: egress::read(&egress),
         undeclared: Undeclared {
             postgres: postgres
                 .one_of("login", &[("relay", Login::Relay), ("ask", Login::Ask), ("deny", Login::Deny)])
@@ -197,27 +178,6 @@ fn read(root: &Section<'_, '_>) -> Config {
         section.finish();
     }
     config
-}
-
-impl std::str::FromStr for AllowedDestination {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let (network, port) = text
-            .rsplit_once(':')
-            .ok_or_else(|| format!("`{text}` has no port: write `10.0.0.0/8:443`, or `10.0.0.0/8:*` for all"))?;
-        let network = network.trim_start_matches('[').trim_end_matches(']');
-        let port = match port {
-            "*" => None,
-            port => Some(
-                port.parse()
-                    .ok()
-                    .filter(|port| *port != 0)
-                    .ok_or_else(|| format!("`{port}` is no port: write a number from 1 to 65535, or `*`"))?,
-            ),
-        };
-        Ok(Self { network: network.parse().map_err(|error| format!("{error}"))?, port })
-    }
 }
 
 #[cfg(test)]

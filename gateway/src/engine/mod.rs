@@ -5,6 +5,9 @@
 
 mod approvals;
 mod dialler;
+mod forwarder;
+mod refused_questions;
+mod resolver;
 mod settings;
 mod upstreams;
 
@@ -18,6 +21,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
+use gateway_common::Verdict;
 use parking_lot::Mutex;
 use serde_json::json;
 use tokio::sync::{mpsc, watch};
@@ -57,6 +61,7 @@ pub struct Engine {
     settings: watch::Sender<Arc<Settings>>,
     journal: Arc<Journal>,
     dialler: Dialler,
+    forwarder: forwarder::Forwarder,
     policies: watch::Sender<Arc<PolicySnapshot>>,
     rules: watch::Sender<Arc<Rules>>,
     analyses: Arc<Analyses>,
@@ -106,6 +111,7 @@ async fn serve(socket: OwnedFd) -> anyhow::Result<()> {
         }
     });
     tokio::spawn(Arc::clone(&engine).expire_approvals());
+    tokio::spawn(Arc::clone(&engine).record_refused_questions());
     let journal = Arc::clone(&engine.journal);
     tokio::spawn(async move {
         let error = journal.write_waiting().await;
@@ -163,6 +169,7 @@ impl Engine {
             desk: Arc::new(Desk::new().map_err(|_| anyhow!("no randomness for the key of approvals"))?),
             cancel_keys: Arc::default(),
             dialler: Dialler::new(outbox.clone()),
+            forwarder: forwarder::Forwarder::new(outbox.clone()),
             outbox,
             running: Mutex::default(),
             by_attachment: Mutex::default(),
@@ -243,6 +250,10 @@ impl Engine {
     async fn take(self: &Arc<Self>, message: ToEngine, descriptors: Vec<OwnedFd>) -> bool {
         match message {
             ToEngine::Connection(connection) => self.start_session(*connection, descriptors),
+            ToEngine::Asked { request, connection, datagram } => {
+                self.answer_datagram(request, *connection, datagram);
+            }
+            ToEngine::Admitted { request, error } => self.forwarder.admitted(request, error),
             ToEngine::Socket { request, error } => self.dialler.answer(request, descriptors, error),
             ToEngine::Reload => {
                 let result = self.reload(descriptors).err();
@@ -279,6 +290,9 @@ impl Engine {
 
     fn start_session(self: &Arc<Self>, connection: Connection, descriptors: Vec<OwnedFd>) {
         let Some(socket) = descriptors.into_iter().next() else { return };
+        if connection.verdict() == Verdict::Dns {
+            return self.answer_connection(connection, socket.into());
+        }
         let id = SessionId::generate();
         let count = Arc::clone(self.by_attachment.lock().entry(connection.attachment.clone()).or_default());
         let place = Place::take(count);

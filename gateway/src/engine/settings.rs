@@ -3,6 +3,7 @@
 //! In: a bundle of the warden. Out: settings, or the reason why the ones before stay in force.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::upstreams::Upstreams;
@@ -24,6 +25,7 @@ pub struct Settings {
     policies: Arc<PolicySnapshot>,
     source: Source,
     upstreams: Upstreams,
+    resolvers: Vec<IpAddr>,
     masking: Arc<Rules>,
 }
 
@@ -92,7 +94,8 @@ impl Settings {
         let policies = load::load(&source, counter)
             .map_err(|faults| faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))?;
         let upstreams = Upstreams::new(&config, bundle.materials);
-        Ok(Self { config, attachments, policies: Arc::new(policies), source, upstreams, masking })
+        let (policies, resolvers) = (Arc::new(policies), bundle.resolvers);
+        Ok(Self { config, attachments, policies, source, upstreams, resolvers, masking })
     }
 
     /// What is masked.
@@ -123,6 +126,12 @@ impl Settings {
     #[must_use]
     pub fn upstreams(&self) -> &Upstreams {
         &self.upstreams
+    }
+
+    /// The servers that are asked for names.
+    #[must_use]
+    pub fn resolvers(&self) -> &[IpAddr] {
+        &self.resolvers
     }
 
     /// Whether no policies were given, so that the shipped `open` pack permits.

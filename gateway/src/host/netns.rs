@@ -6,7 +6,7 @@
 
 use std::fs::File;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::mpsc;
 use std::thread;
@@ -86,6 +86,14 @@ impl NetnsThread {
     /// Where the namespace cannot be entered, or the address is taken or absent there.
     pub fn listen(&self, namespace: &Netns, address: SocketAddr) -> Result<TcpListener, NetnsError> {
         self.inside(namespace, move || listen(address).map_err(|source| NetnsError::Listen { address, source }))
+    }
+
+    /// Takes datagrams at an address in a namespace.
+    ///
+    /// # Errors
+    /// As `listen`.
+    pub fn take_datagrams(&self, namespace: &Netns, address: SocketAddr) -> Result<UdpSocket, NetnsError> {
+        self.inside(namespace, move || bind_datagrams(address).map_err(|source| NetnsError::Listen { address, source }))
     }
 
     /// A TCP socket of a family, made in a namespace and not connected yet.
@@ -200,6 +208,17 @@ fn enter_and<T>(namespace: &File, work: impl FnOnce() -> Result<T, NetnsError>) 
 
 fn enter(namespace: &File) -> io::Result<()> {
     Ok(rustix::thread::move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))?)
+}
+
+fn bind_datagrams(address: SocketAddr) -> io::Result<UdpSocket> {
+    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = rustix::net::socket_with(family, SocketType::DGRAM, flags, Some(ipproto::UDP))?;
+    if address.is_ipv6() {
+        sockopt::set_ipv6_v6only(&socket, true)?;
+    }
+    rustix::net::bind(&socket, &address)?;
+    Ok(UdpSocket::from(socket))
 }
 
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {

@@ -3,6 +3,7 @@
 //! In: the verdict of the destination. Out: the engine that reads it, or the refusal that its clients understand. What
 //! no engine here can read is refused, never relayed.
 
+pub mod dns;
 pub mod postgres;
 pub mod refusal;
 
@@ -27,7 +28,8 @@ impl Protocol {
             Verdict::Postgres => Some(Self::Postgres),
             Verdict::Ssh => Some(Self::Ssh),
             Verdict::Kubernetes => Some(Self::Kubernetes),
-            Verdict::Unknown | Verdict::Allow | Verdict::Refuse => None,
+            // Questions for names are no session: `engine::forwarder` answers them.
+            Verdict::Unknown | Verdict::Allow | Verdict::Refuse | Verdict::Dns => None,
         }
     }
 

@@ -4,17 +4,18 @@
 //! reset. Everything here belongs to one attachment alone, so that one that is flooded fails alone.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use gateway_common::{ConnectRecord, KernelEvent, ListenerState, Reason, Verdict};
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
+use super::forwarder;
 use super::kernel_events::{Collected, executable};
 use super::names::{self, Kept};
 use super::{Warden, WardenError};
@@ -181,7 +182,10 @@ impl Attachment {
 
     /// Collected events, to be written.
     pub(super) fn take_events(&self, hierarchy: &Hierarchy) -> Vec<Event> {
-        self.collected.lock().take(self.name(), hierarchy)
+        let name_of = |destination| {
+            self.gate.lock().as_mut().and_then(|gate| gate.names().name_of(destination).map(str::to_owned))
+        };
+        self.collected.lock().take(self.name(), hierarchy, name_of)
     }
 
     /// The kernel side's counters.
@@ -361,20 +365,11 @@ impl Attachment {
         if handle.is_ours().unwrap_or(false) {
             for address in [SocketAddr::from((Ipv4Addr::LOCALHOST, self.port)), (Ipv6Addr::LOCALHOST, self.port).into()]
             {
-                let held = warden.shelf.take(self.name(), cookie, address);
-                match held.map_or_else(|| warden.namespaces.listen(&handle, address), Ok) {
-                    Ok(listener) => {
-                        warden.shelf.keep(self.name(), cookie, &listener);
+                match self.serve_at(warden, &handle, cookie, address) {
+                    Ok(serving) => {
                         let listening = if address.is_ipv4() { &mut state.v4 } else { &mut state.v6 };
                         *listening = 1;
-                        let (attachment, warden) = (Arc::clone(self), Arc::clone(warden));
-                        let task = tokio::spawn(async move {
-                            let take = |accepted| attachment.accepted(&warden, cookie, accepted);
-                            if let Err(error) = listener::accept(listener, take).await {
-                                tracing::error!(%error, "a listener ended");
-                            }
-                        });
-                        tasks.push(task.abort_handle());
+                        tasks.extend(serving);
                     }
                     Err(error @ NetnsError::Listen { .. }) => {
                         tracing::warn!(
@@ -392,6 +387,67 @@ impl Attachment {
         match self.gate.lock().as_mut() {
             Some(gate) => Ok(gate.set_listener(cookie, state)?),
             None => Ok(()),
+        }
+    }
+
+    /// Takes connections, and questions for names, at an address of a namespace.
+    fn serve_at(
+        self: &Arc<Self>,
+        warden: &Arc<Warden>,
+        namespace: &Netns,
+        cookie: u64,
+        address: SocketAddr,
+    ) -> Result<[AbortHandle; 2], NetnsError> {
+        let held = warden.shelf.take(self.name(), cookie, address);
+        let listener = held.map_or_else(|| warden.namespaces.listen(namespace, address), Ok)?;
+        warden.shelf.keep(self.name(), cookie, &listener);
+        let datagrams = warden.namespaces.take_datagrams(namespace, address)?;
+        let datagrams = tokio::net::UdpSocket::from_std(datagrams).map_err(NetnsError::Socket)?;
+        let (attachment, of) = (Arc::clone(self), Arc::clone(warden));
+        let connections = tokio::spawn(async move {
+            let take = |accepted| attachment.accepted(&of, cookie, accepted);
+            if let Err(error) = listener::accept(listener, take).await {
+                tracing::error!(%error, "a listener ended");
+            }
+        });
+        let questions = tokio::spawn(forwarder::serve(Arc::clone(warden), Arc::clone(self), cookie, datagrams));
+        Ok([connections.abort_handle(), questions.abort_handle()])
+    }
+
+    /// Who sent a datagram to our forwarder; `None`, and counted, where it was not one that a hook sent there.
+    pub(super) fn asker(
+        &self,
+        hierarchy: &Hierarchy,
+        netns: u64,
+        client: SocketAddr,
+        here: SocketAddr,
+    ) -> Option<Connection> {
+        let record = self.gate.lock().as_ref().and_then(|gate| gate.asker(netns, client, here));
+        let Some(record) = record else {
+            self.collected.lock().add_without_record();
+            return None;
+        };
+        let place = hierarchy.place_of(record.cgroup);
+        Some(Connection { executable: executable(&record), ..Connection::new(self.name(), place, &record, client) })
+    }
+
+    /// Opens the addresses of a name, and says for how long.
+    pub(super) fn admit(
+        &self,
+        name: &str,
+        addresses: &[IpAddr],
+        ports: &[(Option<u16>, Verdict)],
+        ttl: Duration,
+    ) -> Result<Duration, String> {
+        let mut gate = self.gate.lock();
+        let gate = gate.as_mut().ok_or("detached")?;
+        gate.names().admit(name, addresses, ports, ttl).map_err(|error| error.to_string())
+    }
+
+    /// Closes the addresses of all names: other rules are in force.
+    pub(super) fn forget_names(&self) {
+        if let Some(gate) = self.gate.lock().as_mut() {
+            gate.names().clear();
         }
     }
 
@@ -452,6 +508,9 @@ fn read_events(
 #[must_use]
 pub(super) fn tables(config: &crate::config::Config, attachment: &str) -> Tables {
     let mut tables = Tables::new(if config.egress.allow_by_default { Verdict::Allow } else { Verdict::Refuse });
+    if config.egress.asks_names_here() {
+        tables.ask_names_here();
+    }
     for allowed in &config.egress.allow {
         tables.set(allowed.network, allowed.port, Verdict::Allow);
     }

@@ -200,6 +200,12 @@ impl EngineProcess {
                     let _ = waiting.send(answer);
                 }
             }
+            ToWarden::Admit { request, attachment, name, addresses, seconds } => {
+                let ttl = Duration::from_secs(seconds);
+                let error = warden.admit(&attachment, name, addresses, ttl).err();
+                let _ = bridge.send(&ToEngine::Admitted { request, error }, &[]).await;
+            }
+            ToWarden::Answered { request, datagram } => warden.forwarder.answer(request, &datagram),
             ToWarden::Dial { request, netns, ipv6 } => {
                 let socket = dial_socket(warden, netns, ipv6);
                 let (descriptors, error) = match &socket {
@@ -220,6 +226,11 @@ impl EngineProcess {
     pub(super) async fn hand_over(&self, connection: Connection, socket: &TcpStream) -> std::io::Result<()> {
         let bridge = self.bridge().ok_or(std::io::ErrorKind::NotConnected)?;
         bridge.send(&ToEngine::Connection(Box::new(connection)), &[socket.as_fd()]).await
+    }
+
+    /// Tells the engine something that takes no descriptor.
+    pub(super) async fn send(&self, message: &ToEngine) -> std::io::Result<()> {
+        self.bridge().ok_or(std::io::ErrorKind::NotConnected)?.send(message, &[]).await
     }
 
     /// Has the engine take a new bundle; `Err` with the reason why the old one stays in force.

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 
-use gateway_common::{ConnectRecord, KernelEvent, Reason};
+use gateway_common::{ConnectRecord, Endpoint, KernelEvent, Reason};
 
 use crate::audit::Timestamp;
 use crate::audit::event::{Destination, Event, NetworkBypass, NetworkConnect, NetworkRefused, Who};
@@ -46,11 +46,20 @@ impl Collected {
         *self.bypass.entry("no_record").or_default() += 1;
     }
 
-    /// Takes what was collected, as events of an attachment.
-    pub fn take(&mut self, attachment: &str, hierarchy: &Hierarchy) -> Vec<Event> {
+    /// Takes what was collected, as events of an attachment; `name_of` tells which name stands for an address.
+    pub fn take(
+        &mut self,
+        attachment: &str,
+        hierarchy: &Hierarchy,
+        name_of: impl Fn(Endpoint) -> Option<String>,
+    ) -> Vec<Event> {
         let Self { connects, refusals, bypass, since } = std::mem::take(self);
         let not_told_apart = connects.not_told_apart + refusals.not_told_apart;
-        let of = |call: &Call| (who(attachment, hierarchy, &call.record), destination(&call.record, call.protocol));
+        let of = |call: &Call| {
+            let destination = destination(&call.record, call.protocol);
+            let name = name_of(call.record.original);
+            (who(attachment, hierarchy, &call.record), Destination { name, ..destination })
+        };
         let passed = connects.told.into_values().map(|call| {
             let ((who, destination), count) = (of(&call), call.count);
             Event::NetworkConnect(Box::new(NetworkConnect { who, destination, count }))

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::net::IpAddr;
 use std::path::Path;
 
 use crate::bridge::Material;
@@ -18,6 +19,10 @@ use crate::trust::ca::Authority;
 /// Where systems keep the authorities that they trust.
 const SYSTEM_CAS: [&str; 3] =
     ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem"];
+/// Which servers this host asks for names (resolv.conf(5)).
+const RESOLV_CONF: &str = "/etc/resolv.conf";
+/// As many as the C library takes (MAXNS).
+const MAX_SERVERS: usize = 3;
 /// The largest file.
 const MAX_BYTES: u64 = 4 * 1024 * 1024;
 
@@ -67,6 +72,22 @@ pub fn store(config: &Config, host: HostId) -> Result<Option<Settings>, String> 
         password: store.password.as_ref().map(secret).transpose().map_err(of_store)?,
         batch: store.batch,
     }))
+}
+
+/// The servers that this host asks for names, where the configuration has us ask them for runtimes. Their addresses with
+/// a scope (`fe80::1%eth0`) are left out.
+#[must_use]
+pub fn resolvers(config: &Config) -> Vec<IpAddr> {
+    if !config.egress.asks_names_here() {
+        return Vec::new();
+    }
+    let text = fs::read_to_string(RESOLV_CONF).unwrap_or_default();
+    let servers = text.lines().filter_map(|line| line.trim().strip_prefix("nameserver")?.trim().parse().ok());
+    let servers: Vec<_> = servers.take(MAX_SERVERS).collect();
+    if servers.is_empty() {
+        tracing::error!("{RESOLV_CONF} has no nameserver: no question for a name is answered");
+    }
+    servers
 }
 
 /// A file of authorities, or the system's.

@@ -7,6 +7,7 @@ mod attachment;
 mod backlog;
 mod commands;
 mod engine_process;
+mod forwarder;
 mod kernel_events;
 mod lock;
 pub mod materials;
@@ -168,6 +169,7 @@ pub struct Warden {
     shelf: Shelf,
     journal: Arc<Journal>,
     engine: EngineProcess,
+    forwarder: forwarder::Forwarder,
     shipper: Arc<ShipperProcess>,
     attachments: Mutex<BTreeMap<String, Arc<Attachment>>>,
     /// Held while one is put in force: two at once could take the same name or port.
@@ -331,7 +333,8 @@ impl Warden {
         let attachments = self.all().iter().map(|attachment| attachment.info()).collect();
         let policies::Given { policies, masking } = self.policies.lock().read()?;
         let approvers = people::votes(&config);
-        Ok((Bundle { config: text, policies, masking, attachments, approvers, materials }, config))
+        let resolvers = materials::resolvers(&config);
+        Ok((Bundle { config: text, policies, masking, attachments, approvers, resolvers, materials }, config))
     }
 }
 

@@ -4,7 +4,7 @@
 //! journaled, or an error that names the fix.
 
 use std::collections::HashSet;
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -214,6 +214,9 @@ impl Warden {
         for attachment in self.all() {
             let tables = tables(&config, attachment.name());
             attachment.set_tables(tables).map_err(|error| chain(&error))?;
+            if self.config.lock().egress != config.egress {
+                attachment.forget_names();
+            }
         }
         *self.config.lock() = config;
         self.admit_people();
@@ -388,6 +391,9 @@ impl Operator for Arc<Warden> {
 /// A port that nobody listens on here.
 fn free_port() -> Result<u16, WardenError> {
     (FIRST_PORT..=LAST_PORT)
-        .find(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok())
+        .find(|port| {
+            let here = (Ipv4Addr::LOCALHOST, *port);
+            TcpListener::bind(here).is_ok() && UdpSocket::bind(here).is_ok()
+        })
         .ok_or(WardenError::NoPort { first: FIRST_PORT, last: LAST_PORT })
 }

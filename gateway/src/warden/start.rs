@@ -141,6 +141,7 @@ pub async fn start(options: Options) -> Result<Started, StartError> {
         masking: given.masking,
         attachments: Vec::new(),
         approvers: people::votes(&config),
+        resolvers: materials::resolvers(&config),
         materials,
     };
     let shipper = Arc::new(ShipperProcess::new(layout.clone()));
@@ -156,6 +157,7 @@ pub async fn start(options: Options) -> Result<Started, StartError> {
         shelf: options.shelf,
         journal: Arc::new(journal),
         engine,
+        forwarder: super::forwarder::Forwarder::default(),
         shipper,
         attachments: Mutex::default(),
         attaching: Mutex::default(),

@@ -68,24 +68,20 @@ impl Agent {
     /// Connects a socket that is there. A hook's refusal reads ECONNREFUSED, also on kernels that only have EPERM for it
     /// (before `bpf_set_retval`, Linux 5.18).
     pub fn connect_again(&self, name: &str, address: &str) -> Result<String, Errno> {
-        refused_alike(self.ask(&format!("connect {name} {address}")))
+        self.attempt(&format!("connect {name} {address}"))
     }
 
-    /// Sends a datagram on a socket that is there.
-    pub fn send_to(&self, name: &str, address: &str) -> Result<String, Errno> {
-        refused_alike(self.ask(&format!("sendto {name} {address}")))
+    /// Has it make a call that a hook may refuse.
+    pub fn attempt(&self, call: &str) -> Result<String, Errno> {
+        match self.ask(call) {
+            Err(Errno::PERM) if kernel() < (5, 18) => Err(Errno::CONNREFUSED),
+            other => other,
+        }
     }
 
     /// What arrives next on `s`; `end` where the other side closed.
     pub fn recv(&self) -> Result<String, Errno> {
         self.ask("recv s")
-    }
-}
-
-fn refused_alike(answer: Result<String, Errno>) -> Result<String, Errno> {
-    match answer {
-        Err(Errno::PERM) if kernel() < (5, 18) => Err(Errno::CONNREFUSED),
-        other => other,
     }
 }
 

@@ -128,6 +128,6 @@ fn observing_is_shown_and_what_nobody_could_read_is_refused_all_the_same() {
     assert_eq!(agent.recv().unwrap(), GREETING, "it goes through us");
     world.event("session.start", |body| body["mode"] == "observe");
     agent.ask("udp u").unwrap();
-    assert_eq!(agent.send_to("u", &format!("{SERVER}:5432")), Err(Errno::CONNREFUSED));
+    assert_eq!(agent.attempt(&format!("sendto u {SERVER}:5432")), Err(Errno::CONNREFUSED));
     assert_eq!((server.seen("tcp 22"), server.seen("udp 5432")), (0, 0));
 }

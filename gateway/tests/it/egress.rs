@@ -39,7 +39,7 @@ fn deny_by_default_leaves_what_the_list_names_and_the_list_opens_no_protected_po
         assert_eq!(agent.recv().unwrap(), "SSH-2.0-gateway\\r\\n", "{protected}");
     }
     agent.ask("udp u").unwrap();
-    assert_eq!(agent.send_to("u", "198.51.100.1:4444"), Err(Errno::CONNREFUSED));
+    assert_eq!(agent.attempt("sendto u 198.51.100.1:4444"), Err(Errno::CONNREFUSED));
     assert_eq!(server.seen("tcp 22") + server.seen("tcp 10250"), 0);
     assert_eq!(server.seen("accept 443"), 1);
     world.refused("destination_refused");

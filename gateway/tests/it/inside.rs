@@ -11,6 +11,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
+use hickory_proto::op::{Message, Query};
+use hickory_proto::rr::{Name, RecordType};
 use parking_lot::Mutex;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -113,6 +115,7 @@ impl Serve for Calls {
                     }
                     "fastopen" => send_to(socket, b"hello", SendFlags::from_bits_retain(MSG_FASTOPEN), address()),
                     "sendto" => send_to(socket, b"hello", SendFlags::empty(), address()),
+                    "ask_name" => ask_name(socket, address(), rest[1]),
                     "syn" => send_to(socket, &syn(address().port()), SendFlags::empty(), address()),
                     "send" => rustix::net::send(socket, rest[0].as_bytes(), SendFlags::NOSIGNAL).map(|n| n.to_string()),
                     "recv" => receive(socket),
@@ -165,6 +168,19 @@ fn receive(socket: &OwnedFd) -> Result<String, Errno> {
     let mut buffer = [0; 4096];
     let (count, _) = rustix::net::recv(socket, buffer.as_mut_slice(), RecvFlags::empty())?;
     Ok(if count == 0 { "end".to_owned() } else { buffer[..count].escape_ascii().to_string() })
+}
+
+/// Asks a server for an address of a name, and says who answered what.
+fn ask_name(socket: &OwnedFd, server: SocketAddr, name: &str) -> Result<String, Errno> {
+    let mut question = Message::query();
+    question.add_query(Query::query(Name::from_ascii(name).unwrap(), RecordType::A));
+    rustix::net::sendto(socket, &question.to_vec().unwrap(), SendFlags::NOSIGNAL, &server)?;
+    let mut buffer = [0; 4096];
+    let (count, _, from) = rustix::net::recvfrom(socket, buffer.as_mut_slice(), RecvFlags::empty())?;
+    let answer = Message::from_vec(&buffer[..count]).unwrap();
+    assert_eq!(answer.metadata.id, question.metadata.id);
+    let from = SocketAddr::try_from(from.unwrap()).unwrap();
+    Ok(format!("{} records by {from}: {}", answer.answers.len(), answer.metadata.response_code))
 }
 
 /// Has a child ask by HTTP on the socket that it inherits: method, path, body, and another cgroup where one is named.

@@ -12,6 +12,7 @@
 )]
 
 mod agent;
+mod dns_server;
 mod gateway;
 mod inside;
 mod server;
@@ -28,6 +29,7 @@ mod existing;
 mod fail_closed;
 mod journal;
 mod lifecycle;
+mod names;
 mod namespaces;
 mod own_exec;
 mod policies;

@@ -59,9 +59,9 @@ fn udp_to_a_protected_port_reaches_nobody() {
     assert_eq!(agent.connect_again("s", &format!("{SERVER}:5432")), Err(Errno::CONNREFUSED));
     for (socket, address) in [("s", "10.77.0.2:5432"), ("six", "[fd77::2]:5432"), ("six", "[::ffff:10.77.0.2]:5432")] {
         agent.ask("udp six 6").unwrap();
-        assert_eq!(agent.send_to(socket, address), Err(Errno::CONNREFUSED), "{address}");
+        assert_eq!(agent.attempt(&format!("sendto {socket} {address}")), Err(Errno::CONNREFUSED), "{address}");
     }
-    agent.send_to("s", &format!("{SERVER}:4444")).unwrap();
+    agent.attempt(&format!("sendto s {SERVER}:4444")).unwrap();
     assert_eq!((server.seen("udp 5432"), server.seen("udp 4444")), (0, 1));
     world.refused("not_tcp");
     world.dropped();
@@ -75,7 +75,7 @@ fn refused_calls_are_journaled_with_destination_process_and_cgroup() {
     let cgroup = format!("/{}", world.cgroup().strip_prefix(cgroup_mount()).unwrap().display());
     agent.connect("10.77.0.2:2379").unwrap_err();
     agent.ask("udp s").unwrap();
-    agent.send_to("s", "10.77.0.2:2379").unwrap_err();
+    agent.attempt("sendto s 10.77.0.2:2379").unwrap_err();
     for protocol in ["tcp", "udp"] {
         let event = world.event("network.refused", |body| body["destination"]["protocol"] == protocol);
         assert_eq!(event["destination"]["address"], "10.77.0.2");
@@ -94,8 +94,8 @@ fn datagrams_that_go_where_they_want_are_journaled_once_for_each_destination() {
     agent.ask("udp s").unwrap();
     agent.ask("udp six 6").unwrap();
     for _ in 0..5 {
-        agent.send_to("s", &format!("{SERVER}:4444")).unwrap();
-        agent.send_to("six", &format!("{SERVER6}:4445")).unwrap();
+        agent.attempt(&format!("sendto s {SERVER}:4444")).unwrap();
+        agent.attempt(&format!("sendto six {SERVER6}:4445")).unwrap();
     }
     assert_eq!(server.seen("udp 4444"), 5);
     wait::until("a datagram over IPv6, whose neighbours have to be found first", || server.seen("udp 4445") > 0);

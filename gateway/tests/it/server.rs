@@ -39,6 +39,11 @@ impl Server {
         count(&report, what)
     }
 
+    /// Its process, whose network namespace is its own.
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
     fn report(&self) -> String {
         self.process.ask("report").unwrap()
     }

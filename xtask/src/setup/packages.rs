@@ -30,11 +30,13 @@ pub(crate) const LINKER: [Package; 4] = [
 ];
 
 /// Everything else.
-pub(crate) const OTHERS: [Package; 24] = [
+pub(crate) const OTHERS: [Package; 26] = [
     package("clang", "bindings of the SQL parser: compiler headers"),
     package("libclang-dev", "bindings of the SQL parser: libclang"),
     package("iproute2", "tests: network namespaces, veth"),
     package("util-linux", "tests: nsenter, unshare, setpriv"),
+    package("dnsmasq-base", "tests: a server for names"),
+    package("bind9-dnsutils", "tests: the stock dig"),
     package("procps", "tests: processes and limits of the host"),
     package("postgresql-15", "tests: the real server; pgbench for the numbers"),
     package("postgresql-client-15", "tests: the stock psql"),

@@ -22,7 +22,7 @@ const FORBIDDEN: [(&str, &str); 1] = [("policy", "approval")];
 const ALLOWED: [(&str, &str); 1] = [("approval", "policy")];
 
 /// Libraries and the only places (starts of paths below `gateway/src`) that may name them.
-const HOMES: [(&[&str], &[&str]); 8] = [
+const HOMES: [(&[&str], &[&str]); 9] = [
     (&["aya", "aya_obj", "aya_log"], &["capture"]),
     (&["cedar_policy"], &["policy"]),
     (&["pg_raw_parse"], &["protocol/postgres/sql/parse"]),
@@ -33,6 +33,7 @@ const HOMES: [(&[&str], &[&str]); 8] = [
         &["control", "http", "console", "protocol/kubernetes", "audit/clickhouse/store"],
     ),
     (&["clickhouse"], &["audit/clickhouse"]),
+    (&["hickory_proto"], &["protocol/dns"]),
     (&["seccompiler", "landlock"], &["sandbox"]),
 ];
 

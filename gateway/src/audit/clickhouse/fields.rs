@@ -145,7 +145,7 @@ pub(super) fn of_event(kind: &str) -> &'static [&'static [Field]] {
     match kind {
         "session.start" => &[WHO, DESTINATION],
         "session.end" => &[SESSION_END],
-        "network.connect" | "network.refused" => &[WHO, DESTINATION],
+        "network.connect" | "network.refused" | "dns.refused" => &[WHO, DESTINATION],
         "network.decision" => &[DESTINATION, DECISION],
         "postgres.statement" => &[STATEMENT, DECISION],
         "postgres.outcome" => &[OUTCOME],
@@ -153,7 +153,7 @@ pub(super) fn of_event(kind: &str) -> &'static [&'static [Field]] {
         "token.verified" => &[TOKEN],
         kind if kind.starts_with("approval.") => &[APPROVAL],
         kind if kind.starts_with("policy.") => &[POLICY],
-        "network.bypass" | "gap" | "gateway.stopped" => &[ATTACHMENT],
+        "network.bypass" | "dns.admitted" | "gap" | "gateway.stopped" => &[ATTACHMENT],
         kind if kind.starts_with("attachment.") => &[ATTACHMENT],
         _ => &[],
     }

@@ -4,6 +4,7 @@
 //! client sent.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
@@ -157,6 +158,19 @@ pub struct NetworkBypass {
     pub refused: BTreeMap<String, u64>,
     /// Start of the time counted.
     pub since: Option<Timestamp>,
+}
+
+/// Addresses that may be reached, since an allowed name stands for them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DnsAdmitted {
+    /// The attachment.
+    pub attachment: String,
+    /// The name that was asked for: one that the configuration allows.
+    pub name: String,
+    /// What it stands for now.
+    pub addresses: Vec<IpAddr>,
+    /// For how long new connections are let there.
+    pub seconds: u64,
 }
 
 /// A policy set in force.

@@ -11,16 +11,16 @@ mod session;
 mod request;
 
 pub use host::{
-    Attachment, EngineDied, EngineStarted, Gap, GatewayStarted, JournalBroken, JournalOpened, JournalSealed, Mode,
-    NetworkBypass, PolicyLoaded, PolicyRejected, Reason, Role,
+    Attachment, DnsAdmitted, EngineDied, EngineStarted, Gap, GatewayStarted, JournalBroken, JournalOpened,
+    JournalSealed, Mode, NetworkBypass, PolicyLoaded, PolicyRejected, Reason, Role,
 };
 pub use request::{
     ApprovalDecided, ApprovalEnded, ApprovalRequested, CredentialUsed, Phase, PostgresOutcome, PostgresStatement,
     Status,
 };
 pub use session::{
-    Container, Counters, Decision, Destination, EndCause, NetworkConnect, NetworkDecision, NetworkRefused, SessionEnd,
-    SessionStart, Token, Verdict, Who,
+    Container, Counters, Decision, Destination, DnsRefused, EndCause, NetworkConnect, NetworkDecision, NetworkRefused,
+    SessionEnd, SessionStart, Token, Verdict, Who,
 };
 
 /// Declares the kinds: variant, name in the journal, body.
@@ -77,6 +77,10 @@ events! {
     NetworkConnect = "network.connect" => Box<NetworkConnect>,
     /// The kernel refused a connect, a datagram or a packet.
     NetworkRefused = "network.refused" => Box<NetworkRefused>,
+    /// Addresses of an allowed name may be reached.
+    DnsAdmitted = "dns.admitted" => DnsAdmitted,
+    /// A question for a name was not answered.
+    DnsRefused = "dns.refused" => Box<DnsRefused>,
     /// Packets and calls that tried to go around, since the last such event.
     NetworkBypass = "network.bypass" => NetworkBypass,
     /// May this workload reach this destination at all.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::host::Mode;
-use crate::audit::kept::KeptInput;
+use crate::audit::kept::{Kept, KeptInput};
 use crate::audit::time::Timestamp;
 use crate::id::{SessionId, TicketId};
 
@@ -147,6 +147,23 @@ pub struct NetworkRefused {
     /// Why, in the words of `network.bypass`.
     pub reason: String,
     /// Others like it since the last such event, this one included.
+    pub count: u64,
+}
+
+/// A question for a name that was not answered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DnsRefused {
+    /// Who.
+    pub who: Who,
+    /// The server that was meant.
+    pub destination: Destination,
+    /// What was asked for, with what detectors find in it masked; empty where that could not be read.
+    pub question: Kept,
+    /// What kind of record, as in `AAAA`.
+    pub record_type: String,
+    /// Why.
+    pub reason: String,
+    /// Questions like it since the last such event.
     pub count: u64,
 }
 

@@ -48,6 +48,30 @@ fn attachment() -> Value {
     })
 }
 
+/// The same of calls, packets and questions for names.
+fn network() -> [(&'static str, Value); 6] {
+    [
+        ("network.connect", json!({ "who": who(), "destination": destination(), "count": 3 })),
+        ("network.refused", json!({ "who": who(), "destination": destination(), "reason": "not_tcp", "count": 3 })),
+        (
+            "dns.admitted",
+            json!({ "attachment": "agents", "name": "api.example", "addresses": ["192.0.2.9"], "seconds": 60 }),
+        ),
+        (
+            "dns.refused",
+            json!({
+                "who": who(), "destination": destination(), "question": "x.example", "record_type": "A",
+                "reason": "not_allowed", "count": 3,
+            }),
+        ),
+        (
+            "network.bypass",
+            json!({ "attachment": "agents", "dropped": { "x": 1 }, "refused": { "not_tcp": 2 }, "since": AT }),
+        ),
+        ("network.decision", json!({ "destination": destination(), "decision": decision() })),
+    ]
+}
+
 /// A full body of each kind, as the journal has it.
 fn samples() -> BTreeMap<&'static str, Value> {
     let ended = json!({ "ticket": ID, "reason": "sent" });
@@ -68,16 +92,6 @@ fn samples() -> BTreeMap<&'static str, Value> {
         ("attachment.repaired", attachment()),
         ("attachment.detached", attachment()),
         ("gap", json!({ "name": "root_process", "detail": "process 1", "attachment": "agents" })),
-        ("network.connect", json!({ "who": who(), "destination": destination(), "count": 3 })),
-        (
-            "network.refused",
-            json!({ "who": who(), "destination": destination(), "reason": "not_tcp", "count": 3 }),
-        ),
-        (
-            "network.bypass",
-            json!({ "attachment": "agents", "dropped": { "x": 1 }, "refused": { "not_tcp": 2 }, "since": AT }),
-        ),
-        ("network.decision", json!({ "destination": destination(), "decision": decision() })),
         ("session.start", json!({ "who": who(), "destination": destination(), "parent": ID, "mode": "enforce" })),
         (
             "session.end",
@@ -125,7 +139,9 @@ fn samples() -> BTreeMap<&'static str, Value> {
         ),
         ("token.verified", json!({ "issuer": "iss", "subject": "sub", "expires": AT })),
     ]
-    .into()
+    .into_iter()
+    .chain(network())
+    .collect()
 }
 
 fn origin() -> Origin {
@@ -192,6 +208,8 @@ fn every_sample_has_every_field() {
     complete::<event::Gap>(&["gap"]);
     complete::<event::NetworkConnect>(&["network.connect"]);
     complete::<event::NetworkRefused>(&["network.refused"]);
+    complete::<event::DnsAdmitted>(&["dns.admitted"]);
+    complete::<event::DnsRefused>(&["dns.refused"]);
     complete::<event::NetworkBypass>(&["network.bypass"]);
     complete::<event::NetworkDecision>(&["network.decision"]);
     complete::<event::SessionStart>(&["session.start"]);
