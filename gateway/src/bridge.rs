@@ -9,6 +9,7 @@ use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 use gateway_common::{ConnectRecord, Verdict};
 use rustix::net::{
@@ -56,8 +57,8 @@ pub enum ToEngine {
     Admitted {
         /// The number of the request.
         request: u64,
-        /// Why the addresses were not taken.
-        error: Option<String>,
+        /// For how long they are open, or why they are not.
+        result: Result<Duration, String>,
     },
     /// The answer to `ToWarden::Dial`. With it, where it worked: the socket, not connected yet.
     Socket {

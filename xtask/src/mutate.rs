@@ -100,7 +100,7 @@ const MUTATIONS: &[Mutation] = &[
         mechanism: "nobody is asked for a name that is not on the list",
         edits: &[Edit {
             file: "gateway/src/engine/forwarder.rs",
-            from: "if name.is_none() && !egress.allow_by_default {",
+            from: "if name.is_none() && !config.egress.allow_by_default {",
             to: "if name.is_none() && question.name().is_empty() {",
         }],
         tests: &["names::a_name_that_is_not_on_the_list_is_asked_of_nobody_and_journaled"],
@@ -126,6 +126,17 @@ const MUTATIONS: &[Mutation] = &[
             to: "if !addresses.iter().any(|address| is_nameable(*address) || !address.is_unspecified()) {",
         }],
         tests: &["names::a_name_that_leads_to_this_host_or_its_metadata_opens_nothing"],
+    },
+    Mutation {
+        name: "target-by-name",
+        guarantee: "G1",
+        mechanism: "a target by name is protected at the addresses of its name",
+        edits: &[Edit {
+            file: "gateway/src/config/egress.rs",
+            from: "allowed.chain(self.targets_named(name, attachment).flat_map(Target::of_name)).collect()",
+            to: "allowed.chain(self.targets_named(name, attachment).flat_map(Target::of_name).skip(2)).collect()",
+        }],
+        tests: &["names::a_target_by_name_is_protected_at_the_addresses_of_its_name"],
     },
     Mutation {
         name: "name-time",

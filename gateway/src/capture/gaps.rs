@@ -10,6 +10,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::tables::PROTECTED_PORTS;
+use crate::config::Config;
 use crate::host::process::{self, Process};
 
 /// Sockets of services that start processes elsewhere on behalf of who may write to them. Paths as the process sees
@@ -46,13 +48,31 @@ pub struct Gap {
 /// Names of users who approve held requests, by uid.
 pub type Approvers = BTreeMap<u32, String>;
 
-/// The gaps of the host, whatever is attached.
+/// The gaps of the host and its configuration, whatever is attached.
 #[must_use]
-pub fn of_host(journal_is_copied: bool) -> Vec<Gap> {
-    let detail =
-        "the record is on this host alone: who takes the host over can remove it; copy it with [audit.clickhouse]";
-    let alone = Gap { name: "record_on_this_host".to_owned(), detail: detail.to_owned() };
-    if journal_is_copied { Vec::new() } else { vec![alone] }
+pub fn of_host(config: &Config) -> Vec<Gap> {
+    let mut found = Vec::new();
+    let mut gap = |name: &str, detail: String| found.push(Gap { name: name.to_owned(), detail });
+    if config.clickhouse.is_none() {
+        let detail =
+            "the record is on this host alone: who takes the host over can remove it; copy it with [audit.clickhouse]";
+        gap("record_on_this_host", detail.to_owned());
+    }
+    let by_name = config.targets.iter().filter(|target| !target.names.is_empty());
+    if let Some(target) = by_name.clone().next().filter(|_| config.egress.allow_by_default) {
+        let detail = format!(
+            "the target `{}` is declared by name while [egress] allows all else: who has its address from elsewhere reaches it undeclared, and ports of it that no protocol protects unseen; declare its addresses, or set default = \"deny\"",
+            target.name
+        );
+        gap("target_by_name", detail);
+    }
+    let is_protected = |port: u16| PROTECTED_PORTS.iter().any(|(protected, _)| *protected == port);
+    if let Some(port) = config.egress.allow.iter().filter_map(|allowed| allowed.port).find(|port| is_protected(*port)) {
+        let detail =
+            format!("[egress] allow opens port {port} of a network, and what is said there is neither read nor judged");
+        gap("allowed_unread", detail);
+    }
+    found
 }
 
 /// The gaps of a subtree with these processes.

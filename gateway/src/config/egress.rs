@@ -8,6 +8,7 @@ use std::str::FromStr;
 use gateway_common::Verdict;
 
 use super::table::Section;
+use super::{Config, Target};
 use crate::host::network::Network;
 
 /// Where names are asked for.
@@ -54,6 +55,12 @@ pub struct NamePattern {
 }
 
 impl NamePattern {
+    /// Whether it stands for itself alone.
+    #[must_use]
+    pub fn is_one(&self) -> bool {
+        !self.below
+    }
+
     /// Whether it is meant by a name that `is_host_name` and is in lower case.
     #[must_use]
     pub fn matches(&self, name: &str) -> bool {
@@ -97,18 +104,40 @@ pub fn is_host_name(name: &str) -> bool {
         && name.split('.').all(|label| (1..=MAX_LABEL).contains(&label.len()) && label.bytes().all(is_fine))
 }
 
-impl Egress {
+impl Config {
     /// Whether the names that runtimes ask for are looked at: where not everything passes, or addresses come from names.
     #[must_use]
     pub fn asks_names_here(&self) -> bool {
-        !self.allow_by_default || !self.names.is_empty()
+        let by_name = !self.egress.names.is_empty() || self.targets.iter().any(|target| !target.names.is_empty());
+        !self.egress.allow_by_default || by_name
     }
 
-    /// What a name says of ports at its addresses; `None` stands for all ports. Nothing: nobody named it.
+    /// What a name says of ports at its addresses; `None` stands for all other ports. Nothing: nobody named it.
     #[must_use]
-    pub fn of_name(&self, name: &str) -> Vec<(Option<u16>, Verdict)> {
-        let named = self.names.iter().filter(|allowed| allowed.name.matches(name));
-        named.map(|allowed| (allowed.port, Verdict::Allow)).collect()
+    pub fn of_name(&self, name: &str, attachment: &str) -> Vec<(Option<u16>, Verdict)> {
+        let allowed = self.egress.names.iter().filter(|allowed| allowed.name.matches(name));
+        let allowed = allowed.map(|allowed| (allowed.port, Verdict::Allow));
+        // What protects stands last, and counts where both name a port.
+        allowed.chain(self.targets_named(name, attachment).flat_map(Target::of_name)).collect()
+    }
+
+    /// The target that has a name and a port.
+    #[must_use]
+    pub fn target_named(&self, name: &str, port: u16, attachment: &str) -> Option<&Target> {
+        self.targets_named(name, attachment).find(|target| target.ports.contains(&port))
+    }
+
+    fn targets_named<'c>(&'c self, name: &str, attachment: &str) -> impl Iterator<Item = &'c Target> {
+        let of = |target: &&Target| target.serves(attachment) && target.names.iter().any(|own| own.matches(name));
+        self.targets.iter().filter(of)
+    }
+}
+
+/// What only shows when all is read.
+pub(super) fn check(section: &Section<'_, '_>, config: &Config) {
+    if config.asks_names_here() && config.egress.allow.iter().any(|allowed| allowed.port == Some(DNS_PORT)) {
+        let why = "port 53: names are asked through the gateway, of the servers in /etc/resolv.conf, and nowhere else";
+        section.fault("allow", why);
     }
 }
 
@@ -152,11 +181,6 @@ pub(super) fn read(section: &Section<'_, '_>) -> Egress {
             Allowed::Network(network) => egress.allow.push(network),
             Allowed::Name(name) => egress.names.push(name),
         }
-    }
-    let asks = egress.allow.iter().any(|allowed| allowed.port == Some(DNS_PORT));
-    if asks && egress.asks_names_here() {
-        let why = "port 53: names are asked through the gateway, of the servers in /etc/resolv.conf, and nowhere else";
-        section.fault("allow", why);
     }
     for allowed in &egress.names {
         if let Some(port) = allowed.port.filter(|port| PROTECTED.contains(port)) {

@@ -174,6 +174,7 @@ fn read(root: &Section<'_, '_>) -> Config {
         attachments: attach::read(root),
         targets: target::read(root),
     };
+    egress::check(&egress, &config);
     for section in [policy, masking, journal, audit, egress, postgres, undeclared] {
         section.finish();
     }

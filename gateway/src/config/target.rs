@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use gateway_common::Verdict;
 
 use super::attach::is_name;
+use super::egress::NamePattern;
 use super::table::Section;
 use crate::host::network::Network;
 
@@ -19,6 +20,8 @@ pub struct Target {
     pub protocol: Verdict,
     /// Where it is.
     pub addresses: Vec<Network>,
+    /// Names whose addresses it has besides; none stands for names below it.
+    pub names: Vec<NamePattern>,
     /// Never empty.
     pub ports: Vec<u16>,
     /// A parent in policies: production, staging, scratch.
@@ -98,6 +101,12 @@ impl Target {
         self.within.is_empty() || self.within.iter().any(|name| name == attachment)
     }
 
+    /// What its name says of ports at its addresses, as `Config::of_name`: a second way in would be a way around.
+    pub(super) fn of_name(&self) -> impl Iterator<Item = (Option<u16>, Verdict)> + '_ {
+        let declared = self.ports.iter().map(|port| (Some(*port), self.protocol));
+        declared.chain([(None, Verdict::Refuse)])
+    }
+
     /// The length of the longest of its networks that an address is in.
     #[must_use]
     pub fn longest_match(&self, address: IpAddr) -> Option<u32> {
@@ -132,9 +141,18 @@ fn read_one(section: &Section<'_, '_>) -> Option<Target> {
         section.fault("protocol", "is missing: `postgres`, `ssh` or `kubernetes`");
     }
     let protocol = section.one_of("protocol", &protocols);
-    let addresses = section.strings("addresses").iter().map(|text| address(section, text)).collect::<Vec<_>>();
-    if addresses.is_empty() {
-        section.fault("addresses", "is missing: at least one address or network");
+    let (mut addresses, mut names) = (Vec::new(), Vec::new());
+    let places = section.strings("addresses");
+    if places.is_empty() {
+        section.fault("addresses", "is missing: at least one address, network or name");
+    }
+    for place in places {
+        match (place.parse(), place.parse::<NamePattern>()) {
+            (Ok(network), _) => addresses.push(network),
+            (_, Ok(name)) if name.is_one() => names.push(name),
+            (_, Ok(_)) => section.fault("addresses", format!("`{place}` is many names: a target is one server")),
+            (_, Err(error)) => section.fault("addresses", error),
+        }
     }
     let mut ports = section.ports("ports");
     if ports.is_empty() {
@@ -148,25 +166,7 @@ fn read_one(section: &Section<'_, '_>) -> Option<Target> {
     let within = section.strings("within");
     let tls = read_tls(&section.section("tls"), section);
     let credential = read_credential(&section.section("credential"), &tls);
-    Some(Target {
-        name: name?,
-        protocol: protocol?,
-        addresses: addresses.into_iter().flatten().collect(),
-        ports,
-        environment,
-        within,
-        tls,
-        credential,
-    })
-}
-
-fn address(section: &Section<'_, '_>, text: &str) -> Option<Network> {
-    let network = text.parse().ok();
-    if network.is_none() {
-        let why = "is no address or network: names are not resolved, write the addresses behind them";
-        section.fault("addresses", format!("`{text}` {why}"));
-    }
-    network
+    Some(Target { name: name?, protocol: protocol?, addresses, names, ports, environment, within, tls, credential })
 }
 
 fn read_tls(tls: &Section<'_, '_>, target: &Section<'_, '_>) -> Tls {

@@ -100,7 +100,7 @@ name = "a b"
 [[target]]
 name = "shop"
 protocol = "mysql"
-addresses = ["10.0.0.300", "db.example.com"]
+addresses = ["10.0.0.300", "*.db.example.com"]
   [target.credential]
   user = "agent"
   password = { file = "/x", env = "Y" }
@@ -121,7 +121,7 @@ addresses = ["10.0.0.300", "db.example.com"]
         "line 12: `attach[1].name`",
         "line 15: `target[1].protocol`: `mysql` is not one of",
         "line 16: `target[1].addresses`: `10.0.0.300` is no address",
-        "line 16: `target[1].addresses`: `db.example.com` is no address",
+        "line 16: `target[1].addresses`: `*.db.example.com` is many names",
         "line 19: `target[1].credential.password`: write one of",
         "`target[1].credential.allow_unverified`: a credential goes only to a server that was verified",
     ] {
@@ -181,4 +181,46 @@ fn a_place_that_cannot_be_trusted_or_found_is_a_fault() {
         let error = Config::parse("gateway.toml", &STORE.replace(from, to)).unwrap_err().to_string();
         assert!(error.contains(reason), "{error}");
     }
+}
+
+const NAMED: &str = r#"
+version = 1
+[egress]
+allow = ["db.example.com:443", "*.example.com:8080"]
+[[target]]
+name = "shop"
+protocol = "postgres"
+addresses = ["db.example.com", "10.9.0.5"]
+ports = [6432]
+within = ["ci"]
+"#;
+
+#[test]
+fn a_name_says_what_all_say_who_name_it() {
+    let config = Config::parse("gateway.toml", NAMED).unwrap();
+    let allowed = [(Some(443), Verdict::Allow), (Some(8080), Verdict::Allow)];
+    let declared = [(Some(6432), Verdict::Postgres), (None, Verdict::Refuse)];
+    assert_eq!(config.of_name("db.example.com", "claude"), allowed);
+    assert_eq!(config.of_name("db.example.com", "ci"), [allowed, declared].concat());
+    assert_eq!(config.of_name("example.com", "ci"), []);
+    assert_eq!(config.target_named("db.example.com", 6432, "ci").unwrap().name, "shop");
+    assert!(config.target_named("db.example.com", 5432, "ci").is_none());
+    assert!(config.target_named("db.example.com", 6432, "claude").is_none());
+}
+
+#[test]
+fn a_name_opens_no_protected_port_and_no_server_for_names_is_asked_directly() {
+    for (allow, reason) in [
+        ("api.example.com:5432", "port 5432 is protected at every address"),
+        ("api.example.com:53", "port 53 is protected"),
+        ("10.0.0.53:53", "port 53: names are asked through the gateway"),
+        ("*.com:443", "stands for a whole top-level domain"),
+        ("10.0.0.300:443", "is no address, network or name"),
+    ] {
+        let text = format!("version = 1\n[egress]\ndefault = \"deny\"\nallow = [\"{allow}\"]\n");
+        let error = Config::parse("gateway.toml", &text).unwrap_err().to_string();
+        assert!(error.contains(reason), "{error}");
+    }
+    let open = "version = 1\n[egress]\nallow = [\"10.0.0.53:53\"]\n";
+    assert!(Config::parse("gateway.toml", open).is_ok(), "nobody looks at names there");
 }

@@ -5,10 +5,10 @@
 //! never asks a server for a name that nobody allowed.
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::TcpStream;
+use std::net::{IpAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -25,6 +25,8 @@ use crate::protocol::dns::{Answer, Instead, MAX_QUESTION, Question, not_understo
 const MAX_QUESTIONS: usize = 256;
 /// How long a connection may say nothing.
 const IDLE: Duration = Duration::from_secs(10);
+/// How long a connection may take from the hook to here.
+const LATE: Duration = Duration::from_secs(10);
 /// How long the warden may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
 /// How often refused questions are journaled.
@@ -34,7 +36,9 @@ const FLUSH_EVERY: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct Forwarder {
     outbox: mpsc::Sender<ToWarden>,
-    waiting: Mutex<HashMap<u64, oneshot::Sender<Option<String>>>>,
+    waiting: Mutex<HashMap<u64, oneshot::Sender<Result<Duration, String>>>>,
+    /// By attachment and address: the name, and until when.
+    opened: Mutex<HashMap<(String, IpAddr), (String, Instant)>>,
     next: AtomicU64,
     places: Mutex<BTreeMap<String, Arc<Semaphore>>>,
     refused: Mutex<RefusedQuestions>,
@@ -45,6 +49,7 @@ impl Forwarder {
         Self {
             outbox,
             waiting: Mutex::default(),
+            opened: Mutex::default(),
             next: AtomicU64::new(1),
             places: Mutex::default(),
             refused: Mutex::default(),
@@ -52,9 +57,9 @@ impl Forwarder {
     }
 
     /// The warden's answer to `ToWarden::Admit`.
-    pub(super) fn admitted(&self, request: u64, error: Option<String>) {
+    pub(super) fn admitted(&self, request: u64, result: Result<Duration, String>) {
         if let Some(waiting) = self.waiting.lock().remove(&request) {
-            let _ = waiting.send(error);
+            let _ = waiting.send(result);
         }
     }
 
@@ -79,11 +84,24 @@ impl Forwarder {
         let asked = self.outbox.send(admit).await;
         let said = tokio::time::timeout(TIMEOUT, receive).await;
         self.waiting.lock().remove(&request);
-        match (asked, said) {
-            (Ok(()), Ok(Ok(None))) => Ok(()),
-            (Ok(()), Ok(Ok(Some(reason)))) => Err(reason),
-            _ => Err("no_warden".to_owned()),
+        let (Ok(()), Ok(Ok(result))) = (asked, said) else { return Err("no_warden".to_owned()) };
+        self.note_opened(attachment, name, answer, result?);
+        Ok(())
+    }
+
+    fn note_opened(&self, attachment: &str, name: &str, answer: &Answer, time: Duration) {
+        let mut opened = self.opened.lock();
+        let now = Instant::now();
+        opened.retain(|_, (_, until)| *until > now);
+        for address in &answer.addresses {
+            opened.insert((attachment.to_owned(), *address), (name.to_owned(), now + time + LATE));
         }
+    }
+
+    pub(super) fn name_of(&self, attachment: &str, address: IpAddr) -> Option<String> {
+        let opened = self.opened.lock();
+        let (name, until) = opened.get(&(attachment.to_owned(), address))?;
+        (*until > Instant::now()).then(|| name.clone())
     }
 }
 
@@ -156,9 +174,10 @@ impl Engine {
         question: &Question,
         transport: Transport,
     ) -> Result<Vec<u8>, (Instead, String)> {
-        let egress = &settings.config().egress;
-        let name = question.host_name().filter(|name| !egress.of_name(name).is_empty());
-        if name.is_none() && !egress.allow_by_default {
+        let config = settings.config();
+        let is_named = |name: &&str| !config.of_name(name, &connection.attachment).is_empty();
+        let name = question.host_name().filter(is_named);
+        if name.is_none() && !config.egress.allow_by_default {
             return Err((Instead::NoName, "not_allowed".to_owned()));
         }
         if name.is_some() && question.wants_hidden_addresses() {

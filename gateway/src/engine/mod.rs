@@ -14,6 +14,7 @@ mod upstreams;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
+use std::net::IpAddr;
 use std::num::NonZeroUsize;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -206,6 +207,12 @@ impl Engine {
         &self.cancel_keys
     }
 
+    /// The name that a workload was last told an address for, while the address is open.
+    #[must_use]
+    pub fn name_of(&self, attachment: &str, address: IpAddr) -> Option<String> {
+        self.forwarder.name_of(attachment, address)
+    }
+
     /// The journal.
     #[must_use]
     pub fn journal(&self) -> &Arc<Journal> {
@@ -253,7 +260,7 @@ impl Engine {
             ToEngine::Asked { request, connection, datagram } => {
                 self.answer_datagram(request, *connection, datagram);
             }
-            ToEngine::Admitted { request, error } => self.forwarder.admitted(request, error),
+            ToEngine::Admitted { request, result } => self.forwarder.admitted(request, result),
             ToEngine::Socket { request, error } => self.dialler.answer(request, descriptors, error),
             ToEngine::Reload => {
                 let result = self.reload(descriptors).err();

@@ -42,7 +42,7 @@ impl Facts {
         let protocol = Protocol::of(connection.verdict())?;
         let attachment = settings.attachment(&connection.attachment)?;
         let workload = Workload::of(&connection, attachment);
-        let target = settings.config().target_of(connection.original, &connection.attachment).cloned();
+        let target = target(engine, &settings, &connection);
         let extra: &[&str] = if settings.is_open() { &[vocabulary::OPEN_GROUP] } else { &[] };
         let principal = workload.principal(extra);
         let target_entity = vocabulary::target(TargetFacts {
@@ -181,6 +181,19 @@ impl Facts {
             name: None,
         }
     }
+}
+
+/// The target that is declared by address or, of those that are not, by the name that the workload was told it for. Of
+/// that one the server has to prove the name.
+fn target(engine: &Engine, settings: &Settings, connection: &Connection) -> Option<Target> {
+    let (config, to) = (settings.config(), connection.original);
+    if let Some(target) = config.target_of(to, &connection.attachment) {
+        return Some(target.clone());
+    }
+    let name = engine.name_of(&connection.attachment, to.ip())?;
+    let mut target = config.target_named(&name, to.port(), &connection.attachment)?.clone();
+    target.tls.name.get_or_insert(name);
+    Some(target)
 }
 
 fn protocol_name(protocol: Protocol) -> ProtocolName {

@@ -508,7 +508,7 @@ fn read_events(
 #[must_use]
 pub(super) fn tables(config: &crate::config::Config, attachment: &str) -> Tables {
     let mut tables = Tables::new(if config.egress.allow_by_default { Verdict::Allow } else { Verdict::Refuse });
-    if config.egress.asks_names_here() {
+    if config.asks_names_here() {
         tables.ask_names_here();
     }
     for allowed in &config.egress.allow {

@@ -139,6 +139,8 @@ impl EngineProcess {
             engine.listen(&warden, &ready.bridge).await;
             engine.current.lock().take();
             engine.close_gates(&warden.all());
+            // The next one does not know which target has which address.
+            warden.all().iter().for_each(|attachment| attachment.forget_names());
             engine.answers.lock().clear();
             let _ = ready.child.start_kill();
             let status = ready.child.wait().await.map_or_else(|error| error.to_string(), |status| status.to_string());
@@ -202,8 +204,8 @@ impl EngineProcess {
             }
             ToWarden::Admit { request, attachment, name, addresses, seconds } => {
                 let ttl = Duration::from_secs(seconds);
-                let error = warden.admit(&attachment, name, addresses, ttl).err();
-                let _ = bridge.send(&ToEngine::Admitted { request, error }, &[]).await;
+                let result = warden.admit(&attachment, name, addresses, ttl);
+                let _ = bridge.send(&ToEngine::Admitted { request, result }, &[]).await;
             }
             ToWarden::Answered { request, datagram } => warden.forwarder.answer(request, &datagram),
             ToWarden::Dial { request, netns, ipv6 } => {

@@ -90,7 +90,7 @@ pub(super) async fn serve(warden: Arc<Warden>, attachment: Arc<Attachment>, netn
 }
 
 impl Warden {
-    /// Opens the addresses of a name, as the configuration has it.
+    /// Opens the addresses of a name, as the configuration has it, and says for how long.
     ///
     /// # Errors
     /// With the reason, in a word, why none of them is opened.
@@ -100,8 +100,8 @@ impl Warden {
         name: String,
         addresses: Vec<IpAddr>,
         ttl: Duration,
-    ) -> Result<(), String> {
-        let ports = self.config.lock().egress.of_name(&name);
+    ) -> Result<Duration, String> {
+        let ports = self.config.lock().of_name(&name, attachment);
         if !is_host_name(&name) || ports.is_empty() {
             return Err("not_allowed".to_owned());
         }
@@ -109,6 +109,6 @@ impl Warden {
         let time = attachment.admit(&name, &addresses, &ports, ttl)?;
         let (attachment, seconds) = (attachment.name().to_owned(), time.as_secs());
         self.record(&Event::DnsAdmitted(DnsAdmitted { attachment, name, addresses, seconds }));
-        Ok(())
+        Ok(time)
     }
 }

@@ -78,7 +78,7 @@ pub fn store(config: &Config, host: HostId) -> Result<Option<Settings>, String> 
 /// a scope (`fe80::1%eth0`) are left out.
 #[must_use]
 pub fn resolvers(config: &Config) -> Vec<IpAddr> {
-    if !config.egress.asks_names_here() {
+    if !config.asks_names_here() {
         return Vec::new();
     }
     let text = fs::read_to_string(RESOLV_CONF).unwrap_or_default();
@@ -100,7 +100,7 @@ fn authorities(file: Option<&Path>) -> Result<Option<Vec<u8>>, String> {
 
 fn of_target(target: &Target, authority: &Authority) -> Result<Material, String> {
     let name = target.tls.name.iter().filter(|name| name.parse::<std::net::IpAddr>().is_err());
-    let names: Vec<String> = name.cloned().collect();
+    let names: Vec<String> = name.cloned().chain(target.names.iter().map(ToString::to_string)).collect();
     let addresses: Vec<_> = target.addresses.iter().filter_map(Network::host_address).collect();
     let ca = authorities(target.tls.ca.as_deref())?;
     let client = match &target.tls.client {

@@ -214,7 +214,8 @@ impl Warden {
         for attachment in self.all() {
             let tables = tables(&config, attachment.name());
             attachment.set_tables(tables).map_err(|error| chain(&error))?;
-            if self.config.lock().egress != config.egress {
+            let before = self.config.lock().clone();
+            if (&before.egress, &before.targets) != (&config.egress, &config.targets) {
                 attachment.forget_names();
             }
         }
@@ -275,11 +276,12 @@ impl Warden {
     pub fn status(&self) -> Status {
         let attachments = self.all().iter().map(|attachment| self.status_of(attachment)).collect();
         let shipping = self.shipper.status();
+        let gaps = gaps::of_host(&self.config.lock());
         Status {
             engine_runs: self.engine.runs(),
             attachments,
             accepted_gaps: self.config.lock().accept_gaps.clone(),
-            gaps: gaps::of_host(shipping.is_some()),
+            gaps,
             shipping,
         }
     }

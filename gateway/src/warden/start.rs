@@ -186,7 +186,7 @@ impl Warden {
             },
             accepted_gaps: config.accept_gaps.iter().cloned().collect(),
         }));
-        for gap in gaps::of_host(config.clickhouse.is_some()) {
+        for gap in gaps::of_host(&config) {
             self.record(&Event::Gap(event::Gap { name: gap.name, detail: gap.detail, attachment: None }));
         }
     }

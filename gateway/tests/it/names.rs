@@ -34,6 +34,7 @@ impl Setting {
             "--host-record=a.b.wild.example.com,10.77.0.2",
             "--host-record=wild.example.com,10.77.0.2",
             "--host-record=other.example.com,10.77.0.2",
+            "--host-record=db.example.com,10.77.0.2",
             "--cname=alias.example.com,other.example.com",
             "--address=/rebound.example.com/127.0.0.1",
             "--address=/metadata.example.com/169.254.169.254",
@@ -238,4 +239,50 @@ fn where_everything_passes_and_nothing_is_named_questions_go_where_they_want() {
     let event = setting.world.event("network.connect", |body| body["destination"]["port"] == 53);
     assert_eq!((&event["destination"]["address"], &event["destination"]["protocol"]), (&SERVER.into(), &"udp".into()));
     assert_eq!(setting.server.seen("tcp 53"), 0);
+}
+
+const TARGET: &str = r#"
+version = 1
+[egress]
+default = "deny"
+[[target]]
+name = "shop"
+protocol = "ssh"
+addresses = ["db.example.com"]
+ports = [6432]
+"#;
+
+#[test]
+fn a_target_by_name_is_protected_at_the_addresses_of_its_name() {
+    let setting = Setting::new();
+    let config = setting.world.file("gateway.toml", TARGET).display().to_string();
+    let _gateway = setting.world.attach(&["--config", &config]);
+    let agent = setting.world.agent();
+    assert_eq!(agent.connect("10.77.0.2:6432"), Err(Errno::CONNREFUSED), "nobody has asked for its name");
+    assert_eq!(setting.look_up("ahostsv4", "db.example.com"), [SERVER]);
+    agent.connect("10.77.0.2:6432").unwrap();
+    assert_eq!(agent.recv().unwrap(), "SSH-2.0-gateway\\r\\n");
+    let start = setting.world.event("session.start", |body| body["destination"]["port"] == 6432);
+    assert_eq!(start["destination"]["target"], "shop");
+    assert_eq!(agent.connect("10.77.0.2:443"), Err(Errno::CONNREFUSED));
+    assert_eq!((setting.server.seen("tcp 6432"), setting.server.seen("tcp 443")), (0, 0));
+}
+
+#[test]
+fn a_target_by_name_where_all_else_passes_is_a_gap_that_is_said() {
+    let setting = Setting::new();
+    let config = setting.world.file("gateway.toml", &TARGET.replace("deny", "allow")).display().to_string();
+    let _gateway = setting.world.attach(&["--config", &config]);
+    let gap = setting.world.event("gap", |body| body["name"] == "target_by_name");
+    assert!(gap["detail"].as_str().unwrap().contains("`shop`"), "{gap}");
+    let status = setting.world.cli_json(&["status"]);
+    assert!(status["gaps"].as_array().unwrap().iter().any(|gap| gap["name"] == "target_by_name"), "{status}");
+    let agent = setting.world.agent();
+    assert_eq!(setting.look_up("ahostsv4", "other.example.com"), [SERVER], "what nobody named is forwarded");
+    agent.connect("10.77.0.2:6432").unwrap();
+    assert_eq!(agent.recv().unwrap(), "hello from the server", "the gap");
+    assert_eq!(setting.look_up("ahostsv4", "db.example.com"), [SERVER]);
+    agent.connect("10.77.0.2:6432").unwrap();
+    assert_eq!(agent.recv().unwrap(), "SSH-2.0-gateway\\r\\n");
+    assert_eq!(agent.connect("10.77.0.2:443"), Err(Errno::CONNREFUSED), "other ports of a declared address");
 }
