@@ -2,6 +2,7 @@
 //! missed, and a file with every sample. It must never measure one way without the others in the same round: on a
 //! shared machine only their ratios say anything.
 
+mod capture;
 mod machine;
 mod measure;
 mod relay;
@@ -29,6 +30,14 @@ use world::World;
 pub(crate) enum Subject {
     /// pgbench -S and a long read: direct, a byte relay, PgBouncer, the gateway
     Postgres(Extent),
+    /// A connect inside and beside an attached cgroup
+    Capture(Extent),
+    /// Connects many times, until connected or greeted
+    #[command(hide = true)]
+    Connect { server: SocketAddr, until: String },
+    /// A server that greets
+    #[command(hide = true)]
+    Greet { listen: SocketAddr },
     /// A plain byte relay: the least that a proxy in user space can cost
     #[command(hide = true)]
     Relay { listen: SocketAddr, upstream: SocketAddr },
@@ -58,6 +67,12 @@ pub(crate) struct Extent {
 pub(crate) fn perform(subject: Subject) -> Result<()> {
     match subject {
         Subject::Postgres(extent) => postgres(&extent),
+        Subject::Capture(extent) => {
+            ensure!(is_root(), "cgroups and namespaces need root: run it with sudo");
+            capture::measure(&gateway_of(&extent)?, rounds_of(&extent))
+        }
+        Subject::Connect { server, until } => capture::connect(server, &until),
+        Subject::Greet { listen } => capture::greet(listen),
         Subject::Relay { listen, upstream } => relay::serve(listen, upstream),
         Subject::Read { server, times } => wire::read(server, times),
         Subject::Hold { server, sessions } => wire::hold(server, sessions),
@@ -66,11 +81,8 @@ pub(crate) fn perform(subject: Subject) -> Result<()> {
 
 fn postgres(extent: &Extent) -> Result<()> {
     ensure!(is_root(), "cgroups and namespaces need root: run it with sudo");
-    let gateway = match &extent.gateway {
-        Some(path) => path.canonicalize().with_context(|| format!("no gateway at `{}`", path.display()))?,
-        None => build()?,
-    };
-    let rounds = extent.rounds.unwrap_or(if extent.quick { 1 } else { 3 });
+    let gateway = gateway_of(extent)?;
+    let rounds = rounds_of(extent);
     let (result, took) = timed(|| measure_all(extent, rounds, &gateway));
     let (samples, machine) = result?;
     report::print(&samples, rounds);
@@ -78,6 +90,17 @@ fn postgres(extent: &Extent) -> Result<()> {
     report::write(&file, &machine, &samples)?;
     println!("every sample, with the machine's facts: {} ({} s)", file.display(), took.as_secs());
     Ok(())
+}
+
+fn gateway_of(extent: &Extent) -> Result<PathBuf> {
+    match &extent.gateway {
+        Some(path) => path.canonicalize().with_context(|| format!("no gateway at `{}`", path.display())),
+        None => build(),
+    }
+}
+
+fn rounds_of(extent: &Extent) -> u32 {
+    extent.rounds.unwrap_or(if extent.quick { 1 } else { 3 })
 }
 
 fn measure_all(extent: &Extent, rounds: u32, gateway: &std::path::Path) -> Result<(Samples, machine::Facts)> {

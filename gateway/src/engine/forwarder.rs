@@ -205,10 +205,15 @@ impl Engine {
         let mut tick = tokio::time::interval(FLUSH_EVERY);
         loop {
             tick.tick().await;
-            for event in self.forwarder.refused.lock().take() {
-                if let Err(error) = self.journal.append_unsynced(None, &event) {
-                    tracing::error!(%error, "a refused question could not be recorded");
-                }
+            self.flush_refused_questions();
+        }
+    }
+
+    /// The same, now.
+    pub(super) fn flush_refused_questions(&self) {
+        for event in self.forwarder.refused.lock().take() {
+            if let Err(error) = self.journal.append_unsynced(None, &event) {
+                tracing::error!(%error, "a refused question could not be recorded");
             }
         }
     }

@@ -276,6 +276,7 @@ impl Engine {
             }
             ToEngine::Drain => {
                 self.end_sessions().await;
+                self.flush_refused_questions();
                 return false;
             }
             ToEngine::Start { .. } => return false,

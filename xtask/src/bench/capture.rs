@@ -1,0 +1,112 @@
+//! What a connect costs. In: a gateway, attached in a world of its own. Out: the median of many connects inside and beside
+//! the attached cgroup, in microseconds, and the goals that are met or missed. It must never count a connect that failed,
+//! nor compare rounds with each other: only what one round measured side by side.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+
+use super::report::median;
+use super::world::{HOME, Place, Running, World};
+use crate::run::{quiet, until};
+
+/// The server; names and a network on the list, so that each table is looked at.
+const SERVER: &str = "127.0.0.1:8099";
+const CONFIGURATION: &str = r#"
+version = 1
+[egress]
+default = "deny"
+allow = ["127.0.0.0/8:8099", "api.example.com:443"]
+"#;
+/// Nobody listens there: what greets is the gateway, once the session is judged and in the journal.
+const REDIRECTED: &str = "127.0.0.1:22";
+/// In one round. The first ones only warm up.
+const CONNECTS: usize = 1_000;
+const UNMEASURED: usize = 100;
+/// The goals, in microseconds more than without us.
+const UNPROTECTED_GOAL: f64 = 2.0;
+const REDIRECTED_GOAL: f64 = 60.0;
+
+/// Measures in rounds.
+pub(super) fn measure(gateway: &Path, rounds: u32) -> Result<()> {
+    let world = World::new(gateway)?;
+    let mut greet = world.command(format!("{HOME}/xtask"));
+    let _server = Running::start("server", greet.args(["bench", "greet", SERVER]), &world.log("server"))?;
+    let _gateway = attach(&world)?;
+    let (mut unprotected, mut redirected) = (Vec::new(), Vec::new());
+    for round in 0..rounds {
+        let connect = |place, server: &str, until: &str| connects(&world, place, server, until);
+        let beside = (connect(Place::Beside, SERVER, "connected")?, connect(Place::Beside, SERVER, "greeted")?);
+        let inside = (connect(Place::Inside, SERVER, "connected")?, connect(Place::Inside, REDIRECTED, "greeted")?);
+        println!(
+            "round {}: connect {:.2} µs, attached {:.2}; greeted after {:.1} µs, through the gateway {:.1}",
+            round + 1,
+            beside.0,
+            inside.0,
+            beside.1,
+            inside.1
+        );
+        unprotected.push(inside.0 - beside.0);
+        redirected.push(inside.1 - beside.1);
+    }
+    goal("a connect to an unprotected port", median(&unprotected), UNPROTECTED_GOAL);
+    goal("a redirected connect, accepted, judged and journaled,", median(&redirected), REDIRECTED_GOAL);
+    Ok(())
+}
+
+fn goal(what: &str, more: f64, bound: f64) {
+    let word = if more <= bound { "met" } else { "MISSED" };
+    println!("{word}: {what} costs {more:.2} µs more (goal: at most {bound})");
+}
+
+fn attach(world: &World) -> Result<Running> {
+    let log = world.log("gateway");
+    let configuration = world.file("gateway.toml", CONFIGURATION)?;
+    let mut attach = world.command(format!("{HOME}/gateway"));
+    attach.args(["attach", "--name", "bench", "--cgroup"]).arg(world.attached()).arg("--config").arg(configuration);
+    let mut running = Running::start("gateway", &mut attach, &log)?;
+    until("the gateway", || {
+        running.check().with_context(|| fs::read_to_string(&log).unwrap_or_default())?;
+        Ok(fs::read_to_string(&log)?.contains("is intercepted"))
+    })?;
+    until("an open gate", || Ok(connects(world, Place::Inside, REDIRECTED, "greeted").is_ok()))?;
+    Ok(running)
+}
+
+fn connects(world: &World, place: Place, server: &str, until: &str) -> Result<f64> {
+    let mut client = world.client(place, format!("{HOME}/xtask"));
+    let said = quiet(client.args(["bench", "connect", server, until]))?;
+    said.trim().parse().with_context(|| format!("no number: {said}"))
+}
+
+/// The client: prints the median.
+pub(super) fn connect(server: SocketAddr, until: &str) -> Result<()> {
+    let mut taken = Vec::with_capacity(CONNECTS);
+    for _ in 0..CONNECTS {
+        let start = Instant::now();
+        let mut stream = TcpStream::connect(server)?;
+        if until == "greeted" {
+            ensure!(stream.read(&mut [0])? == 1, "nobody greets at {server}");
+        }
+        taken.push(start.elapsed().as_secs_f64() * 1e6);
+        drop(stream);
+    }
+    println!("{}", median(taken.get(UNMEASURED..).unwrap_or_default()));
+    Ok(())
+}
+
+/// The server: greets and closes.
+pub(super) fn greet(listen: SocketAddr) -> Result<()> {
+    let listener = TcpListener::bind(listen)?;
+    for stream in listener.incoming() {
+        let mut stream = stream?;
+        stream.set_write_timeout(Some(Duration::from_secs(1)))?;
+        // A client that has gone already was counted when it was connected.
+        let _ = stream.write_all(b"hello");
+    }
+    Ok(())
+}
