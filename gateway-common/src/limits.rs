@@ -15,6 +15,9 @@ pub const NETWORK_PORT_ENTRIES: usize = 65_536;
 /// Ports that are judged for every address.
 pub const PORT_ENTRIES: usize = 1_024;
 
+/// Names of unix sockets outside that may be connected to.
+pub const UNIX_ENTRIES: usize = 1_024;
+
 /// The ring buffer, in bytes: about 12,000 events.
 pub const EVENT_BYTES: usize = 1 << 20;
 

@@ -4,7 +4,7 @@ use aya_ebpf::helpers::{
     bpf_get_current_cgroup_id, bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_get_current_uid_gid,
     generated::bpf_ktime_get_ns,
 };
-use gateway_common::{ConnectRecord, Endpoint, KernelEvent, Reason};
+use gateway_common::{ConnectRecord, Endpoint, KernelEvent, NamedEvent, Reason, SocketName};
 
 use crate::maps::{COUNT, EVENT};
 
@@ -23,6 +23,16 @@ pub fn tell(record: &ConnectRecord, reason: Reason, detail: u32) {
     count(reason);
     let event = KernelEvent { record: *record, reason: reason as u32, detail };
     if EVENT.output(&event, 0).is_err() {
+        count(Reason::EventLost);
+    }
+}
+
+/// The same with a name behind it.
+#[inline(always)]
+pub fn tell_name(record: ConnectRecord, reason: Reason, name: &SocketName) {
+    count(reason);
+    let event = KernelEvent { record, reason: reason as u32, detail: 0 };
+    if EVENT.output_untyped::<NamedEvent>(NamedEvent { event, name: *name }, 0).is_err() {
         count(Reason::EventLost);
     }
 }

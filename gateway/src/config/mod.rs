@@ -81,6 +81,8 @@ pub struct Egress {
     pub allow_by_default: bool,
     /// Networks and ports that pass.
     pub allow: Vec<AllowedDestination>,
+    /// Unix sockets of programs outside that may be connected to, beside those that every program needs.
+    pub unix: Vec<crate::host::unix_name::UnixName>,
 }
 
 /// `10.0.0.0/8:443`, `10.0.0.5:*`
@@ -121,7 +123,7 @@ impl Default for Config {
             clickhouse: None,
             approval: ApprovalSection::default(),
             exec_users: BTreeSet::new(),
-            egress: Egress { allow_by_default: true, allow: Vec::new() },
+            egress: Egress { allow_by_default: true, allow: Vec::new(), unix: Vec::new() },
             undeclared: Undeclared { postgres: Login::Relay },
             attachments: Vec::new(),
             targets: Vec::new(),
@@ -184,6 +186,7 @@ fn read(root: &Section<'_, '_>) -> Config {
         egress: Egress {
             allow_by_default: egress.one_of("default", &[("allow", true), ("deny", false)]).unwrap_or(true),
             allow: egress.all_parsed("allow"),
+            unix: egress.all_parsed("unix"),
         },
         undeclared: Undeclared {
             postgres: postgres

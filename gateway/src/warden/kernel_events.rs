@@ -6,15 +6,19 @@
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 
-use gateway_common::{ConnectRecord, KernelEvent, Reason};
+use gateway_common::{ConnectRecord, KernelEvent, Reason, SocketName};
 
 use crate::audit::Timestamp;
 use crate::audit::event::{Destination, Event, NetworkBypass, NetworkConnect, Who};
 use crate::host::cgroup::Hierarchy;
 use crate::host::process;
+use crate::host::unix_name;
 
 /// Different connects that are told apart between two flushes; the rest is counted together.
 const CONNECT_LIMIT: usize = 1_024;
+
+/// Names of refused unix sockets that are told between two flushes; of the rest only the number is.
+const NAME_LIMIT: usize = 64;
 
 /// Collects until somebody takes.
 #[derive(Debug, Default)]
@@ -22,6 +26,7 @@ pub struct Collected {
     connects: HashMap<(u64, SocketAddr), (ConnectRecord, u32, u64)>,
     uncounted_connects: u64,
     bypass: BTreeMap<&'static str, u64>,
+    unix: BTreeMap<String, u64>,
     since: Option<Timestamp>,
 }
 
@@ -44,6 +49,14 @@ impl Collected {
         }
     }
 
+    /// Adds the name of a unix socket that was refused.
+    pub fn add_name(&mut self, name: &SocketName) {
+        let name = unix_name::shown(name);
+        if self.unix.len() < NAME_LIMIT || self.unix.contains_key(&name) {
+            *self.unix.entry(name).or_default() += 1;
+        }
+    }
+
     /// Counts a connection to our listener that the kernel has no record of.
     pub fn add_without_record(&mut self) {
         self.since.get_or_insert_with(Timestamp::now);
@@ -52,7 +65,7 @@ impl Collected {
 
     /// Takes what was collected, as events of an attachment.
     pub fn take(&mut self, attachment: &str, hierarchy: &Hierarchy) -> Vec<Event> {
-        let Self { connects, uncounted_connects, bypass, since } = std::mem::take(self);
+        let Self { connects, uncounted_connects, bypass, unix, since } = std::mem::take(self);
         let mut events: Vec<Event> = connects
             .into_iter()
             .map(|((cgroup, destination), (record, protocol, count))| {
@@ -79,7 +92,7 @@ impl Collected {
         }
         if !dropped.is_empty() || !refused.is_empty() {
             let attachment = attachment.to_owned();
-            events.push(Event::NetworkBypass(NetworkBypass { attachment, dropped, refused, since }));
+            events.push(Event::NetworkBypass(NetworkBypass { attachment, dropped, refused, unix, since }));
         }
         events
     }

@@ -28,6 +28,7 @@ mod existing;
 mod fail_closed;
 mod journal;
 mod lifecycle;
+mod lsm;
 mod namespaces;
 mod own_exec;
 mod policies;

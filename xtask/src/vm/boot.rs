@@ -73,7 +73,8 @@ impl Machine<'_> {
             words(["begin"]),
             words(["export", &format!("GATEWAY_CACHE={}", cache.display())]),
         ];
-        before.iter().chain(&self.commands).map(|command| command.join("\n") + "\n\n").collect()
+        let lsm = self.kernel.runs_lsm.then(|| words(["export", "GATEWAY_IT_LSM=1"]));
+        before.iter().chain(&lsm).chain(&self.commands).map(|command| command.join("\n") + "\n\n").collect()
     }
 
     fn boot(&self, cache: &Path, folder: &Path) -> Result<Totals> {

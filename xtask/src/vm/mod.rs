@@ -22,7 +22,7 @@ use programs::Program;
 
 /// What every run tries on the usual kernel: each hook, what stays closed, what the kernel tells us. The whole of `it`
 /// goes with `soak`.
-const USUAL_TESTS: [&str; 36] = [
+const USUAL_TESTS: [&str; 41] = [
     "redirect::catches_ipv4_ipv6_and_mapped_connects_and_shows_the_client_its_own_destination",
     "redirect::catches_a_connect_that_does_not_block",
     "redirect::catches_data_sent_with_the_syn",
@@ -56,6 +56,11 @@ const USUAL_TESTS: [&str; 36] = [
     "control_socket::a_process_inside_an_attachment_may_not_ask_even_as_root",
     "engine_process::the_engine_has_a_user_of_its_own_no_capability_and_a_filter",
     "engine_process::the_journal_can_be_added_to_and_not_changed_even_by_root",
+    "lsm::address_families_that_no_other_hook_sees_are_refused",
+    "lsm::a_socket_from_outside_is_not_received_and_one_from_inside_is",
+    "lsm::a_socket_is_not_taken_out_of_a_process_outside",
+    "lsm::unix_sockets_outside_are_refused_unless_they_are_listed",
+    "lsm::lsm_hooks_outlive_the_gateway_are_adopted_put_back_and_removed",
     "exec::the_commands_first_connect_is_served",
     "exec::leaves_no_process_no_cgroup_and_no_hook_behind",
     "journal::sessions_events_and_status_print_json_for_programs",
