@@ -21,7 +21,7 @@ use super::gate::OBJECT;
 use super::trial::{Trial, TrialError};
 use crate::host::cgroup::Hierarchy;
 
-/// The programs, named as the LSM hooks of each. The order is that of `gate::HOOKS`.
+/// The programs, each named as its LSM hook, in the order of attaching: after those of `gate::HOOKS`.
 pub const HOOKS: [(&str, AttachType); 4] = [
     ("socket_create", AttachType::LsmCgroup),
     ("file_receive", AttachType::LsmCgroup),
@@ -32,8 +32,11 @@ pub const HOOKS: [(&str, AttachType); 4] = [
 /// Why there are none.
 #[derive(Debug, thiserror::Error)]
 pub enum LsmError {
-    /// The kernel does not describe its types, or not those that are needed.
-    #[error("the kernel does not tell its types in {}: needs CONFIG_DEBUG_INFO_BTF", btf::KERNEL)]
+    /// The kernel does not describe its types, or is so old that sockets have their cgroup elsewhere.
+    #[error(
+        "{} does not tell where sockets have their cgroup: needs Linux 6.0 with CONFIG_DEBUG_INFO_BTF",
+        btf::KERNEL
+    )]
     Types,
     /// The object could not be loaded.
     #[error("the eBPF object does not load")]

@@ -17,8 +17,26 @@ use crate::host::unix_name;
 /// Different connects that are told apart between two flushes; the rest is counted together.
 const CONNECT_LIMIT: usize = 1_024;
 
-/// Names of refused unix sockets that are told between two flushes; of the rest only the number is.
-const NAME_LIMIT: usize = 64;
+/// Names and families of refused sockets that are told between two flushes; of the rest only the number is.
+const ABOUT_LIMIT: usize = 64;
+
+/// Address families that hosts have (linux/socket.h).
+const FAMILIES: [(u32, &str); 14] = [
+    (2, "AF_INET"),
+    (10, "AF_INET6"),
+    (17, "AF_PACKET"),
+    (21, "AF_RDS"),
+    (29, "AF_CAN"),
+    (30, "AF_TIPC"),
+    (31, "AF_BLUETOOTH"),
+    (33, "AF_RXRPC"),
+    (38, "AF_ALG"),
+    (40, "AF_VSOCK"),
+    (41, "AF_KCM"),
+    (42, "AF_QIPCRTR"),
+    (43, "AF_SMC"),
+    (44, "AF_XDP"),
+];
 
 /// Collects until somebody takes.
 #[derive(Debug, Default)]
@@ -26,7 +44,7 @@ pub struct Collected {
     connects: HashMap<(u64, SocketAddr), (ConnectRecord, u32, u64)>,
     uncounted_connects: u64,
     bypass: BTreeMap<&'static str, u64>,
-    unix: BTreeMap<String, u64>,
+    about: BTreeMap<String, u64>,
     since: Option<Timestamp>,
 }
 
@@ -37,6 +55,9 @@ impl Collected {
         let reason = Reason::ALL.get(event.reason as usize).copied().unwrap_or(Reason::MapFailed);
         if reason != Reason::Passed {
             *self.bypass.entry(reason.name()).or_default() += 1;
+            if matches!(reason, Reason::FamilyRefused | Reason::ReceiveRefused) {
+                self.add_about(family(event.detail));
+            }
             return;
         }
         let key = (event.record.cgroup, SocketAddr::from(event.record.original));
@@ -51,9 +72,12 @@ impl Collected {
 
     /// Adds the name of a unix socket that was refused.
     pub fn add_name(&mut self, name: &SocketName) {
-        let name = unix_name::shown(name);
-        if self.unix.len() < NAME_LIMIT || self.unix.contains_key(&name) {
-            *self.unix.entry(name).or_default() += 1;
+        self.add_about(unix_name::shown(name));
+    }
+
+    fn add_about(&mut self, what: String) {
+        if self.about.len() < ABOUT_LIMIT || self.about.contains_key(&what) {
+            *self.about.entry(what).or_default() += 1;
         }
     }
 
@@ -65,7 +89,7 @@ impl Collected {
 
     /// Takes what was collected, as events of an attachment.
     pub fn take(&mut self, attachment: &str, hierarchy: &Hierarchy) -> Vec<Event> {
-        let Self { connects, uncounted_connects, bypass, unix, since } = std::mem::take(self);
+        let Self { connects, uncounted_connects, bypass, about, since } = std::mem::take(self);
         let mut events: Vec<Event> = connects
             .into_iter()
             .map(|((cgroup, destination), (record, protocol, count))| {
@@ -92,10 +116,15 @@ impl Collected {
         }
         if !dropped.is_empty() || !refused.is_empty() {
             let attachment = attachment.to_owned();
-            events.push(Event::NetworkBypass(NetworkBypass { attachment, dropped, refused, unix, since }));
+            events.push(Event::NetworkBypass(NetworkBypass { attachment, dropped, refused, about, since }));
         }
         events
     }
+}
+
+fn family(number: u32) -> String {
+    let known = FAMILIES.iter().find(|(known, _)| *known == number);
+    known.map_or_else(|| format!("address family {number}"), |(_, name)| (*name).to_owned())
 }
 
 /// Who connected, as far as the kernel's record and `/proc` tell.

@@ -16,7 +16,7 @@ pub(crate) struct Kernel {
     pub(crate) series: &'static str,
     /// The suite that has it.
     suite: &'static str,
-    /// It runs LSM programs of a cgroup (Linux 6.0, `bpf` among its security modules): tests fail where it does not.
+    /// It runs LSM programs of a cgroup: Linux 6.0, and `bpf` among its security modules.
     pub(super) runs_lsm: bool,
 }
 

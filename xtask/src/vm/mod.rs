@@ -16,7 +16,7 @@ use clap::Args;
 
 use crate::ci::Totals;
 use crate::run::{checkout, timed};
-use boot::{Machine, words};
+use boot::{Machine, Modules, words};
 pub(crate) use kernels::{ALL, Kernel, USUAL};
 use programs::Program;
 
@@ -92,6 +92,9 @@ pub(crate) struct Choice {
     /// The names are of the program `pg`, not of `it`
     #[arg(long)]
     pg: bool,
+    /// Boot it without `bpf` among its security modules
+    #[arg(long)]
+    without_lsm: bool,
 }
 
 /// Runs chosen tests on one kernel.
@@ -109,7 +112,8 @@ pub(crate) fn perform(choice: &Choice) -> Result<()> {
         (false, true) => vec![(&pg, named(&pg))],
         (false, false) => vec![(&it, named(&it))],
     };
-    run(kernel, kernel.series, &jobs).map(drop)
+    let modules = if choice.without_lsm { Modules::WithoutBpf } else { Modules::Own };
+    run((kernel, modules), kernel.series, &jobs).map(drop)
 }
 
 fn owned(tests: &[&str]) -> Vec<String> {
@@ -125,8 +129,8 @@ pub(crate) fn usual() -> Result<Totals> {
     }
     let (it, pg) = (&programs.it, &programs.pg);
     let outcomes = std::thread::scope(|scope| {
-        let one = scope.spawn(|| run(USUAL, "6.1 a", &[(it, first)]));
-        let other = scope.spawn(|| run(USUAL, "6.1 b", &[(it, second), (pg, owned(&POSTGRES))]));
+        let one = scope.spawn(|| run((USUAL, Modules::Own), "6.1 a", &[(it, first)]));
+        let other = scope.spawn(|| run((USUAL, Modules::Own), "6.1 b", &[(it, second), (pg, owned(&POSTGRES))]));
         [one.join(), other.join()]
     });
     let mut totals = Totals::default();
@@ -140,7 +144,15 @@ pub(crate) fn usual() -> Result<Totals> {
 pub(crate) fn whole(kernel: Kernel) -> Result<Totals> {
     let programs = Programs::build()?;
     let postgres = [owned(&POSTGRES), owned(&[POSTGRES_NEWEST])].concat();
-    run(kernel, kernel.series, &[(&programs.it, programs.for_kernel(kernel)), (&programs.pg, postgres)])
+    let jobs = [(&programs.it, programs.for_kernel(kernel)), (&programs.pg, postgres)];
+    let mut totals = run((kernel, Modules::Own), kernel.series, &jobs)?;
+    if kernel.runs_lsm {
+        // Hooks that load and do not run must not be taken for hooks.
+        let lsm = programs.it.tests.iter().filter(|test| test.starts_with("lsm::")).cloned().collect();
+        let label = format!("{} without bpf", kernel.series);
+        totals.join(&run((kernel, Modules::WithoutBpf), &label, &[(&programs.it, lsm)])?);
+    }
+    Ok(totals)
 }
 
 struct Programs {
@@ -170,7 +182,7 @@ impl Programs {
     }
 }
 
-fn run(kernel: Kernel, label: &str, jobs: &[(&Program, Vec<String>)]) -> Result<Totals> {
+fn run((kernel, modules): (Kernel, Modules), label: &str, jobs: &[(&Program, Vec<String>)]) -> Result<Totals> {
     let root = checkout()?;
     let mut commands = vec![words(["cd", &root.join("gateway").display().to_string()])];
     let mut folders: Vec<PathBuf> = vec![root.to_owned()];
@@ -181,7 +193,7 @@ fn run(kernel: Kernel, label: &str, jobs: &[(&Program, Vec<String>)]) -> Result<
         wanted += tests.len();
     }
     folders.dedup();
-    let machine = Machine { kernel, label: label.replace(' ', "-"), commands, folders: &folders, time: TIME };
+    let machine = Machine { kernel, modules, label: label.replace(' ', "-"), commands, folders: &folders, time: TIME };
     let (outcome, took) = timed(|| machine.run());
     let totals = outcome?;
     println!("[{}] {totals} on Linux {} in {} s", machine.label, kernel.series, took.as_secs());

@@ -71,7 +71,7 @@ fn samples() -> BTreeMap<&'static str, Value> {
         ("network.connect", json!({ "who": who(), "destination": destination(), "count": 3 })),
         (
             "network.bypass",
-            json!({ "attachment": "agents", "dropped": { "x": 1 }, "refused": { "not_tcp": 2 }, "unix": { "/run/x": 1 }, "since": AT }),
+            json!({ "attachment": "agents", "dropped": { "x": 1 }, "refused": { "not_tcp": 2 }, "about": { "/run/x": 1 }, "since": AT }),
         ),
         ("network.decision", json!({ "destination": destination(), "decision": decision() })),
         ("session.start", json!({ "who": who(), "destination": destination(), "parent": ID, "mode": "enforce" })),
