@@ -36,11 +36,17 @@ pub enum Reason {
     MapFailed = 13,
     /// The ring buffer was full: an event of this list was not told, but counted.
     EventLost = 14,
+    /// A socket of an address family that is not on the allow-list.
+    FamilyRefused = 15,
+    /// A socket of another cgroup that was passed in.
+    ReceiveRefused = 16,
+    /// A unix socket outside that is not on the allow-list.
+    UnixRefused = 17,
 }
 
 impl Reason {
     /// How many there are: the size of the counters.
-    pub const COUNT: u32 = 15;
+    pub const COUNT: u32 = 18;
 
     /// All of them, in the order of their numbers.
     pub const ALL: [Self; Self::COUNT as usize] = [
@@ -59,6 +65,9 @@ impl Reason {
         Self::PacketUnreadable,
         Self::MapFailed,
         Self::EventLost,
+        Self::FamilyRefused,
+        Self::ReceiveRefused,
+        Self::UnixRefused,
     ];
 
     /// The name in events, `status` and metrics.
@@ -80,6 +89,9 @@ impl Reason {
             Self::PacketUnreadable => "packet_unreadable",
             Self::MapFailed => "map_failed",
             Self::EventLost => "event_lost",
+            Self::FamilyRefused => "family_refused",
+            Self::ReceiveRefused => "receive_refused",
+            Self::UnixRefused => "unix_refused",
         }
     }
 }
@@ -92,11 +104,36 @@ pub struct KernelEvent {
     pub record: ConnectRecord,
     /// A `Reason` as its number.
     pub reason: u32,
-    /// What the reason is about: an IP protocol, a socket type, a port.
+    /// What the reason is about: an IP protocol, a socket type, a port, an address family.
     pub detail: u32,
 }
 
 const _: () = assert!(size_of::<KernelEvent>() == 80);
+
+/// The name of a unix socket as its owner bound it, zeroes after it: a path, or a zero and an abstract name. Longer than
+/// any (`sun_path` has 108 bytes), so that a path always ends with a zero.
+pub type SocketName = [u8; 112];
+
+/// An entry with a name behind it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NamedEvent {
+    /// As of any other.
+    pub event: KernelEvent,
+    /// What was refused.
+    pub name: SocketName,
+}
+
+const _: () = assert!(size_of::<NamedEvent>() == 192);
+
+#[cfg(feature = "user")]
+impl NamedEvent {
+    /// The name that follows an entry; `None` where there is none.
+    #[must_use]
+    pub fn name_in(entry: &[u8]) -> Option<SocketName> {
+        entry.get(size_of::<KernelEvent>()..)?.try_into().ok()
+    }
+}
 
 #[cfg(feature = "user")]
 impl KernelEvent {

@@ -7,6 +7,7 @@
 mod connection;
 mod endpoint;
 mod event;
+mod layout;
 mod limits;
 #[cfg(feature = "user")]
 pub mod sys;
@@ -14,17 +15,20 @@ mod verdict;
 
 pub use connection::{ConnectRecord, FlowKey, SocketState};
 pub use endpoint::Endpoint;
-pub use event::{KernelEvent, Reason};
+pub use event::{KernelEvent, NamedEvent, Reason, SocketName};
+pub use layout::KernelLayout;
 pub use limits::{
     ASKER_ENTRIES, EVENT_BYTES, FLOW_ENTRIES, HEARTBEAT_LIMIT_NANOS, LISTENER_ENTRIES, NAMED_ENTRIES, NETWORK_ENTRIES,
-    NETWORK_PORT_ENTRIES, PORT_ENTRIES,
+    NETWORK_PORT_ENTRIES, PORT_ENTRIES, UNIX_ENTRIES,
 };
 pub use verdict::{ListenerState, Named, NetworkPort, Settings, Verdict};
 
 #[cfg(feature = "user")]
 mod pod {
     #![expect(unsafe_code, reason = "aya::Pod is an unsafe marker; the layouts are asserted where they are defined")]
-    use super::{ConnectRecord, Endpoint, FlowKey, KernelEvent, ListenerState, Named, NetworkPort, Settings};
+    use super::{
+        ConnectRecord, Endpoint, FlowKey, KernelEvent, KernelLayout, ListenerState, Named, NetworkPort, Settings,
+    };
 
     // SAFETY: all are repr(C), made of integers and arrays of integers, valid for every bit pattern and without padding.
     unsafe impl aya::Pod for ConnectRecord {}
@@ -36,6 +40,8 @@ mod pod {
     unsafe impl aya::Pod for FlowKey {}
     // SAFETY: as above.
     unsafe impl aya::Pod for KernelEvent {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for KernelLayout {}
     // SAFETY: as above.
     unsafe impl aya::Pod for ListenerState {}
     // SAFETY: as above.

@@ -21,6 +21,9 @@ pub const NAMED_ENTRIES: usize = 4_096;
 /// Questions for names whose sender is known at once. What is evicted is asked again.
 pub const ASKER_ENTRIES: usize = 4_096;
 
+/// Names of unix sockets outside that may be connected to.
+pub const UNIX_ENTRIES: usize = 1_024;
+
 /// The ring buffer, in bytes: about 12,000 events.
 pub const EVENT_BYTES: usize = 1 << 20;
 

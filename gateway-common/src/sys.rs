@@ -50,6 +50,8 @@ pub enum AttachType {
     Getpeername4 = 29,
     /// `BPF_CGROUP_INET6_GETPEERNAME`
     Getpeername6 = 30,
+    /// `BPF_LSM_CGROUP`, whatever the LSM hook; Linux 6.0.
+    LsmCgroup = 43,
 }
 
 /// The cookie of the network namespace that a socket was made in.
@@ -176,7 +178,8 @@ pub fn link_detach(link: impl AsFd) -> io::Result<()> {
 /// # Errors
 /// `ENOSPC` where there are more than 64; `EINVAL` for an attach type that the kernel lacks.
 pub fn attached_programs(cgroup: impl AsFd, attach_type: AttachType) -> io::Result<Vec<u32>> {
-    /// The `query` member of union bpf_attr up to `prog_cnt`, with the padding that follows.
+    /// The `query` member of union bpf_attr up to `prog_attach_flags`, which kernels before 6.0 want to be zero and
+    /// those after it want for LSM programs.
     #[repr(C)]
     struct Attributes {
         target: u32,
@@ -186,8 +189,10 @@ pub fn attached_programs(cgroup: impl AsFd, attach_type: AttachType) -> io::Resu
         ids: u64,
         count: u32,
         padding: u32,
+        program_flags: u64,
     }
     let mut ids = [0_u32; 64];
+    let mut flags = [0_u32; 64];
     let mut attributes = Attributes {
         target: number(cgroup.as_fd().as_raw_fd())?,
         attach_type: attach_type as u32,
@@ -196,8 +201,10 @@ pub fn attached_programs(cgroup: impl AsFd, attach_type: AttachType) -> io::Resu
         ids: ids.as_mut_ptr() as u64,
         count: ids.len() as u32,
         padding: 0,
+        program_flags: if attach_type == AttachType::LsmCgroup { flags.as_mut_ptr() as u64 } else { 0 },
     };
-    // SAFETY: the attributes are those of the command, and `ids` has room for `count` numbers and outlives the call.
+    // SAFETY: the attributes are those of the command; `ids` and `flags` have room for `count` numbers and outlive the
+    // call.
     unsafe { bpf(BPF_PROG_QUERY, &mut attributes) }?;
     Ok(ids.into_iter().take(attributes.count as usize).collect())
 }

@@ -10,14 +10,15 @@ mod connect;
 mod datagram;
 mod egress;
 mod flow;
+mod lsm;
 mod maps;
 mod namespace;
 mod report;
 mod socket;
 
 use aya_ebpf::{
-    macros::{cgroup_skb, cgroup_sock, cgroup_sock_addr, sock_ops},
-    programs::{SkBuffContext, SockAddrContext, SockContext, SockOpsContext},
+    macros::{cgroup_skb, cgroup_sock, cgroup_sock_addr, lsm_cgroup, sock_ops},
+    programs::{LsmContext, SkBuffContext, SockAddrContext, SockContext, SockOpsContext},
 };
 
 #[cgroup_sock_addr(connect4)]
@@ -88,6 +89,26 @@ pub fn flow(ctx: SockOpsContext) -> u32 {
 #[cgroup_skb(egress)]
 pub fn egress(ctx: SkBuffContext) -> i32 {
     egress::packet(&ctx)
+}
+
+#[lsm_cgroup(hook = "socket_create")]
+pub fn socket_create(ctx: LsmContext) -> i32 {
+    lsm::socket_create(&ctx)
+}
+
+#[lsm_cgroup(hook = "file_receive")]
+pub fn file_receive(ctx: LsmContext) -> i32 {
+    lsm::file_receive(&ctx)
+}
+
+#[lsm_cgroup(hook = "unix_stream_connect")]
+pub fn unix_stream_connect(ctx: LsmContext) -> i32 {
+    lsm::unix_stream_connect(&ctx)
+}
+
+#[lsm_cgroup(hook = "unix_may_send")]
+pub fn unix_may_send(ctx: LsmContext) -> i32 {
+    lsm::unix_may_send(&ctx)
 }
 
 #[panic_handler]

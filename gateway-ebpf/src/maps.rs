@@ -13,7 +13,7 @@ use aya_ebpf::{
 use gateway_common::{
     ASKER_ENTRIES, ConnectRecord, EVENT_BYTES, Endpoint, FLOW_ENTRIES, FlowKey, KernelEvent, LISTENER_ENTRIES,
     ListenerState, NAMED_ENTRIES, NETWORK_ENTRIES, NETWORK_PORT_ENTRIES, Named, NetworkPort, PORT_ENTRIES, Reason,
-    Settings, SocketState, Verdict,
+    Settings, SocketName, SocketState, UNIX_ENTRIES, Verdict,
 };
 
 /// One entry: the settings of the attachment.
@@ -39,6 +39,10 @@ pub static NETWORK: LpmTrie<[u32; 4], u32, NETWORK_ENTRIES> = LpmTrie::new();
 /// Network and port → `Verdict`.
 #[btf_map]
 pub static NETWORK_PORT: HashMap<NetworkPort, u32, NETWORK_PORT_ENTRIES> = HashMap::new();
+
+/// Start of a name → 1: unix sockets outside that may be connected to.
+#[btf_map]
+pub static UNIX: LpmTrie<SocketName, u32, UNIX_ENTRIES> = LpmTrie::new();
 
 /// What stays with a redirected socket.
 #[btf_map]

@@ -5,7 +5,7 @@ use aya_ebpf::helpers::{
     generated::{bpf_ktime_get_ns, bpf_skb_cgroup_id},
 };
 use aya_ebpf::programs::SkBuffContext;
-use gateway_common::{ConnectRecord, Endpoint, KernelEvent, Reason};
+use gateway_common::{ConnectRecord, Endpoint, KernelEvent, NamedEvent, Reason, SocketName};
 
 use crate::maps::{COUNT, EVENT};
 
@@ -24,6 +24,16 @@ pub fn tell(record: &ConnectRecord, reason: Reason, detail: u32) {
     count(reason);
     let event = KernelEvent { record: *record, reason: reason as u32, detail };
     if EVENT.output(&event, 0).is_err() {
+        count(Reason::EventLost);
+    }
+}
+
+/// The same with a name behind it.
+#[inline(always)]
+pub fn tell_name(record: ConnectRecord, reason: Reason, name: &SocketName) {
+    count(reason);
+    let event = KernelEvent { record, reason: reason as u32, detail: 0 };
+    if EVENT.output_untyped::<NamedEvent>(NamedEvent { event, name: *name }, 0).is_err() {
         count(Reason::EventLost);
     }
 }

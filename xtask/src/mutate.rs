@@ -13,6 +13,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::ebpf;
 use crate::run::{checkout, run, timed};
+use crate::vm;
 
 /// A mechanism that is taken out.
 struct Mutation {
@@ -807,28 +808,74 @@ const MUTATIONS: &[Mutation] = &[
     },
 ];
 
+/// Those whose tests tell only where the kernel runs LSM programs: tried on the usual kernel, in an emulated machine.
+const IN_A_MACHINE: &[Mutation] = &[
+    Mutation {
+        name: "families",
+        guarantee: "G1",
+        mechanism: "LSM socket_create refuses other address families",
+        edits: &[Edit {
+            file: "gateway-ebpf/src/lsm.rs",
+            from: "if kernel != 0 || matches!",
+            to: "if kernel != 0 || family != AF_UNSPEC || matches!",
+        }],
+        tests: &["lsm::address_families_that_no_other_hook_sees_are_refused"],
+    },
+    Mutation {
+        name: "passed-in",
+        guarantee: "G1",
+        mechanism: "LSM file_receive refuses sockets from outside",
+        edits: &[Edit {
+            file: "gateway-ebpf/src/lsm.rs",
+            from: "Some((sk, _)) if is_inside(&layout, sk) =>",
+            to: "Some((sk, _)) if is_inside(&layout, sk) || sk != 0 =>",
+        }],
+        tests: &[
+            "lsm::a_socket_from_outside_is_not_received_and_one_from_inside_is",
+            "lsm::a_socket_is_not_taken_out_of_a_process_outside",
+        ],
+    },
+    Mutation {
+        name: "unix-connects",
+        guarantee: "G1",
+        mechanism: "LSM hooks refuse connects to unix sockets outside",
+        edits: &[Edit {
+            file: "gateway-ebpf/src/lsm.rs",
+            from: "if is_inside(layout, other) {",
+            to: "if is_inside(layout, other) || other != 0 {",
+        }],
+        tests: &["lsm::unix_sockets_outside_are_refused_unless_they_are_listed"],
+    },
+];
+
 /// Takes out one mechanism, or each in turn, and requires that its tests fail.
 pub(crate) fn check(only: Option<&str>) -> Result<()> {
     ensure!(ebpf::is_root(), "the tests load eBPF programs: run it as root");
-    let chosen: Vec<_> = MUTATIONS.iter().filter(|mutation| only.is_none_or(|name| name == mutation.name)).collect();
-    if chosen.is_empty() {
-        let names: Vec<_> = MUTATIONS.iter().map(|mutation| mutation.name).collect();
+    let chosen = |list: &'static [Mutation]| -> Vec<&Mutation> {
+        list.iter().filter(|mutation| only.is_none_or(|name| name == mutation.name)).collect()
+    };
+    let places = [(Place::Here, chosen(MUTATIONS)), (Place::Machine, chosen(IN_A_MACHINE))];
+    let all = || places.iter().flat_map(|(place, chosen)| chosen.iter().map(move |mutation| (*place, *mutation)));
+    if all().next().is_none() {
+        let names: Vec<_> = MUTATIONS.iter().chain(IN_A_MACHINE).map(|mutation| mutation.name).collect();
         bail!("there is no such mutation; known are {}", names.join(", "));
     }
     let copy = Copy::make()?;
     // All texts are looked for first: a list that does not fit the tree is found out before an hour of builds.
-    for edit in chosen.iter().flat_map(|mutation| mutation.edits) {
+    for edit in all().flat_map(|(_, mutation)| mutation.edits) {
         copy.edited(edit)?;
     }
-    println!("mutate: building, and running the tests of {} mutations as they are", chosen.len());
+    println!("mutate: building, and running the tests of {} mutations as they are", all().count());
     copy.build()?;
-    let tests: Vec<_> = chosen.iter().flat_map(|mutation| mutation.tests.iter().copied()).collect();
-    let outcome = copy.failed(&tests)?;
-    ensure!(outcome.is_empty(), "without any mutation these fail already: {}", outcome.join(", "));
+    for (place, chosen) in places.iter().filter(|(_, chosen)| !chosen.is_empty()) {
+        let tests: Vec<_> = chosen.iter().flat_map(|mutation| mutation.tests.iter().copied()).collect();
+        let failed = copy.failed(*place, &tests)?;
+        ensure!(failed.is_empty(), "without any mutation these fail already: {}", failed.join(", "));
+    }
     let mut survivors = Vec::new();
     let mut rows = Vec::new();
-    for mutation in chosen {
-        let (outcome, took) = timed(|| copy.without(mutation));
+    for (place, mutation) in all() {
+        let (outcome, took) = timed(|| copy.without(place, mutation));
         let failed = outcome.with_context(|| format!("mutation `{}`", mutation.name))?;
         for test in mutation.tests {
             let noticed = failed.iter().any(|failed| failed == test);
@@ -847,6 +894,16 @@ pub(crate) fn check(only: Option<&str>) -> Result<()> {
     ensure!(survivors.is_empty(), "tests that do not notice: {}", survivors.join(", "));
     Ok(())
 }
+
+/// Where the tests of a mutation run.
+#[derive(Clone, Copy)]
+enum Place {
+    Here,
+    Machine,
+}
+
+/// The test programs, and that one goes on when another has failed.
+const PROGRAMS: [&str; 5] = ["--no-fail-fast", "--test", "it", "--test", "pg"];
 
 /// A copy of the tree, with a target folder that all mutations share.
 struct Copy {
@@ -873,14 +930,14 @@ impl Copy {
     }
 
     /// Which of its tests fail without a mechanism.
-    fn without(&self, mutation: &Mutation) -> Result<Vec<String>> {
+    fn without(&self, place: Place, mutation: &Mutation) -> Result<Vec<String>> {
         let mut originals = Vec::new();
         for edit in mutation.edits {
             let path = self.tree.join(edit.file);
             originals.push((path.clone(), fs::read_to_string(&path)?));
             fs::write(&path, self.edited(edit)?)?;
         }
-        let outcome = self.build().and_then(|()| self.failed(mutation.tests));
+        let outcome = self.build().and_then(|()| self.failed(place, mutation.tests));
         for (path, text) in originals.into_iter().rev() {
             fs::write(path, text)?;
         }
@@ -888,11 +945,20 @@ impl Copy {
     }
 
     fn build(&self) -> Result<()> {
-        run(self.cargo().args(["--quiet", "--no-run"])).context("a mutation has to compile")
+        let mut cargo = self.cargo(["test", "--package", "gateway", "--quiet", "--no-run"]);
+        run(cargo.args(PROGRAMS)).context("a mutation has to compile")
     }
 
-    fn failed(&self, tests: &[&str]) -> Result<Vec<String>> {
-        let output = self.cargo().args(["--", "--exact"]).args(tests).output().context("cannot run the tests")?;
+    fn failed(&self, place: Place, tests: &[&str]) -> Result<Vec<String>> {
+        let mut command = match place {
+            Place::Here => self.cargo(["test", "--package", "gateway"]),
+            Place::Machine => self.cargo(["run", "--package", "xtask"]),
+        };
+        match place {
+            Place::Here => command.args(PROGRAMS).args(["--", "--exact"]),
+            Place::Machine => command.args(["--quiet", "--", "vm", vm::USUAL.series]),
+        };
+        let output = command.args(tests).output().context("cannot run the tests")?;
         let text = String::from_utf8_lossy(&output.stdout);
         let ran = outcomes(&text);
         for test in tests {
@@ -904,10 +970,9 @@ impl Copy {
         Ok(ran.into_iter().filter(|(_, passed)| !passed).map(|(name, _)| name.to_owned()).collect())
     }
 
-    fn cargo(&self) -> Command {
+    fn cargo<'a>(&self, words: impl IntoIterator<Item = &'a str>) -> Command {
         let mut cargo = Command::new("cargo");
-        cargo.current_dir(&self.tree).args(["test", "--locked", "--package", "gateway"]);
-        cargo.args(["--no-fail-fast", "--test", "it", "--test", "pg"]);
+        cargo.current_dir(&self.tree).args(words).arg("--locked");
         // A ready object would be the unchanged one.
         cargo.env_remove("GATEWAY_EBPF_OBJECT").env("CARGO_TARGET_DIR", &self.target);
         cargo
@@ -921,13 +986,15 @@ fn replaced(text: &str, from: &str, to: &str) -> Result<String> {
     Ok(text.replacen(from, to, 1))
 }
 
-/// Names of tests, and whether they passed, from what the test harness prints.
+/// Names of tests, and whether they passed, from what the test harness prints, here or on a machine's console.
 fn outcomes(text: &str) -> Vec<(&str, bool)> {
-    let line = |line| {
-        let (name, outcome) = str::strip_prefix(line, "test ")?.split_once(" ... ")?;
-        matches!(outcome, "ok" | "FAILED").then_some((name, outcome == "ok"))
-    };
-    text.lines().filter_map(line).collect()
+    text.lines().filter_map(outcome).collect()
+}
+
+fn outcome(line: &str) -> Option<(&str, bool)> {
+    let said = line.strip_prefix('[').and_then(|rest| rest.split_once("] ")).map_or(line, |(_, said)| said);
+    let (name, outcome) = said.strip_prefix("test ")?.split_once(" ... ")?;
+    matches!(outcome, "ok" | "FAILED").then_some((name, outcome == "ok"))
 }
 
 fn copy_folder(from: &Path, to: &Path) -> Result<()> {
@@ -962,7 +1029,7 @@ mod tests {
     #[test]
     fn every_mutation_fits_the_tree() {
         let root = checkout().unwrap();
-        for edit in MUTATIONS.iter().flat_map(|mutation| mutation.edits) {
+        for edit in MUTATIONS.iter().chain(IN_A_MACHINE).flat_map(|mutation| mutation.edits) {
             let text = fs::read_to_string(root.join(edit.file)).unwrap();
             assert_eq!(text.matches(edit.from).count(), 1, "{}: {}", edit.file, edit.from);
             assert_ne!(edit.from, edit.to);
@@ -973,5 +1040,6 @@ mod tests {
     fn reads_the_outcomes_of_tests() {
         let text = "running 2 tests\ntest a::b ... ok\ntest c ... FAILED\ntest result: FAILED. 1 passed";
         assert_eq!(outcomes(text), [("a::b", true), ("c", false)]);
+        assert_eq!(outcomes("[6.1] test a::b ... FAILED\r\n[6.1] test result: ok."), [("a::b", false)]);
     }
 }

@@ -10,7 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use aya::maps::{MapData, RingBuf};
-use gateway_common::KernelEvent;
+use gateway_common::{KernelEvent, NamedEvent, SocketName};
 use rustix::event::{PollFd, PollFlags, Timespec};
 
 /// How long the thread sleeps on an empty ring before it looks whether it should end.
@@ -26,11 +26,11 @@ pub struct RingReader {
 }
 
 impl RingReader {
-    /// Starts it; `take` is called for each entry and must not wait.
+    /// Starts it; `take` is called for each entry, with the name that it carries, and must not wait.
     ///
     /// # Errors
     /// Where the thread cannot be started.
-    pub fn start(ring: Ring, take: impl Fn(KernelEvent) + Send + 'static) -> std::io::Result<Self> {
+    pub fn start(ring: Ring, take: impl Fn(KernelEvent, Option<SocketName>) + Send + 'static) -> std::io::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let Ring(mut ring) = ring;
@@ -39,7 +39,7 @@ impl RingReader {
                 wait(&ring);
                 while let Some(entry) = ring.next() {
                     if let Some(event) = KernelEvent::read(&entry) {
-                        take(event);
+                        take(event, NamedEvent::name_in(&entry));
                     }
                 }
             }

@@ -36,6 +36,11 @@ const SEPARATE_CGROUP_DATA: (u32, u32) = (5, 15);
 /// The name of the gap that an approver's uid inside is.
 pub const APPROVER_UID: &str = "approver_uid";
 
+/// The name of the gap that a kernel without LSM hooks is. No attach is refused for it: to use what it leaves open somebody
+/// outside has to hand a socket in or to serve one. The exception is a name of its own, that of the capability.
+const NO_LSM_HOOKS: &str = "no_lsm_hooks";
+const NET_RAW: &str = "cap_net_raw";
+
 /// A way around.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Gap {
@@ -75,9 +80,17 @@ pub fn of_host(config: &Config) -> Vec<Gap> {
     found
 }
 
-/// The gaps of a subtree with these processes.
+/// What is left open where there are no LSM hooks, and why there are none.
 #[must_use]
-pub fn find(pids: &[i32], approvers: &Approvers) -> Vec<Gap> {
+pub fn without_lsm(reason: &str) -> String {
+    format!(
+        "{reason}; without them nothing refuses sockets that are passed in from outside, unix sockets of programs outside, nor packet sockets (they need cap_net_raw), vsock and other address families"
+    )
+}
+
+/// The gaps of a subtree with these processes. `no_lsm`: why it has no LSM hooks, where it has none.
+#[must_use]
+pub fn find(pids: &[i32], approvers: &Approvers, no_lsm: Option<&str>) -> Vec<Gap> {
     let inside: Vec<Process> = pids.iter().copied().filter_map(Process::read).collect();
     let mut found = BTreeMap::new();
     for process in &inside {
@@ -87,9 +100,13 @@ pub fn find(pids: &[i32], approvers: &Approvers) -> Vec<Gap> {
             of_approver(*uid, name, &mut found);
         }
     }
+    if no_lsm.is_some() {
+        of_packet_sockets(&inside, &mut found);
+    }
     of_same_user(&inside, pids, &mut found);
     of_old_controllers(&mut found);
-    found.into_iter().map(|(name, detail)| Gap { name, detail }).collect()
+    let noted = no_lsm.map(|reason| Gap { name: NO_LSM_HOOKS.to_owned(), detail: without_lsm(reason) });
+    found.into_iter().map(|(name, detail)| Gap { name, detail }).chain(noted).collect()
 }
 
 /// The gaps that a process of a user would have, before there is one.
@@ -112,10 +129,10 @@ pub fn of_future_approver(uid: u32, approvers: &Approvers) -> Option<Gap> {
     found.into_iter().map(|(name, detail)| Gap { name, detail }).next()
 }
 
-/// Those that the operator has not accepted.
+/// Those that the operator has not accepted, and that have to be.
 #[must_use]
 pub fn not_accepted<'g>(gaps: &'g [Gap], accepted: &BTreeSet<String>) -> Vec<&'g Gap> {
-    gaps.iter().filter(|gap| !accepted.contains(&gap.name)).collect()
+    gaps.iter().filter(|gap| gap.name != NO_LSM_HOOKS && !accepted.contains(&gap.name)).collect()
 }
 
 fn of_credentials(process: &Process, found: &mut BTreeMap<String, String>) {
@@ -128,6 +145,16 @@ fn of_credentials(process: &Process, found: &mut BTreeMap<String, String>) {
     for capability in process.escaping_capabilities() {
         let detail = format!("process {pid} holds {capability} on this host and can get around the hooks: drop it");
         found.entry(capability.into()).or_insert(detail);
+    }
+}
+
+fn of_packet_sockets(inside: &[Process], found: &mut BTreeMap<String, String>) {
+    if let Some(process) = inside.iter().find(|process| !process.is_root() && process.holds_net_raw()) {
+        let detail = format!(
+            "process {} holds {NET_RAW}, and nothing here refuses packet sockets, which no other hook sees: drop it",
+            process.pid
+        );
+        found.insert(NET_RAW.into(), detail);
     }
 }
 
@@ -230,11 +257,33 @@ mod tests {
     #[test]
     fn names_a_root_process_and_wants_it_accepted() {
         let own = i32::try_from(std::process::id()).unwrap();
-        let gaps = find(&[own], &Approvers::new());
+        let gaps = find(&[own], &Approvers::new(), None);
         assert!(gaps.iter().any(|gap| gap.name == "root_process"), "{gaps:?}");
         assert!(!not_accepted(&gaps, &BTreeSet::new()).is_empty());
         let accepted = gaps.iter().map(|gap| gap.name.clone()).collect();
         assert!(not_accepted(&gaps, &accepted).is_empty());
+    }
+
+    #[test]
+    fn a_kernel_without_lsm_hooks_is_named_and_refuses_only_who_may_make_packet_sockets() {
+        let mut child = std::process::Command::new("setpriv")
+            .args(["--reuid=61235", "--clear-groups", "--inh-caps=-all,+net_raw", "--ambient-caps=-all,+net_raw"])
+            .args(["sleep", "60"])
+            .spawn()
+            .unwrap();
+        let pid = i32::try_from(child.id()).unwrap();
+        while process::executable(pid).is_none_or(|path| !path.ends_with("sleep")) {
+            std::thread::yield_now();
+        }
+        let refused = |no_lsm| {
+            let gaps = find(&[pid], &Approvers::new(), no_lsm);
+            assert_eq!(gaps.iter().any(|gap| gap.name == NO_LSM_HOOKS && gap.detail.contains("why")), no_lsm.is_some());
+            let refused = not_accepted(&gaps, &BTreeSet::new());
+            refused.into_iter().map(|gap| gap.name.clone()).collect::<Vec<_>>()
+        };
+        assert_eq!((refused(Some("why")), refused(None)), (vec![NET_RAW.to_owned()], vec![]));
+        child.kill().unwrap();
+        child.wait().unwrap();
     }
 
     #[test]
@@ -249,9 +298,9 @@ mod tests {
         }
         let has = |gaps: Vec<Gap>| gaps.iter().any(|gap| gap.name == APPROVER_UID && gap.detail.contains("alice"));
         let approvers = |uid| Approvers::from([(uid, "alice".to_owned())]);
-        assert!(has(find(&[pid], &approvers(61_235))));
-        assert!(!has(find(&[pid], &approvers(61_236))));
-        assert!(!has(find(&[i32::try_from(std::process::id()).unwrap()], &approvers(0))));
+        assert!(has(find(&[pid], &approvers(61_235), None)));
+        assert!(!has(find(&[pid], &approvers(61_236), None)));
+        assert!(!has(find(&[i32::try_from(std::process::id()).unwrap()], &approvers(0), None)));
         child.kill().unwrap();
         child.wait().unwrap();
     }

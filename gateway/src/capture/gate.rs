@@ -14,11 +14,12 @@ use aya::programs::links::FdLink;
 use aya::programs::{CgroupAttachMode, CgroupSkbAttachType, Program};
 use aya::{Ebpf, EbpfLoader};
 use gateway_common::sys::{self, AttachType};
-use gateway_common::{ConnectRecord, Endpoint, FlowKey, ListenerState, NetworkPort, Reason, Settings};
+use gateway_common::{ConnectRecord, Endpoint, FlowKey, ListenerState, NetworkPort, Reason, Settings, SocketName};
 
 use rustix::io::Errno;
 
 use super::events::Ring;
+use super::lsm::{self, Lsm, LsmError};
 use super::names;
 use super::pins::Pins;
 use super::tables::{NetworkEntries, Tables};
@@ -45,7 +46,7 @@ pub const HOOKS: [(&str, AttachType); 13] = [
 ];
 
 /// All maps of the object: pinned, so that a restarted gateway finds the sockets and records of the old one.
-const MAPS: [&str; 13] = [
+const MAPS: [&str; 14] = [
     "SETTINGS",
     "HEARTBEAT",
     "LISTENER",
@@ -53,6 +54,7 @@ const MAPS: [&str; 13] = [
     "NETWORK",
     "NETWORK_PORT",
     "NAMED",
+    "UNIX",
     "SOCKET",
     "TOLD",
     "FLOW",
@@ -85,6 +87,9 @@ pub enum CaptureError {
         /// The verifier's or the kernel's answer.
         source: Box<aya::programs::ProgramError>,
     },
+    /// An LSM program could not be loaded, where a trial had worked.
+    #[error(transparent)]
+    Lsm(#[from] LsmError),
     /// A program could not be attached.
     #[error("cannot attach {program} to `{path}`: EPERM means that a program on an ancestor allows no other")]
     Attach {
@@ -131,13 +136,15 @@ struct Maps {
     network: lpm_trie::LpmTrie<MapData, [u32; 4], u32>,
     network_port: HashMap<MapData, NetworkPort, u32>,
     named: names::Names,
+    unix: lpm_trie::LpmTrie<MapData, SocketName, u32>,
     flow: HashMap<MapData, FlowKey, ConnectRecord>,
     asker: HashMap<MapData, FlowKey, ConnectRecord>,
     count: PerCpuArray<MapData, u64>,
 }
 
 impl Gate {
-    /// Puts the hooks of an attachment in force, closed until the first heartbeat. Adopts what is pinned.
+    /// Puts the hooks of an attachment in force, closed until the first heartbeat. Adopts what is pinned. `lsm`: those
+    /// hooks too.
     ///
     /// # Errors
     /// Where the kernel refuses a map, a program or a hook. What was attached before stays attached.
@@ -146,15 +153,16 @@ impl Gate {
         directory: &OwnedFd,
         tables: &Tables,
         listener_port: u16,
+        lsm: Option<&Lsm>,
     ) -> Result<(Self, Ring), CaptureError> {
         let pins = Pins::of(cgroup.id);
         pins.create().map_err(|source| CaptureError::Pins { what: "make", cgroup: cgroup.id, source })?;
-        let mut ebpf = load(&pins)?;
+        let mut ebpf = load(&pins, cgroup.id, lsm)?;
         let ring = RingBuf::try_from(take(&mut ebpf, "EVENT")?).map_err(|error| map_error("open", "EVENT", error))?;
         let mut maps = Maps::take(&mut ebpf)?;
         maps.configure(tables, listener_port)?;
         let mut programs = Vec::new();
-        for (name, attach_type) in HOOKS {
+        for (name, attach_type) in HOOKS.into_iter().chain(lsm.map(|_| lsm::HOOKS).into_iter().flatten()) {
             attach(&mut ebpf, name, directory, &pins).map_err(|source| CaptureError::Attach {
                 program: name,
                 path: cgroup.path.clone(),
@@ -266,6 +274,12 @@ impl Gate {
         self.programs.iter().filter_map(missing).collect()
     }
 
+    /// Whether LSM hooks are among its own.
+    #[must_use]
+    pub fn has_lsm(&self) -> bool {
+        self.programs.iter().any(|(_, attach_type, _)| *attach_type == AttachType::LsmCgroup)
+    }
+
     /// Opens the gate for good: removes hooks and maps, the backstop last.
     ///
     /// # Errors
@@ -285,7 +299,7 @@ pub fn detach_pinned(cgroup: u64) -> Result<(), CaptureError> {
 }
 
 fn remove(pins: &Pins, cgroup: u64) -> Result<(), CaptureError> {
-    let programs = || HOOKS.iter().rev().map(|(name, _)| *name);
+    let programs = || HOOKS.iter().chain(&lsm::HOOKS).rev().map(|(name, _)| *name);
     for pin in programs().map(|name| pins.link(name)) {
         // Where it cannot be taken off at once, it goes with its pin below.
         let _ = sys::pinned_object(&pin).and_then(sys::link_detach);
@@ -294,23 +308,28 @@ fn remove(pins: &Pins, cgroup: u64) -> Result<(), CaptureError> {
 }
 
 /// Loads the object with its maps pinned, and every program.
-fn load(pins: &Pins) -> Result<Ebpf, CaptureError> {
+fn load(pins: &Pins, cgroup: u64, lsm: Option<&Lsm>) -> Result<Ebpf, CaptureError> {
+    let attempt = |has_set_retval| {
+        let mut ebpf = load_object(pins, has_set_retval, cgroup, lsm)?;
+        load_programs(&mut ebpf)?;
+        Ok(ebpf)
+    };
     // `bpf_set_retval` came to connect hooks with Linux 5.18; without it the caller reads EPERM.
-    let with = load_object(pins, 1).and_then(|mut ebpf| load_programs(&mut ebpf).map(|()| ebpf));
-    match with {
-        Err(CaptureError::Load { .. }) => {
-            let mut ebpf = load_object(pins, 0)?;
-            load_programs(&mut ebpf)?;
-            Ok(ebpf)
-        }
-        other => other,
-    }
+    let mut ebpf = match attempt(1) {
+        Err(CaptureError::Load { .. }) => attempt(0)?,
+        other => other?,
+    };
+    lsm.map_or(Ok(()), |lsm| lsm.load(&mut ebpf))?;
+    Ok(ebpf)
 }
 
-fn load_object(pins: &Pins, has_set_retval: u32) -> Result<Ebpf, CaptureError> {
+fn load_object(pins: &Pins, has_set_retval: u32, cgroup: u64, lsm: Option<&Lsm>) -> Result<Ebpf, CaptureError> {
     let mut loader = EbpfLoader::new();
     for map in MAPS {
         loader.map_pin_path(map, pins.map(map));
+    }
+    if let Some(lsm) = lsm {
+        lsm.prepare(&mut loader, &cgroup);
     }
     loader.override_global("HAS_SET_RETVAL", &has_set_retval, true);
     loader.load(OBJECT).map_err(|error| CaptureError::Object(Box::new(error)))
@@ -359,6 +378,7 @@ fn attach(ebpf: &mut Ebpf, name: &str, directory: &OwnedFd, pins: &Pins) -> Resu
         Program::CgroupSockAddr(program) => link!(program, directory, mode),
         Program::CgroupSock(program) => link!(program, directory, mode),
         Program::SockOps(program) => link!(program, directory, mode),
+        Program::LsmCgroup(program) => link!(program, directory),
         _ => return Err("a kind of program that is never attached".into()),
     };
     link.pin(&pin)?;
@@ -386,6 +406,7 @@ impl Maps {
             network: open!("NETWORK"),
             network_port: open!("NETWORK_PORT"),
             named: names::Names::over(open!("NAMED")),
+            unix: open!("UNIX"),
             flow: open!("FLOW"),
             asker: open!("ASKER"),
             count: open!("COUNT"),
@@ -403,6 +424,15 @@ impl Maps {
         for (key, verdict) in &ports {
             let key = NetworkPort { network: key.network + used, port: key.port };
             self.network_port.insert(key, verdict, 0).map_err(|error| map_error("write", "NETWORK_PORT", error))?;
+        }
+        let names: HashSet<_> = tables.unix_entries().collect();
+        for (length, name) in &names {
+            let key = lpm_trie::Key::new(*length, *name);
+            self.unix.insert(&key, 1, 0).map_err(|error| map_error("write", "UNIX", error))?;
+        }
+        let old = |key: &lpm_trie::Key<SocketName>| !names.contains(&(key.prefix_len(), key.data()));
+        for key in self.unix.keys().flatten().filter(old).collect::<Vec<_>>() {
+            let _ = self.unix.remove(&key);
         }
         let mut kept = HashSet::new();
         for (network, number) in networks {

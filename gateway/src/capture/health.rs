@@ -11,6 +11,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use super::gate::Gate;
+use super::lsm;
 use crate::host::cgroup::Hierarchy;
 
 /// TEST-NET-1 (RFC 5737): nobody is there, so that only a redirect connects.
@@ -68,14 +69,16 @@ pub fn look(gate: &Gate, hierarchy: &Hierarchy) -> Result<(), Unhealthy> {
 }
 
 /// Starts a process of ours inside the cgroup that connects to `CANARY`. The listener sees the record and closes it.
+/// Where the gate has LSM hooks, it tries these too.
 ///
 /// # Errors
-/// Where the connect was not redirected, or the process could not be started.
-pub fn send_canary(cgroup: &str, directory: &Path) -> Result<(), Unhealthy> {
+/// Where the connect was not redirected, the LSM hooks did not run, or the process could not be started.
+pub fn send_canary(cgroup: &str, directory: &Path, has_lsm: bool) -> Result<(), Unhealthy> {
     let lost = |reason: String| Unhealthy::CanaryLost { path: cgroup.to_owned(), reason };
     let program = std::env::current_exe().map_err(|error| lost(error.to_string()))?;
     let output = Command::new(program)
-        .arg("canary")
+        .args(["canary", "--connect"])
+        .args(has_lsm.then_some("--lsm"))
         .arg("--cgroup")
         .arg(directory)
         .output()
@@ -83,11 +86,14 @@ pub fn send_canary(cgroup: &str, directory: &Path) -> Result<(), Unhealthy> {
     if output.status.success() { Ok(()) } else { Err(lost(String::from_utf8_lossy(&output.stderr).trim().to_owned())) }
 }
 
-/// What the canary's process does: joins the cgroup and connects.
+/// What the canary's process does: joins the cgroup and tries what it is asked to.
 ///
 /// # Errors
-/// Where it cannot join, or nobody answers.
-pub fn canary(cgroup: &Path) -> io::Result<()> {
+/// Where it cannot join, nobody answers, or the LSM hooks do not run.
+pub fn canary(cgroup: &Path, connect: bool, lsm: bool) -> io::Result<()> {
     std::fs::write(cgroup.join("cgroup.procs"), std::process::id().to_string())?;
-    TcpStream::connect_timeout(&CANARY, CANARY_TIMEOUT).map(drop)
+    if lsm && !lsm::run_here() {
+        return Err(io::Error::other("the LSM hooks do not run"));
+    }
+    if connect { TcpStream::connect_timeout(&CANARY, CANARY_TIMEOUT).map(drop) } else { Ok(()) }
 }

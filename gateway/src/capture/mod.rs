@@ -4,16 +4,20 @@
 //! and where to, taken from kernel maps and never from the client's word. Links and maps are pinned and outlive the
 //! process. Never reads a byte of a connection.
 
+mod btf;
 pub mod cookies;
 pub mod events;
 pub mod existing;
 pub mod gaps;
 pub mod gate;
 pub mod health;
+pub mod lsm;
 pub mod names;
 pub mod pins;
 pub mod probe;
 pub mod tables;
+mod trial;
 
 pub use gate::{CaptureError, Gate};
+pub use lsm::Lsm;
 pub use tables::Tables;

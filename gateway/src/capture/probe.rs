@@ -3,22 +3,20 @@
 //! In: nothing. Out: one line per feature, with what a missing one costs. Versions are not compared, since vendors
 //! backport; the real programs are loaded over a cgroup made for it.
 
-use std::fs;
 use std::net::Ipv4Addr;
-use std::path::Path;
 
 use gateway_common::Verdict;
 use serde::Serialize;
 
 use super::cookies;
+use super::gaps;
 use super::gate::Gate;
+use super::lsm::Lsm;
 use super::tables::Tables;
+use super::trial::Trial;
 use crate::chain::chain;
 use crate::host::cgroup::Hierarchy;
 use crate::host::netns::Netns;
-
-/// The cgroup that the programs are tried on. Nothing ever runs in it.
-const TRIAL_CGROUP: &str = "gateway-doctor";
 
 /// One thing that was tried.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -63,22 +61,12 @@ fn hooks() -> Finding {
 
 fn try_hooks() -> Result<usize, String> {
     let hierarchy = Hierarchy::find().map_err(|error| chain(&error))?;
-    let path = hierarchy.mount().join(TRIAL_CGROUP);
-    fs::create_dir_all(&path).map_err(|error| format!("cannot make a cgroup: {error}"))?;
-    let result = hierarchy.at(&path).map_err(|error| chain(&error)).and_then(|cgroup| {
-        let directory = hierarchy.open(&cgroup).map_err(|error| chain(&error))?;
-        let (gate, _) =
-            Gate::close_over(&cgroup, &directory, &Tables::new(Verdict::Allow), 1).map_err(|error| chain(&error))?;
-        gate.detach().map_err(|error| chain(&error))
-    });
-    remove(&path);
-    result.map(|()| super::gate::HOOKS.len())
-}
-
-fn remove(path: &Path) {
-    if let Err(error) = fs::remove_dir(path) {
-        tracing::warn!(%error, path = %path.display(), "cannot remove the cgroup that was made for a trial");
-    }
+    let trial = Trial::begin(&hierarchy).map_err(|error| chain(&error))?;
+    let (cgroup, directory) = trial.open(&hierarchy).map_err(|error| chain(&error))?;
+    let tables = Tables::new(Verdict::Allow);
+    let (gate, _) = Gate::close_over(&cgroup, &directory, &tables, 1, None).map_err(|error| chain(&error))?;
+    gate.detach().map_err(|error| chain(&error))?;
+    Ok(super::gate::HOOKS.len())
 }
 
 fn namespaces() -> Finding {
@@ -94,15 +82,14 @@ fn namespaces() -> Finding {
 }
 
 fn lsm() -> Finding {
-    let list = fs::read_to_string("/sys/kernel/security/lsm").unwrap_or_default();
-    let works = list.trim().split(',').any(|name| name == "bpf");
-    let detail = if works {
-        "the bpf LSM is on, but this version attaches nothing to it: sockets passed in from outside, packet and vsock sockets are not refused".into()
-    } else {
-        "not in /sys/kernel/security/lsm: sockets passed in from outside, packet and vsock sockets are not refused"
-            .into()
+    let found = Hierarchy::find()
+        .map_err(|error| chain(&error))
+        .and_then(|hierarchy| Lsm::find(&hierarchy).map_err(|error| chain(&error)));
+    let (works, detail) = match found {
+        Ok(_) => (true, format!("all {} programs load and run", super::lsm::HOOKS.len())),
+        Err(error) => (false, gaps::without_lsm(&error)),
     };
-    Finding { feature: "bpf LSM", works, needed: false, detail }
+    Finding { feature: "LSM hooks", works, needed: false, detail }
 }
 
 fn loopback6() -> Finding {
@@ -121,10 +108,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_that_is_needed_works_here_and_the_trial_leaves_nothing() {
+    fn all_that_is_needed_works_here() {
         for finding in probe() {
             assert!(finding.works || !finding.needed, "{finding:?}");
         }
-        assert!(!Hierarchy::find().unwrap().mount().join(TRIAL_CGROUP).exists());
     }
 }

@@ -4,12 +4,13 @@
 //! kernel takes the longest matching prefix alone, so what a shorter one says of a port is written into every longer
 //! one here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use gateway_common::{NetworkPort, Verdict};
+use gateway_common::{NetworkPort, SocketName, Verdict};
 
 use crate::host::network::Network;
+use crate::host::unix_name::UnixName;
 
 /// Ports that are intercepted for every address, with the protocol that is spoken there.
 pub const PROTECTED_PORTS: [(u16, Verdict); 3] =
@@ -24,6 +25,31 @@ const DNS_PORT: u16 = 53;
 /// Cloud metadata services, which hand out credentials of the host: AWS, Azure, GCP and others on 169.254.169.254, AWS
 /// container credentials on 169.254.170.2, AWS over IPv6, Alibaba Cloud.
 const METADATA: [&str; 4] = ["169.254.169.254", "169.254.170.2", "fd00:ec2::254", "100.100.100.200"];
+
+/// Unix sockets that ordinary programs need, by the names that their services bind: logs and the start of a unit
+/// (systemd-journald, syslog, systemd), users (systemd-userdbd, sssd). None of them starts anything for who asks. X11 is
+/// not among them, since its clients can type into every window; no bus and no agent with keys either.
+const SERVICES: [&str; 9] = [
+    "/dev/log",
+    "/run/systemd/journal/dev-log",
+    "/run/systemd/journal/socket",
+    "/run/systemd/journal/stdout",
+    "/run/systemd/notify",
+    "/run/systemd/userdb/io.systemd.DropIn",
+    "/run/systemd/userdb/io.systemd.Multiplexer",
+    "/run/systemd/userdb/io.systemd.NameServiceSwitch",
+    "/var/lib/sss/pipes/nss",
+];
+
+/// Those that look names up for who asks: for attachments whose other destinations are allowed. Where they are not, a
+/// name is a way to talk to whoever serves it.
+const RESOLVERS: [&str; 5] = [
+    "/run/nscd/socket",
+    "/var/run/nscd/socket",
+    "/run/systemd/resolve/io.systemd.Resolve",
+    "/run/avahi-daemon/socket",
+    "/var/run/avahi-daemon/socket",
+];
 
 /// Networks as the kernel side's maps have them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -40,6 +66,7 @@ pub struct Tables {
     ports: BTreeMap<u16, Verdict>,
     /// Port 0 stands for all others of the network.
     networks: BTreeMap<Network, BTreeMap<u16, Verdict>>,
+    unix: BTreeSet<UnixName>,
     default: Verdict,
 }
 
@@ -74,7 +101,14 @@ impl Tables {
         ports.extend(REFUSED_PORTS.map(|port| (port, Verdict::Refuse)));
         let metadata = METADATA.iter().filter_map(|text| text.parse().ok());
         let networks = metadata.map(|network| (network, BTreeMap::from([(0, Verdict::Refuse)]))).collect();
-        Self { ports, networks, default }
+        let resolvers = RESOLVERS.iter().filter(|_| default == Verdict::Allow);
+        let unix = SERVICES.iter().chain(resolvers).filter_map(|text| text.parse().ok()).collect();
+        Self { ports, networks, unix, default }
+    }
+
+    /// Lets connects to a unix socket outside pass.
+    pub fn allow_unix(&mut self, name: UnixName) {
+        self.unix.insert(name);
     }
 
     /// Has names asked of the gateway, whatever server is meant.
@@ -109,6 +143,11 @@ impl Tables {
     /// Entries of the port map.
     pub fn port_entries(&self) -> impl Iterator<Item = (u32, u32)> + '_ {
         self.ports.iter().map(|(port, verdict)| (u32::from(*port), *verdict as u32))
+    }
+
+    /// Entries of the map of unix sockets: how much of each name counts, in bits.
+    pub fn unix_entries(&self) -> impl Iterator<Item = (u32, SocketName)> + '_ {
+        self.unix.iter().map(UnixName::key)
     }
 
     /// Entries of the prefix map, and of the map of their ports. Networks are numbered from 1.
@@ -188,6 +227,16 @@ mod tests {
         }
         for address in ["10.0.0.5", "93.184.216.34", "2001:db8::5", "fd77::2", "64:ff9b::5db8:d822"] {
             assert!(is_nameable(address.parse().unwrap()), "{address}");
+        }
+    }
+
+    #[test]
+    fn names_are_looked_up_over_unix_sockets_only_where_other_destinations_are_allowed() {
+        for (default, resolves) in [(Verdict::Allow, true), (Verdict::Refuse, false)] {
+            let names: BTreeSet<_> = Tables::new(default).unix_entries().collect();
+            let has = |text: &str| names.contains(&text.parse::<UnixName>().unwrap().key());
+            assert_eq!(RESOLVERS.map(has), [resolves; 5]);
+            assert_eq!(SERVICES.map(has), [true; 9], "every shipped name can be read");
         }
     }
 

@@ -86,6 +86,10 @@ enum Command {
     Canary {
         #[arg(long)]
         cgroup: PathBuf,
+        #[arg(long)]
+        connect: bool,
+        #[arg(long)]
+        lsm: bool,
     },
     #[command(hide = true)]
     ExecChild(exec::ChildArguments),
@@ -152,7 +156,9 @@ pub fn main() -> ExitCode {
         Command::Trust(arguments) => trust::run(&arguments),
         Command::Engine => crate::engine::run(),
         Command::Shipper => crate::shipper::run(),
-        Command::Canary { cgroup } => crate::capture::health::canary(&cgroup).map_err(Into::into),
+        Command::Canary { cgroup, connect, lsm } => {
+            crate::capture::health::canary(&cgroup, connect, lsm).map_err(Into::into)
+        }
         Command::ExecChild(arguments) => exec::child(arguments),
     };
     match result {

@@ -10,6 +10,7 @@ use gateway_common::Verdict;
 use super::table::Section;
 use super::{Config, Target};
 use crate::host::network::Network;
+use crate::host::unix_name::UnixName;
 
 /// Where names are asked for.
 const DNS_PORT: u16 = 53;
@@ -26,6 +27,8 @@ pub struct Egress {
     pub allow: Vec<AllowedNetwork>,
     /// Names whose addresses pass.
     pub names: Vec<AllowedName>,
+    /// Unix sockets of programs outside that may be connected to, beside those that every program needs.
+    pub unix: Vec<UnixName>,
 }
 
 /// `10.0.0.0/8:443`, `10.0.0.5:*`
@@ -175,6 +178,7 @@ pub(super) fn read(section: &Section<'_, '_>) -> Egress {
         allow_by_default: section.one_of("default", &[("allow", true), ("deny", false)]).unwrap_or(true),
         allow: Vec::new(),
         names: Vec::new(),
+        unix: section.all_parsed("unix"),
     };
     for allowed in section.all_parsed("allow") {
         match allowed {

@@ -105,7 +105,7 @@ impl Default for Config {
             clickhouse: None,
             approval: ApprovalSection::default(),
             exec_users: BTreeSet::new(),
-            egress: Egress { allow_by_default: true, allow: Vec::new(), names: Vec::new() },
+            egress: Egress { allow_by_default: true, allow: Vec::new(), names: Vec::new(), unix: Vec::new() },
             undeclared: Undeclared { postgres: Login::Relay },
             attachments: Vec::new(),
             targets: Vec::new(),

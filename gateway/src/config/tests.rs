@@ -26,6 +26,7 @@ users = ["alice"]
 [egress]
 default = "deny"
 allow = ["10.0.0.0/8:443", "192.0.2.7:*", "[2001:db8::/32]:80"]
+unix = ["/run/x.sock", "/run/x/", "@x"]
 
 [undeclared]
 postgres = { login = "ask" }
@@ -65,6 +66,7 @@ fn reads_a_whole_file() {
     assert!(config.exec_users.contains("alice"));
     assert_eq!(config.egress.allow.len(), 3);
     assert_eq!(config.egress.allow[1].port, None);
+    assert_eq!(config.egress.unix.len(), 3);
     let shop = &config.targets[0];
     assert_eq!((shop.protocol, shop.ports.as_slice()), (Verdict::Postgres, [5432, 6432].as_slice()));
     assert_eq!(shop.credential.as_ref().unwrap().for_users, ["agent"]);

@@ -6,4 +6,5 @@ pub mod cgroup;
 pub mod netns;
 pub mod network;
 pub mod process;
+pub mod unix_name;
 pub mod user;

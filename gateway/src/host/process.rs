@@ -21,6 +21,9 @@ const ESCAPING: [(u32, &str); 7] = [
     (39, "cap_bpf"),
 ];
 
+/// `CAP_NET_RAW`.
+const NET_RAW: u32 = 13;
+
 /// How many descriptors we might have at first, for the commands that we start.
 static DESCRIPTORS: OnceLock<Rlimit> = OnceLock::new();
 
@@ -86,6 +89,12 @@ impl Process {
             return Vec::new();
         }
         ESCAPING.iter().filter(|(number, _)| self.capabilities >> number & 1 == 1).map(|(_, name)| *name).collect()
+    }
+
+    /// Whether it may make packet sockets, in our network namespace or in one of its user namespace's.
+    #[must_use]
+    pub fn holds_net_raw(&self) -> bool {
+        self.capabilities >> NET_RAW & 1 == 1
     }
 
     /// The same process as if it were another user's, without capabilities.

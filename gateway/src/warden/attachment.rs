@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use gateway_common::{ConnectRecord, KernelEvent, ListenerState, Reason, Verdict};
+use gateway_common::{ConnectRecord, KernelEvent, ListenerState, Reason, SocketName, Verdict};
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
@@ -22,7 +22,7 @@ use super::{Warden, WardenError};
 use crate::audit::event::{self, Event, Mode};
 use crate::bridge::{AttachmentInfo, Connection};
 use crate::capture::events::{Ring, RingReader};
-use crate::capture::gaps::{self, Gap};
+use crate::capture::gaps::Gap;
 use crate::capture::health::{self, CANARY, Unhealthy};
 use crate::capture::{CaptureError, Gate, Tables};
 use crate::host::cgroup::{Cgroup, Hierarchy};
@@ -89,7 +89,7 @@ impl Attachment {
     pub(super) fn put_in_force(warden: &Arc<Warden>, parts: Parts) -> Result<Arc<Self>, WardenError> {
         let Parts { info, cgroup, port, tables, gaps, terms } = parts;
         let directory = warden.hierarchy.open(&cgroup)?;
-        let (gate, ring) = Gate::close_over(&cgroup, &directory, &tables, port)?;
+        let (gate, ring) = Gate::close_over(&cgroup, &directory, &tables, port, warden.lsm.as_ref().ok())?;
         let collected = Arc::<Mutex<Collected>>::default();
         let (new_namespaces, mut queue) = mpsc::channel(NAMESPACE_QUEUE);
         let reader = read_events(ring, &collected, &new_namespaces)?;
@@ -225,7 +225,8 @@ impl Attachment {
     pub(super) fn send_canary(&self, hierarchy: &Hierarchy) -> Result<(), Unhealthy> {
         let Some(cgroup) = self.cgroup() else { return Ok(()) };
         self.canary_awaited.store(true, Ordering::SeqCst);
-        let result = health::send_canary(&cgroup.path, &hierarchy.full_path(&cgroup));
+        let has_lsm = self.gate.lock().as_ref().is_some_and(Gate::has_lsm);
+        let result = health::send_canary(&cgroup.path, &hierarchy.full_path(&cgroup), has_lsm);
         let caught = !self.canary_awaited.swap(false, Ordering::SeqCst);
         match result {
             Ok(()) if !caught => {
@@ -252,7 +253,7 @@ impl Attachment {
         let cgroup = warden.hierarchy.at(std::path::Path::new(&old.path))?;
         let directory = warden.hierarchy.open(&cgroup)?;
         let tables = self.tables.lock().clone();
-        let (mut gate, ring) = Gate::close_over(&cgroup, &directory, &tables, self.port)?;
+        let (mut gate, ring) = Gate::close_over(&cgroup, &directory, &tables, self.port, warden.lsm.as_ref().ok())?;
         for (cookie, namespace) in self.namespaces.lock().iter() {
             gate.set_listener(*cookie, namespace.state)?;
         }
@@ -299,7 +300,7 @@ impl Attachment {
     pub(super) fn tend_namespaces(self: &Arc<Self>, warden: &Arc<Warden>) {
         let Some(cgroup) = self.cgroup() else { return };
         let pids = warden.hierarchy.processes(&cgroup).unwrap_or_default();
-        self.health.lock().gaps = gaps::find(&pids, &warden.approver_names());
+        self.health.lock().gaps = warden.gaps_of(&pids);
         let mut used = HashSet::new();
         for pid in pids {
             let Ok(found) = std::fs::metadata(format!("/proc/{pid}/ns/net")) else { continue };
@@ -493,12 +494,16 @@ fn read_events(
     namespaces: &mpsc::Sender<ConnectRecord>,
 ) -> Result<RingReader, WardenError> {
     let (collected, namespaces) = (Arc::clone(collected), namespaces.clone());
-    let take = move |event: KernelEvent| {
+    let take = move |event: KernelEvent, name: Option<SocketName>| {
         if event.reason == Reason::NewNamespace as u32 {
             // Full: the client's TCP sends its SYN again, and the hook tells again with the next connect.
             let _ = namespaces.try_send(event.record);
         } else {
-            collected.lock().add(&event);
+            let mut collected = collected.lock();
+            collected.add(&event);
+            if let Some(name) = name {
+                collected.add_name(&name);
+            }
         }
     };
     RingReader::start(ring, take).map_err(WardenError::Thread)
@@ -513,6 +518,13 @@ pub(super) fn tables(config: &crate::config::Config, attachment: &str) -> Tables
     }
     for allowed in &config.egress.allow {
         tables.set(allowed.network, allowed.port, Verdict::Allow);
+    }
+    for name in &config.egress.unix {
+        tables.allow_unix(name.clone());
+    }
+    // It refuses processes inside by itself, with a reason.
+    if let Ok(control) = crate::control::SOCKET.parse() {
+        tables.allow_unix(control);
     }
     for target in config.targets.iter().filter(|target| target.serves(attachment)) {
         for &network in &target.addresses {

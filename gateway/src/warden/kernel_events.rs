@@ -6,15 +6,37 @@
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 
-use gateway_common::{ConnectRecord, Endpoint, KernelEvent, Reason};
+use gateway_common::{ConnectRecord, Endpoint, KernelEvent, Reason, SocketName};
 
 use crate::audit::Timestamp;
 use crate::audit::event::{Destination, Event, NetworkBypass, NetworkConnect, NetworkRefused, Who};
 use crate::host::cgroup::Hierarchy;
 use crate::host::process;
+use crate::host::unix_name;
 
 /// Different calls of a kind that are told apart between two flushes; the rest is counted together.
 const CALL_LIMIT: usize = 1_024;
+
+/// Names and families of refused sockets that are told between two flushes; of the rest only the number is.
+const ABOUT_LIMIT: usize = 64;
+
+/// Address families that hosts have (linux/socket.h).
+const FAMILIES: [(u32, &str); 14] = [
+    (2, "AF_INET"),
+    (10, "AF_INET6"),
+    (17, "AF_PACKET"),
+    (21, "AF_RDS"),
+    (29, "AF_CAN"),
+    (30, "AF_TIPC"),
+    (31, "AF_BLUETOOTH"),
+    (33, "AF_RXRPC"),
+    (38, "AF_ALG"),
+    (40, "AF_VSOCK"),
+    (41, "AF_KCM"),
+    (42, "AF_QIPCRTR"),
+    (43, "AF_SMC"),
+    (44, "AF_XDP"),
+];
 
 /// Collects until somebody takes.
 #[derive(Debug, Default)]
@@ -22,6 +44,7 @@ pub struct Collected {
     connects: Calls,
     refusals: Calls,
     bypass: BTreeMap<&'static str, u64>,
+    about: BTreeMap<String, u64>,
     since: Option<Timestamp>,
 }
 
@@ -35,8 +58,22 @@ impl Collected {
             return;
         }
         *self.bypass.entry(reason.name()).or_default() += 1;
+        if matches!(reason, Reason::FamilyRefused | Reason::ReceiveRefused) {
+            self.add_about(family(event.detail));
+        }
         if has_destination(reason) {
             self.refusals.add(reason, event);
+        }
+    }
+
+    /// Adds the name of a unix socket that was refused.
+    pub fn add_name(&mut self, name: &SocketName) {
+        self.add_about(unix_name::shown(name));
+    }
+
+    fn add_about(&mut self, what: String) {
+        if self.about.len() < ABOUT_LIMIT || self.about.contains_key(&what) {
+            *self.about.entry(what).or_default() += 1;
         }
     }
 
@@ -53,7 +90,7 @@ impl Collected {
         hierarchy: &Hierarchy,
         name_of: impl Fn(Endpoint) -> Option<String>,
     ) -> Vec<Event> {
-        let Self { connects, refusals, bypass, since } = std::mem::take(self);
+        let Self { connects, refusals, bypass, about, since } = std::mem::take(self);
         let not_told_apart = connects.not_told_apart + refusals.not_told_apart;
         let of = |call: &Call| {
             let destination = destination(&call.record, call.protocol);
@@ -81,7 +118,7 @@ impl Collected {
         }
         if !dropped.is_empty() || !refused.is_empty() {
             let attachment = attachment.to_owned();
-            events.push(Event::NetworkBypass(NetworkBypass { attachment, dropped, refused, since }));
+            events.push(Event::NetworkBypass(NetworkBypass { attachment, dropped, refused, about, since }));
         }
         events
     }
@@ -120,7 +157,14 @@ impl Calls {
 fn has_destination(reason: Reason) -> bool {
     !matches!(
         reason,
-        Reason::SocketRefused | Reason::BindRefused | Reason::PacketUnreadable | Reason::MapFailed | Reason::EventLost
+        Reason::SocketRefused
+            | Reason::BindRefused
+            | Reason::PacketUnreadable
+            | Reason::MapFailed
+            | Reason::EventLost
+            | Reason::FamilyRefused
+            | Reason::ReceiveRefused
+            | Reason::UnixRefused
     )
 }
 
@@ -138,6 +182,11 @@ fn destination(record: &ConnectRecord, protocol: u32) -> Destination {
         environment: None,
         name: None,
     }
+}
+
+fn family(number: u32) -> String {
+    let known = FAMILIES.iter().find(|(known, _)| *known == number);
+    known.map_or_else(|| format!("address family {number}"), |(_, name)| (*name).to_owned())
 }
 
 /// Who connected, as far as the kernel's record and `/proc` tell.

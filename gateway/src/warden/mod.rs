@@ -36,7 +36,8 @@ use crate::audit::event::{Event, JournalBroken, Reason};
 use crate::audit::{Journal, JournalError, Sealer, Seq};
 use crate::bridge::Bundle;
 use crate::capture::gaps::Gap;
-use crate::capture::{CaptureError, health};
+use crate::capture::lsm::LsmError;
+use crate::capture::{CaptureError, Lsm, health};
 use crate::config::Config;
 use crate::host::cgroup::{CgroupError, Hierarchy};
 use crate::host::netns::{NetnsError, NetnsThread};
@@ -167,6 +168,8 @@ pub struct Warden {
     hierarchy: Hierarchy,
     namespaces: NetnsThread,
     shelf: Shelf,
+    /// Or why this kernel has none.
+    lsm: Result<Lsm, LsmError>,
     journal: Arc<Journal>,
     engine: EngineProcess,
     forwarder: forwarder::Forwarder,

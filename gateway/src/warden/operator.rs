@@ -15,7 +15,7 @@ use super::{Warden, WardenError, names, people};
 use crate::audit::event::{self, Event};
 use crate::bridge::{AttachmentInfo, Decide, Question};
 use crate::capture::existing::{self, OpenConnection};
-use crate::capture::gaps;
+use crate::capture::gaps::{self, Gap};
 use crate::chain::chain;
 use crate::config::is_name;
 use crate::control::access::Rights;
@@ -74,7 +74,7 @@ impl Warden {
         self.refuse_unfit(&request.name, &cgroup)?;
         let pids = self.hierarchy.processes(&cgroup)?;
         let approvers = self.approver_names();
-        let mut found = gaps::find(&pids, &approvers);
+        let mut found = self.gaps_of(&pids);
         let future = request.runs_as.and_then(|uid| gaps::of_future_approver(uid, &approvers));
         found.extend(future.filter(|gap| !found.contains(gap)));
         let mut accepted = self.config.lock().accept_gaps.clone();
@@ -237,6 +237,12 @@ impl Warden {
         if let Err(error) = socket::let_in(Path::new(SOCKET), &uids) {
             tracing::error!(%error, "cannot let users reach {SOCKET}: they have to use sudo, and vote as root then");
         }
+    }
+
+    /// The gaps of a subtree with these processes.
+    pub(super) fn gaps_of(&self, pids: &[i32]) -> Vec<Gap> {
+        let lsm = self.lsm.as_ref().map(drop).map_err(|error| chain(error));
+        gaps::find(pids, &self.approver_names(), lsm.as_ref().err().map(String::as_str))
     }
 
     /// Who approves here, by uid.

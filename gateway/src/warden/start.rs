@@ -20,7 +20,7 @@ use crate::audit::journal::{LayoutError, SealError};
 use crate::audit::{Durability, Journal, JournalError, Layout, Opening, Reader, Sealer};
 use crate::bridge::Bundle;
 use crate::capture::cookies::{self, CookieError};
-use crate::capture::gaps;
+use crate::capture::{Lsm, gaps};
 use crate::config::{self, Config, ConfigError};
 use crate::host::cgroup::{CgroupError, Hierarchy};
 use crate::host::process;
@@ -153,6 +153,7 @@ pub async fn start(options: Options) -> Result<Started, StartError> {
     engine.take_over(&ready);
     let warden = Arc::new(Warden {
         namespaces: cookies::start_thread(&hierarchy)?,
+        lsm: Lsm::find(&hierarchy),
         hierarchy,
         shelf: options.shelf,
         journal: Arc::new(journal),

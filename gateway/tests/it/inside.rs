@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::io::{BufRead, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::num::NonZeroU32;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +18,10 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::sockopt::{self, Timeout};
 use rustix::net::{AddressFamily, Protocol, RecvFlags, SendFlags, SocketFlags, SocketType};
+
+// By path: the program `pg` has this file too.
+#[path = "hand_over.rs"]
+mod hand_over;
 
 /// The variable that makes a test binary a helper.
 pub const ROLE: &str = "GATEWAY_IT_ROLE";
@@ -78,12 +82,11 @@ impl Serve for Calls {
                 let family = if rest[0] == "6" { AddressFamily::INET6 } else { AddressFamily::INET };
                 self.make(name, family, SocketType::STREAM, 0)
             }
-            "unix" => {
-                let socket = rustix::net::socket(AddressFamily::UNIX, SocketType::STREAM, None)?;
-                let connected = rustix::net::connect(&socket, &rustix::net::SocketAddrUnix::new(rest[0])?);
-                self.0.insert(name.to_owned(), socket);
-                done(connected)
-            }
+            "unix" => self.keep(name, hand_over::connect(rest[0])?),
+            "unix_serve" => self.keep(name, hand_over::serve(rest[0], rest[1])?),
+            "unix_send" => hand_over::send(name),
+            "file" => self.keep(name, std::fs::File::open(rest[0]).unwrap().into()),
+            "fetch" => self.keep(name, hand_over::fetch(rest[0].parse().unwrap(), rest[1].parse().unwrap())?),
             "udp" => {
                 let family = if rest.first() == Some(&"6") { AddressFamily::INET6 } else { AddressFamily::INET };
                 self.make(name, family, SocketType::DGRAM, 0)
@@ -123,6 +126,16 @@ impl Serve for Calls {
                     "get_from" => http(socket, ["GET", rest[1], "", rest[0]]),
                     "post" => http(socket, ["POST", rest[0], rest[1], ""]),
                     "tls" => Ok(tls(socket)),
+                    "number" => Ok(socket.as_raw_fd().to_string()),
+                    "accept" => {
+                        let accepted = rustix::net::accept(socket)?;
+                        self.keep(rest[0], accepted)
+                    }
+                    "give" => hand_over::give(socket, &self.0[rest[0]]),
+                    "take" => match hand_over::take(socket)? {
+                        Some(taken) => self.keep(rest[0], taken),
+                        None => Ok("nothing".to_owned()),
+                    },
                     _ => panic!("no such call: {words:?}"),
                 }
             }
@@ -131,6 +144,11 @@ impl Serve for Calls {
 }
 
 impl Calls {
+    fn keep(&mut self, name: &str, descriptor: OwnedFd) -> Result<String, Errno> {
+        self.0.insert(name.to_owned(), descriptor);
+        Ok(String::new())
+    }
+
     fn make(&mut self, name: &str, family: AddressFamily, kind: SocketType, protocol: u32) -> Result<String, Errno> {
         let protocol = NonZeroU32::new(protocol).map(Protocol::from_raw);
         let socket = rustix::net::socket_with(family, kind, SocketFlags::CLOEXEC, protocol)?;

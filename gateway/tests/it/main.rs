@@ -29,6 +29,7 @@ mod existing;
 mod fail_closed;
 mod journal;
 mod lifecycle;
+mod lsm;
 mod names;
 mod namespaces;
 mod own_exec;

@@ -26,6 +26,7 @@ pub(super) type Words = Vec<String>;
 /// A machine to boot.
 pub(super) struct Machine<'a> {
     pub(super) kernel: Kernel,
+    pub(super) modules: Modules,
     /// What its lines begin with here.
     pub(super) label: String,
     /// Carried out one after the other, as root.
@@ -36,7 +37,30 @@ pub(super) struct Machine<'a> {
     pub(super) time: Duration,
 }
 
+/// The kernel's security modules.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Modules {
+    /// Those that the kernel was made with.
+    Own,
+    /// Without `bpf`: LSM programs load there, and nobody calls them.
+    WithoutBpf,
+}
+
+impl Modules {
+    fn argument(self) -> &'static str {
+        match self {
+            Self::Own => "",
+            Self::WithoutBpf => "lsm=lockdown,capability,yama",
+        }
+    }
+}
+
 impl Machine<'_> {
+    /// Whether LSM programs run there: tests fail then where they do not.
+    fn runs_lsm(&self) -> bool {
+        self.kernel.runs_lsm && self.modules == Modules::Own
+    }
+
     /// Boots it, passes its console on, and returns what its tests came to.
     pub(super) fn run(&self) -> Result<Totals> {
         let cache = ebpf::cache_dir()?;
@@ -73,7 +97,8 @@ impl Machine<'_> {
             words(["begin"]),
             words(["export", &format!("GATEWAY_CACHE={}", cache.display())]),
         ];
-        before.iter().chain(&self.commands).map(|command| command.join("\n") + "\n\n").collect()
+        let lsm = self.runs_lsm().then(|| words(["export", "GATEWAY_IT_LSM=1"]));
+        before.iter().chain(&lsm).chain(&self.commands).map(|command| command.join("\n") + "\n\n").collect()
     }
 
     fn boot(&self, cache: &Path, folder: &Path) -> Result<Totals> {
@@ -81,6 +106,7 @@ impl Machine<'_> {
         command.args(["--mount", "--propagation", "private", "sh"]);
         command.arg(checkout()?.join("xtask/src/vm/boot.sh")).arg(folder);
         command.arg(self.kernel.folder(cache).join("vmlinuz")).arg(self.time.as_secs().to_string());
+        command.arg(self.modules.argument());
         command.arg(cache).args(self.folders).stdin(Stdio::null()).stdout(Stdio::piped());
         let mut child = command.spawn().with_context(|| format!("cannot start `{}`", line(&command)))?;
         let output = child.stdout.take().context("the console has no output")?;
@@ -180,7 +206,8 @@ mod tests {
     fn a_job_keeps_words_apart_whatever_is_in_them() {
         let commands = vec![words(["/a b/it", "--exact", "x y"])];
         let (label, time) = ("x".to_owned(), Duration::ZERO);
-        let machine = Machine { kernel: super::super::kernels::USUAL, label, commands, folders: &[], time };
+        let (kernel, modules) = (super::super::kernels::USUAL, Modules::Own);
+        let machine = Machine { kernel, modules, label, commands, folders: &[], time };
         let job = machine.job(Path::new("/cache"));
         assert!(job.ends_with("\n\n/a b/it\n--exact\nx y\n\n"), "{job}");
     }

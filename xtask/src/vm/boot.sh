@@ -1,9 +1,9 @@
 # Boots a machine, as root, in a mount namespace of its own. In: a folder of this run with `initramfs`, a kernel, seconds,
-# and folders of this machine that must be seen. Out: the console on standard output; 0 when the machine switched itself
+# arguments of the kernel, and folders of this machine that must be seen. Out: the console on standard output; 0 when the machine switched itself
 # off, 124 when its time was over. It must never let the guest write to this machine: what it sees is read-only.
 set -eu
-run=$1 kernel=$2 seconds=$3
-shift 3
+run=$1 kernel=$2 seconds=$3 arguments=$4
+shift 4
 
 show() { # folder
     mount --bind "$1" "$run/machine$1"
@@ -29,4 +29,4 @@ exec timeout --kill-after=5 "$seconds" qemu-system-x86_64 -accel tcg,thread=sing
     -m 3G -object memory-backend-memfd,id=memory,size=3G,share=on -numa node,memdev=memory \
     -no-reboot -nodefaults -display none -monitor none -serial stdio \
     -chardev socket,id=files,path="$run/files" -device vhost-user-fs-pci,queue-size=1024,chardev=files,tag=machine \
-    -kernel "$kernel" -initrd "$run/initramfs" -append "console=ttyS0 quiet panic=-1" </dev/null
+    -kernel "$kernel" -initrd "$run/initramfs" -append "console=ttyS0 quiet panic=-1 $arguments" </dev/null

@@ -16,17 +16,19 @@ pub(crate) struct Kernel {
     pub(crate) series: &'static str,
     /// The suite that has it.
     suite: &'static str,
+    /// It runs LSM programs of a cgroup: Linux 6.0, and `bpf` among its security modules.
+    pub(super) runs_lsm: bool,
 }
 
 /// The one that every run of the tests boots.
-pub(crate) const USUAL: Kernel = Kernel { series: "6.1", suite: "bookworm" };
+pub(crate) const USUAL: Kernel = Kernel { series: "6.1", suite: "bookworm", runs_lsm: true };
 
 /// All of them: from the oldest that is promised to the newest that there is.
 pub(crate) const ALL: [Kernel; 4] = [
-    Kernel { series: "5.10", suite: "bullseye" },
+    Kernel { series: "5.10", suite: "bullseye", runs_lsm: false },
     USUAL,
-    Kernel { series: "6.12", suite: "bookworm-backports" },
-    Kernel { series: "7.2", suite: "sid" },
+    Kernel { series: "6.12", suite: "bookworm-backports", runs_lsm: true },
+    Kernel { series: "7.2", suite: "sid", runs_lsm: true },
 ];
 
 impl Kernel {

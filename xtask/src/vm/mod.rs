@@ -16,13 +16,13 @@ use clap::Args;
 
 use crate::ci::Totals;
 use crate::run::{checkout, timed};
-use boot::{Machine, words};
+use boot::{Machine, Modules, words};
 pub(crate) use kernels::{ALL, Kernel, USUAL};
 use programs::Program;
 
 /// What every run tries on the usual kernel: each hook, what stays closed, what the kernel tells us. The whole of `it`
 /// goes with `soak`.
-const USUAL_TESTS: [&str; 36] = [
+const USUAL_TESTS: [&str; 41] = [
     "redirect::catches_ipv4_ipv6_and_mapped_connects_and_shows_the_client_its_own_destination",
     "redirect::catches_a_connect_that_does_not_block",
     "redirect::catches_data_sent_with_the_syn",
@@ -56,6 +56,11 @@ const USUAL_TESTS: [&str; 36] = [
     "control_socket::a_process_inside_an_attachment_may_not_ask_even_as_root",
     "engine_process::the_engine_has_a_user_of_its_own_no_capability_and_a_filter",
     "engine_process::the_journal_can_be_added_to_and_not_changed_even_by_root",
+    "lsm::address_families_that_no_other_hook_sees_are_refused",
+    "lsm::a_socket_from_outside_is_not_received_and_one_from_inside_is",
+    "lsm::a_socket_is_not_taken_out_of_a_process_outside",
+    "lsm::unix_sockets_outside_are_refused_unless_they_are_listed",
+    "lsm::lsm_hooks_outlive_the_gateway_are_adopted_put_back_and_removed",
     "exec::the_commands_first_connect_is_served",
     "exec::leaves_no_process_no_cgroup_and_no_hook_behind",
     "journal::sessions_events_and_status_print_json_for_programs",
@@ -87,6 +92,9 @@ pub(crate) struct Choice {
     /// The names are of the program `pg`, not of `it`
     #[arg(long)]
     pg: bool,
+    /// Boot it without `bpf` among its security modules
+    #[arg(long)]
+    without_lsm: bool,
 }
 
 /// Runs chosen tests on one kernel.
@@ -104,7 +112,8 @@ pub(crate) fn perform(choice: &Choice) -> Result<()> {
         (false, true) => vec![(&pg, named(&pg))],
         (false, false) => vec![(&it, named(&it))],
     };
-    run(kernel, kernel.series, &jobs).map(drop)
+    let modules = if choice.without_lsm { Modules::WithoutBpf } else { Modules::Own };
+    run((kernel, modules), kernel.series, &jobs).map(drop)
 }
 
 fn owned(tests: &[&str]) -> Vec<String> {
@@ -120,8 +129,8 @@ pub(crate) fn usual() -> Result<Totals> {
     }
     let (it, pg) = (&programs.it, &programs.pg);
     let outcomes = std::thread::scope(|scope| {
-        let one = scope.spawn(|| run(USUAL, "6.1 a", &[(it, first)]));
-        let other = scope.spawn(|| run(USUAL, "6.1 b", &[(it, second), (pg, owned(&POSTGRES))]));
+        let one = scope.spawn(|| run((USUAL, Modules::Own), "6.1 a", &[(it, first)]));
+        let other = scope.spawn(|| run((USUAL, Modules::Own), "6.1 b", &[(it, second), (pg, owned(&POSTGRES))]));
         [one.join(), other.join()]
     });
     let mut totals = Totals::default();
@@ -135,7 +144,15 @@ pub(crate) fn usual() -> Result<Totals> {
 pub(crate) fn whole(kernel: Kernel) -> Result<Totals> {
     let programs = Programs::build()?;
     let postgres = [owned(&POSTGRES), owned(&[POSTGRES_NEWEST])].concat();
-    run(kernel, kernel.series, &[(&programs.it, programs.for_kernel(kernel)), (&programs.pg, postgres)])
+    let jobs = [(&programs.it, programs.for_kernel(kernel)), (&programs.pg, postgres)];
+    let mut totals = run((kernel, Modules::Own), kernel.series, &jobs)?;
+    if kernel.runs_lsm {
+        // Hooks that load and do not run must not be taken for hooks.
+        let lsm = programs.it.tests.iter().filter(|test| test.starts_with("lsm::")).cloned().collect();
+        let label = format!("{} without bpf", kernel.series);
+        totals.join(&run((kernel, Modules::WithoutBpf), &label, &[(&programs.it, lsm)])?);
+    }
+    Ok(totals)
 }
 
 struct Programs {
@@ -165,7 +182,7 @@ impl Programs {
     }
 }
 
-fn run(kernel: Kernel, label: &str, jobs: &[(&Program, Vec<String>)]) -> Result<Totals> {
+fn run((kernel, modules): (Kernel, Modules), label: &str, jobs: &[(&Program, Vec<String>)]) -> Result<Totals> {
     let root = checkout()?;
     let mut commands = vec![words(["cd", &root.join("gateway").display().to_string()])];
     let mut folders: Vec<PathBuf> = vec![root.to_owned()];
@@ -176,7 +193,7 @@ fn run(kernel: Kernel, label: &str, jobs: &[(&Program, Vec<String>)]) -> Result<
         wanted += tests.len();
     }
     folders.dedup();
-    let machine = Machine { kernel, label: label.replace(' ', "-"), commands, folders: &folders, time: TIME };
+    let machine = Machine { kernel, modules, label: label.replace(' ', "-"), commands, folders: &folders, time: TIME };
     let (outcome, took) = timed(|| machine.run());
     let totals = outcome?;
     println!("[{}] {totals} on Linux {} in {} s", machine.label, kernel.series, took.as_secs());

@@ -156,6 +156,8 @@ pub struct NetworkBypass {
     pub dropped: BTreeMap<String, u64>,
     /// Refused calls by reason.
     pub refused: BTreeMap<String, u64>,
+    /// What some of the calls were about: names of unix sockets, address families.
+    pub about: BTreeMap<String, u64>,
     /// Start of the time counted.
     pub since: Option<Timestamp>,
 }

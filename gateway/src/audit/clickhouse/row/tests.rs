@@ -66,7 +66,7 @@ fn network() -> [(&'static str, Value); 6] {
         ),
         (
             "network.bypass",
-            json!({ "attachment": "agents", "dropped": { "x": 1 }, "refused": { "not_tcp": 2 }, "since": AT }),
+            json!({ "attachment": "agents", "dropped": { "x": 1 }, "refused": { "not_tcp": 2 }, "about": { "/run/x": 1 }, "since": AT }),
         ),
         ("network.decision", json!({ "destination": destination(), "decision": decision() })),
     ]
