@@ -165,7 +165,7 @@ fn alive() -> bool {
 
 /// 0.0.0.0/8, 127.0.0.0/8, :: and ::1: what reaches a listener on the loopback device.
 #[inline(always)]
-fn is_loopback(endpoint: &Endpoint) -> bool {
+pub fn is_loopback(endpoint: &Endpoint) -> bool {
     let [a, b, c, last] = endpoint.address;
     if endpoint.is_v4() {
         let first = u32::from_be(last) >> 24;

@@ -7,9 +7,12 @@
 pub mod cookies;
 pub mod events;
 pub mod existing;
+pub mod foreign;
 pub mod gaps;
 pub mod gate;
 pub mod health;
+pub mod links;
+mod netlink;
 pub mod pins;
 pub mod probe;
 pub mod tables;

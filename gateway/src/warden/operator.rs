@@ -15,7 +15,8 @@ use super::{Warden, WardenError, names, people};
 use crate::audit::event::{self, Event};
 use crate::bridge::{AttachmentInfo, Decide, Question};
 use crate::capture::existing::{self, OpenConnection};
-use crate::capture::gaps;
+use crate::capture::gaps::{self, Gap};
+use crate::capture::links;
 use crate::chain::chain;
 use crate::config::is_name;
 use crate::control::access::Rights;
@@ -74,7 +75,7 @@ impl Warden {
         self.refuse_unfit(&request.name, &cgroup)?;
         let pids = self.hierarchy.processes(&cgroup)?;
         let approvers = self.approver_names();
-        let mut found = gaps::find(&pids, &approvers);
+        let mut found = self.gaps(&pids);
         let future = request.runs_as.and_then(|uid| gaps::of_future_approver(uid, &approvers));
         found.extend(future.filter(|gap| !found.contains(gap)));
         let mut accepted = self.config.lock().accept_gaps.clone();
@@ -85,7 +86,11 @@ impl Warden {
         }
         let tables = tables(&self.config.lock(), &request.name);
         let info = AttachmentInfo { name: request.name.clone(), groups: request.groups, observe: request.observe };
-        let terms = Terms { accepted_gaps: request.accept_gaps.into_iter().collect(), runs_as: request.runs_as };
+        let terms = Terms {
+            accepted_gaps: request.accept_gaps.into_iter().collect(),
+            runs_as: request.runs_as,
+            keep_existing: request.keep_existing,
+        };
         let parts = Parts { info, cgroup: cgroup.clone(), port: free_port()?, tables, gaps: found.clone(), terms };
         let attachment = Attachment::put_in_force(self, parts)?;
         let cut = self.cut_existing(&attachment, request.keep_existing);
@@ -160,6 +165,7 @@ impl Warden {
                 }
             }
         }
+        attachment.look_for_foreign_sockets(self);
         if found.cut < found.destinations.len() {
             let left = found.destinations.len() - found.cut;
             let detail = format!(
@@ -237,6 +243,13 @@ impl Warden {
     pub(super) fn approver_names(&self) -> gaps::Approvers {
         let approvers = people::approvers(&self.config.lock());
         approvers.into_iter().map(|(uid, approver)| (uid, approver.name)).collect()
+    }
+
+    /// The gaps of a subtree with these processes.
+    pub(super) fn gaps(&self, pids: &[i32]) -> Vec<Gap> {
+        let mut found = gaps::find(pids, &self.approver_names());
+        found.extend(links::gap(&self.namespaces, pids));
+        found
     }
 
     /// The attachment in which a process runs as this user, unless that is an accepted gap.

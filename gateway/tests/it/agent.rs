@@ -69,7 +69,7 @@ impl Agent {
     /// (before `bpf_set_retval`, Linux 5.18).
     pub fn connect_again(&self, name: &str, address: &str) -> Result<String, Errno> {
         match self.ask(&format!("connect {name} {address}")) {
-            Err(Errno::PERM) if kernel() < (5, 18) => Err(Errno::CONNREFUSED),
+            Err(Errno::PERM) if crate::world::kernel() < (5, 18) => Err(Errno::CONNREFUSED),
             other => other,
         }
     }
@@ -78,13 +78,6 @@ impl Agent {
     pub fn recv(&self) -> Result<String, Errno> {
         self.ask("recv s")
     }
-}
-
-/// The release of the kernel that runs: version and patch level.
-fn kernel() -> (u32, u32) {
-    let release = rustix::system::uname().release().to_string_lossy().into_owned();
-    let mut numbers = release.split(['.', '-']).map(|number| number.parse().unwrap());
-    (numbers.next().unwrap(), numbers.next().unwrap())
 }
 
 impl Drop for Agent {
