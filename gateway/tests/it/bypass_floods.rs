@@ -62,49 +62,47 @@ fn a_flood_of_connects_reaches_nobody_and_leaves_no_record() {
 fn connects_that_race_with_attach_reload_and_detach_reach_nobody_in_between() {
     let world = World::new();
     let server = world.server();
-    let config = world.file("gateway.toml", CLOSED[0]);
+    let config = world.file("gateway.toml", &lists("allow"));
     let agents = [world.agent(), world.agent()];
     let storm = Storm::default();
     thread::scope(|scope| {
-        for agent in &agents {
-            scope.spawn(|| storm.rage(agent));
-        }
+        let _over = Over(&storm);
+        scope.spawn(|| storm.rage(&agents[0], &PORTS, 5));
+        // What is refused at once leaves no time between two tries.
+        scope.spawn(|| storm.rage(&agents[1], &PORTS[3..], 200));
         let _gateway = world.attach(&["--config", config.to_str().unwrap()]);
         storm.is_attached.store(true, Ordering::SeqCst);
         let before = arrived(&server);
-        for text in CLOSED.iter().cycle().take(6) {
-            std::fs::write(&config, text).unwrap();
+        let other = world.agent();
+        for (default, answer) in [("deny", Errno::CONNREFUSED), ("allow", Errno::NETUNREACH)].repeat(2) {
+            std::fs::write(&config, lists(default)).unwrap();
             reload(&world);
+            assert_eq!(other.connect("198.51.100.1:443"), Err(answer), "the lists are in force");
         }
         assert_eq!(arrived(&server), before, "from the attach to the detach nothing arrived");
         storm.is_attached.store(false, Ordering::SeqCst);
         assert!(world.cli(&["detach", NAME]).status.success());
         wait::until("the way to the server", || arrived(&server) > before);
-        storm.is_over.store(true, Ordering::SeqCst);
     });
     assert!(storm.was_redirected.load(Ordering::SeqCst));
 }
 
-/// Two sets of lists that protect and refuse the same there.
-const CLOSED: [&str; 2] = [
-    r#"version = 1
-[[target]]
-name = "shop"
-protocol = "ssh"
-addresses = ["10.77.0.2"]
-ports = [6432]
-"#,
-    r#"version = 1
+/// Two sets of lists that protect and refuse the same there, long enough for the change to take a while.
+fn lists(default: &str) -> String {
+    let allow: String = (0..1000).map(|n| format!("\"172.16.{}.{}:443\", ", n / 250, n % 250)).collect();
+    format!(
+        r#"version = 1
 [egress]
-default = "deny"
-allow = ["10.0.0.0/8:*", "192.168.0.0/16:443"]
+default = "{default}"
+allow = [{allow} "10.0.0.0/8:*"]
 [[target]]
 name = "shop"
 protocol = "ssh"
 addresses = ["10.77.0.2"]
 ports = [6432]
-"#,
-];
+"#
+    )
+}
 /// Protected everywhere, refused everywhere, protected by the target, refused beside it.
 const PORTS: [u16; 4] = [22, 2379, 6432, 8080];
 
@@ -130,12 +128,21 @@ struct Storm {
     was_redirected: AtomicBool,
 }
 
+/// Ends a storm, also when a claim did not hold.
+struct Over<'s>(&'s Storm);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.is_over.store(true, Ordering::SeqCst);
+    }
+}
+
 impl Storm {
-    fn rage(&self, agent: &Agent) {
+    fn rage(&self, agent: &Agent, ports: &[u16], times: u32) {
         while !self.is_over.load(Ordering::SeqCst) {
-            for port in PORTS {
+            for port in ports {
                 let begun_after = self.is_attached.load(Ordering::SeqCst);
-                let answers = agent.ask(&format!("storm 5 {SERVER}:{port}")).unwrap();
+                let answers = agent.ask(&format!("storm {times} {SERVER}:{port}")).unwrap();
                 if begun_after && self.is_attached.load(Ordering::SeqCst) {
                     assert_eq!(count(&answers, "server"), 0, "{port}: {answers}");
                 }
