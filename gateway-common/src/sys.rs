@@ -94,6 +94,26 @@ unsafe fn socket_option<T>(socket: c_int, option: c_int, value: &mut T) -> io::R
     Ok(())
 }
 
+/// Has a socket take in nothing any more, for good: a filter that drops every packet and cannot be removed
+/// (SO_ATTACH_FILTER, SO_LOCK_FILTER; socket(7)).
+///
+/// # Errors
+/// `EPERM` where it has a locked filter already.
+pub fn deafen(socket: impl AsFd) -> io::Result<()> {
+    // BPF_RET | BPF_K, 0: nothing of the packet is kept.
+    let mut drop_all = libc::sock_filter { code: 0x06, jt: 0, jf: 0, k: 0 };
+    let program = libc::sock_fprog { len: 1, filter: &raw mut drop_all };
+    let set = |option: c_int, value: *const libc::c_void, length: usize| {
+        let fd = socket.as_fd().as_raw_fd();
+        // SAFETY: the kernel copies `length` bytes of a value that outlives the call, and the one instruction behind it.
+        let result = unsafe { libc::setsockopt(fd, libc::SOL_SOCKET, option, value, length as libc::socklen_t) };
+        if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    };
+    set(libc::SO_ATTACH_FILTER, (&raw const program).cast(), size_of_val(&program))?;
+    let locked: c_int = 1;
+    set(libc::SO_LOCK_FILTER, (&raw const locked).cast(), size_of_val(&locked))
+}
+
 /// A descriptor (`O_PATH`) of the cgroup with this id; `mount` is any descriptor on the cgroup2 file system.
 ///
 /// # Errors

@@ -28,6 +28,15 @@ const HOP_BY_HOP: u8 = 0;
 const FRAGMENT: u8 = 44;
 const DESTINATION_OPTIONS: u8 = 60;
 
+/// Options of an IPv4 header (RFC 791): the end of the list, a filler of one byte, loose and strict source routes.
+const END_OF_OPTIONS: u8 = 0;
+const NO_OPERATION: u8 = 1;
+const LOOSE_SOURCE_ROUTE: u8 = 131;
+const STRICT_SOURCE_ROUTE: u8 = 137;
+const HEADER_WITHOUT_OPTIONS: usize = 20;
+/// As many as there are if each has one byte.
+const OPTIONS: usize = 40;
+
 /// Extension headers that are walked over: more than any stack sends.
 const EXTENSION_HEADERS: usize = 4;
 
@@ -47,21 +56,22 @@ struct Packet {
 #[inline(always)]
 pub fn packet(ctx: &SkBuffContext) -> i32 {
     let Some(packet) = read(ctx) else {
-        report::count(Reason::PacketUnreadable);
+        report::tell(&report::packet(ctx, Endpoint::default()), Reason::PacketUnreadable, 0);
         return DROP;
     };
-    let socket_port = match socket(ctx, &packet) {
+    let may_leave = match socket(ctx, &packet) {
         Socket::Redirected { ready: true } => return PASS,
         Socket::Redirected { ready: false } if packet.protocol == UDP => return LOSE,
         Socket::Redirected { ready: false } => return DROP,
-        Socket::Connected { port } => port,
-        Socket::None => 0,
+        Socket::Astray => false,
+        Socket::Connected { port } => {
+            passes(&packet.destination, &packet)
+                && (port == 0
+                    || port == packet.destination.port
+                    || passes(&Endpoint { port, ..packet.destination }, &packet))
+        }
     };
-    if passes(&packet.destination, &packet)
-        && (socket_port == 0
-            || socket_port == packet.destination.port
-            || passes(&Endpoint { port: socket_port, ..packet.destination }, &packet))
-    {
+    if may_leave {
         return PASS;
     }
     report::tell(&report::packet(ctx, packet.destination), Reason::PacketDropped, packet.protocol.into());
@@ -80,13 +90,11 @@ fn passes(destination: &Endpoint, packet: &Packet) -> bool {
 
 enum Socket {
     /// Ours: on its way to the listener, which may not be there yet.
-    Redirected {
-        ready: bool,
-    },
-    Connected {
-        port: u32,
-    },
-    None,
+    Redirected { ready: bool },
+    /// Ours, and the packet goes elsewhere: the client's namespace rewrites destinations, or the socket has options.
+    Astray,
+    /// Not ours; port 0 where it is not connected.
+    Connected { port: u32 },
 }
 
 #[inline(always)]
@@ -94,17 +102,20 @@ fn socket(ctx: &SkBuffContext, packet: &Packet) -> Socket {
     // SAFETY: a pointer field of the context, checked before it is used.
     let socket = unsafe { (*ctx.skb.skb).__bindgen_anon_2.sk };
     if socket.is_null() {
-        return Socket::None;
+        return Socket::Connected { port: 0 };
     }
     // SAFETY: the helper takes a socket that is not null, and returns null for request and time-wait sockets.
     let socket = unsafe { bpf_sk_fullsock(socket) };
     if socket.is_null() {
-        return Socket::None;
+        return Socket::Connected { port: 0 };
     }
     // SAFETY: not null.
     let state = unsafe { socket_state(socket.cast()) };
     // SAFETY: not null; the field is 16 bits in network order (and was the low half of a word before 5.17).
     let port = u32::from(u16::from_be(unsafe { (*socket).dst_port }));
+    if !state.is_null() && packet.protocol == TCP && !is_loopback(&packet.destination) {
+        return Socket::Astray;
+    }
     // A socket that sends datagrams need not be connected. It goes to our listener only where the hook sent it there.
     let is_ours = port == packet.destination.port || (port == 0 && packet.protocol == UDP);
     if state.is_null() || packet.destination.port != listener_port() || !is_ours || !is_loopback(&packet.destination) {
@@ -138,8 +149,29 @@ fn read4(ctx: &SkBuffContext) -> Option<Packet> {
     let fragment = u16::from_be(ctx.load::<u16>(6).ok()?) & 0x1fff;
     let protocol = ctx.load::<u8>(9).ok()?;
     let (source, destination) = (ctx.load::<u32>(12).ok()?, ctx.load::<u32>(16).ok()?);
+    if is_source_routed(ctx, header)? {
+        return None;
+    }
     let ends = Ends { source: Endpoint::v4(source, 0), destination: Endpoint::v4(destination, 0) };
     transport(ctx, header, protocol, fragment, ends)
+}
+
+/// Whether options hide where the packet ends up, as a routing header does in IPv6.
+#[inline(always)]
+fn is_source_routed(ctx: &SkBuffContext, header: usize) -> Option<bool> {
+    let mut at = HEADER_WITHOUT_OPTIONS;
+    for _ in 0..OPTIONS {
+        if at >= header {
+            return Some(false);
+        }
+        match ctx.load::<u8>(at).ok()? {
+            END_OF_OPTIONS => return Some(false),
+            NO_OPERATION => at += 1,
+            LOOSE_SOURCE_ROUTE | STRICT_SOURCE_ROUTE => return Some(true),
+            _ => at += usize::from(ctx.load::<u8>(at + 1).ok()?).max(1),
+        }
+    }
+    Some(false)
 }
 
 #[inline(always)]

@@ -14,6 +14,7 @@ use crate::{maps::listener_port, report};
 const PROCEED: i32 = 1;
 const FAIL: i32 = 0;
 
+const AF_UNIX: u32 = 1;
 const SOCK_STREAM: u32 = 1;
 const SOCK_DGRAM: u32 = 2;
 
@@ -44,9 +45,14 @@ pub fn create(ctx: &SockContext) -> i32 {
     FAIL
 }
 
-/// Nobody in the subtree takes the port of our listener, also while we are away.
+/// Nobody in the subtree takes the port of our listener, also while we are away. An address of another family than the
+/// internet's fails anyway; here it fails by our error, by which user space knows a socket of the subtree.
 #[inline(always)]
 pub fn bind(ctx: &SockAddrContext) -> i32 {
+    // SAFETY: a word of the context.
+    if unsafe { ptr::read_volatile(&raw const (*ctx.sock_addr).user_family) } == AF_UNIX {
+        return FAIL;
+    }
     // SAFETY: a word of the context.
     let port = unsafe { ptr::read_volatile(&raw const (*ctx.sock_addr).user_port) };
     let port = u32::from(u16::from_be(port as u16));

@@ -162,6 +162,122 @@ const MUTATIONS: &[Mutation] = &[
         tests: &["names::a_datagram_that_no_hook_sent_to_us_is_not_answered"],
     },
     Mutation {
+        name: "source-routes",
+        guarantee: "G1",
+        mechanism: "the egress hook drops packets with a source route, and those of redirected sockets that go elsewhere",
+        edits: &[
+            Edit {
+                file: "gateway-ebpf/src/egress.rs",
+                from: "LOOSE_SOURCE_ROUTE | STRICT_SOURCE_ROUTE => return Some(true),",
+                to: "LOOSE_SOURCE_ROUTE | STRICT_SOURCE_ROUTE => return Some(false),",
+            },
+            Edit {
+                file: "gateway-ebpf/src/egress.rs",
+                from: "        Socket::Astray => false,\n",
+                to: "        Socket::Astray => true,\n",
+            },
+        ],
+        tests: &["bypass::an_ipv4_source_route_hides_no_destination"],
+    },
+    Mutation {
+        name: "routing-headers",
+        guarantee: "G1",
+        mechanism: "the egress hook drops packets with an IPv6 routing header",
+        edits: &[Edit {
+            file: "gateway-ebpf/src/egress.rs",
+            from: "            HOP_BY_HOP | DESTINATION_OPTIONS => {",
+            to: "            HOP_BY_HOP | DESTINATION_OPTIONS | 43 => {",
+        }],
+        tests: &["bypass::an_ipv6_routing_header_hides_no_destination"],
+    },
+    Mutation {
+        name: "full-table",
+        guarantee: "G1",
+        mechanism: "the table of connections never evicts a record",
+        edits: &[
+            Edit {
+                file: "gateway-ebpf/src/maps.rs",
+                from: "pub static FLOW: HashMap<FlowKey, ConnectRecord, FLOW_ENTRIES, { BPF_F_NO_PREALLOC as usize }> = HashMap::new();",
+                to: "pub static FLOW: LruHashMap<FlowKey, ConnectRecord, FLOW_ENTRIES> = LruHashMap::new();",
+            },
+            Edit {
+                file: "gateway-ebpf/src/maps.rs",
+                from: "    bindings::BPF_F_NO_PREALLOC,\n    btf_maps::{Array,",
+                to: "    btf_maps::{Array, LruHashMap,",
+            },
+        ],
+        tests: &["bypass_floods::a_full_table_of_connections_refuses_new_ones_and_loses_none"],
+    },
+    Mutation {
+        name: "record-cleared",
+        guarantee: "G1",
+        mechanism: "a connection's record goes when its socket closes",
+        edits: &[Edit {
+            file: "gateway-ebpf/src/flow.rs",
+            from: "        if ctx.arg(1) == BPF_TCP_CLOSE {",
+            to: "        if ctx.arg(1) == BPF_TCP_CLOSE && state.flow.netns == 0 {",
+        }],
+        tests: &["bypass::a_second_destination_while_the_first_waits_to_be_accepted_is_judged_by_itself"],
+    },
+    Mutation {
+        name: "reload-order",
+        guarantee: "G1",
+        mechanism: "a reload writes new entries before old ones go",
+        edits: &[Edit {
+            file: "gateway/src/capture/gate.rs",
+            from: "        for (port, verdict) in tables.port_entries() {",
+            to: "        self.forget_old(tables, u32::MAX, &HashSet::new());\n        for (port, verdict) in tables.port_entries() {",
+        }],
+        tests: &["bypass_floods::connects_that_race_with_attach_reload_and_detach_reach_nobody_in_between"],
+    },
+    Mutation {
+        name: "linked-namespace",
+        guarantee: "G7",
+        mechanism: "a link into a network namespace whose root is the workload's is a gap",
+        edits: &[Edit {
+            file: "gateway/src/warden/operator.rs",
+            from: "        found.extend(links::gap(&self.namespaces, pids));\n",
+            to: "",
+        }],
+        tests: &[
+            "bypass_namespaces::a_link_into_a_namespace_whose_root_is_the_workloads_is_a_gap",
+            "bypass_namespaces::a_link_that_is_plugged_in_later_is_journaled",
+        ],
+    },
+    Mutation {
+        name: "foreign-sockets",
+        guarantee: "G1",
+        mechanism: "sockets that were brought in from outside are made deaf",
+        edits: &[Edit {
+            file: "gateway/src/capture/foreign.rs",
+            from: "is_deaf: !keep && sys::deafen(&socket).is_ok() });",
+            to: "is_deaf: !keep && socket.try_clone().is_ok() });",
+        }],
+        tests: &["bypass_cgroups::sockets_brought_in_from_outside_are_made_deaf"],
+    },
+    Mutation {
+        name: "record-store",
+        guarantee: "G1",
+        mechanism: "the store of the record is refused whatever the lists say",
+        edits: &[Edit {
+            file: "gateway/src/warden/attachment.rs",
+            from: "if let Some(store) = &config.clickhouse {",
+            to: "if let Some(store) = config.clickhouse.as_ref().filter(|_| attachment.is_empty()) {",
+        }],
+        tests: &["egress::the_store_of_the_record_is_out_of_reach_for_who_is_recorded"],
+    },
+    Mutation {
+        name: "protected-stays",
+        guarantee: "G1",
+        mechanism: "an allow-list opens no protected port",
+        edits: &[Edit {
+            file: "gateway/src/capture/tables.rs",
+            from: "if is_protected && verdict == Verdict::Allow {",
+            to: "if is_protected && verdict == Verdict::Unknown {",
+        }],
+        tests: &["egress::deny_by_default_leaves_what_the_list_names_and_the_list_opens_no_protected_port"],
+    },
+    Mutation {
         name: "own-listener",
         guarantee: "G1",
         mechanism: "the connect hook refuses the listener's own port",

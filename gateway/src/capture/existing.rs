@@ -10,20 +10,13 @@ use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, netlink};
-
+use super::netlink::{self, SOCK_DIAG, attribute};
 use super::tables::Tables;
 use crate::host::netns::{Netns, NetnsError, NetnsThread};
 
 /// `SOCK_DIAG_BY_FAMILY` and `SOCK_DESTROY` of linux/sock_diag.h.
 const BY_FAMILY: u16 = 20;
 const DESTROY: u16 = 21;
-/// `NLMSG_ERROR`, `NLMSG_DONE`, `NLM_F_*` of linux/netlink.h.
-const ERROR: u16 = 2;
-const DONE: u16 = 3;
-const REQUEST: u16 = 0x01;
-const ACK: u16 = 0x04;
-const DUMP: u16 = 0x300;
 /// `INET_DIAG_CGROUP_ID` of linux/inet_diag.h, Linux 5.9.
 const CGROUP_ID: u16 = 21;
 const TCP: u8 = 6;
@@ -31,9 +24,7 @@ const AF_INET: u8 = 2;
 const AF_INET6: u8 = 10;
 /// All states but TIME_WAIT (6), CLOSE (7) and LISTEN (10): what still carries data.
 const STATES: u32 = 0x0fff & !(1 << 6 | 1 << 7 | 1 << 10);
-const HEADER: usize = 16;
 const DIAG: usize = 72;
-const RECEIVE_BYTES: usize = 64 * 1024;
 
 /// A TCP socket.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,50 +83,11 @@ pub fn socket_inodes(pids: &[i32]) -> HashSet<u32> {
 }
 
 fn dump(family: u8) -> io::Result<Vec<OpenConnection>> {
-    let socket = open()?;
-    send(&socket, BY_FAMILY, REQUEST | DUMP, &request(family, STATES, &[0; 48]))?;
-    let mut found = Vec::new();
-    let mut buffer = vec![0; RECEIVE_BYTES];
-    loop {
-        let (length, _) = rustix::net::recv(&socket, buffer.as_mut_slice(), RecvFlags::empty())?;
-        let mut rest = buffer.get(..length).unwrap_or_default();
-        while let Some((kind, body, next)) = message(rest) {
-            match kind {
-                DONE => return Ok(found),
-                ERROR => return Err(error_of(body).unwrap_or_else(|| io::ErrorKind::InvalidData.into())),
-                _ => found.extend(connection(body)),
-            }
-            rest = next;
-        }
-    }
+    netlink::dump(SOCK_DIAG, BY_FAMILY, &request(family, STATES, &[0; 48]), connection)
 }
 
 fn destroy_one(open: &OpenConnection) -> io::Result<()> {
-    let socket = self::open()?;
-    send(&socket, DESTROY, REQUEST | ACK, &request(open.family, u32::MAX, &open.id))?;
-    let mut buffer = vec![0; RECEIVE_BYTES];
-    let (length, _) = rustix::net::recv(&socket, buffer.as_mut_slice(), RecvFlags::empty())?;
-    match buffer.get(..length).and_then(message) {
-        Some((ERROR, body, _)) => error_of(body).map_or(Ok(()), Err),
-        _ => Err(io::ErrorKind::InvalidData.into()),
-    }
-}
-
-fn open() -> io::Result<std::os::fd::OwnedFd> {
-    let kind = (AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, Some(netlink::SOCK_DIAG));
-    Ok(rustix::net::socket_with(kind.0, kind.1, kind.2, kind.3)?)
-}
-
-fn send(socket: &std::os::fd::OwnedFd, kind: u16, flags: u16, body: &[u8]) -> io::Result<()> {
-    let length = u32::try_from(HEADER + body.len()).unwrap_or(u32::MAX);
-    let mut message = Vec::with_capacity(HEADER + body.len());
-    message.extend_from_slice(&length.to_ne_bytes());
-    message.extend_from_slice(&kind.to_ne_bytes());
-    message.extend_from_slice(&flags.to_ne_bytes());
-    message.extend_from_slice(&[0; 8]);
-    message.extend_from_slice(body);
-    rustix::net::sendto(socket, &message, SendFlags::empty(), &netlink::SocketAddrNetlink::new(0, 0))?;
-    Ok(())
+    netlink::order(SOCK_DIAG, DESTROY, &request(open.family, u32::MAX, &open.id))
 }
 
 /// `struct inet_diag_req_v2`.
@@ -144,19 +96,6 @@ fn request(family: u8, states: u32, id: &[u8; 48]) -> Vec<u8> {
     body.extend_from_slice(&states.to_ne_bytes());
     body.extend_from_slice(id);
     body
-}
-
-/// The first message of a datagram: its type, its body, and what follows.
-fn message(bytes: &[u8]) -> Option<(u16, &[u8], &[u8])> {
-    let length = usize::try_from(u32::from_ne_bytes(bytes.get(..4)?.try_into().ok()?)).ok()?;
-    let kind = u16::from_ne_bytes(bytes.get(4..6)?.try_into().ok()?);
-    let body = bytes.get(HEADER..length)?;
-    Some((kind, body, bytes.get(length.next_multiple_of(4)..).unwrap_or_default()))
-}
-
-fn error_of(body: &[u8]) -> Option<io::Error> {
-    let code = i32::from_ne_bytes(body.get(..4)?.try_into().ok()?);
-    (code != 0).then(|| io::Error::from_raw_os_error(-code))
 }
 
 /// `struct inet_diag_msg` and its attributes.
@@ -175,18 +114,6 @@ fn connection(body: &[u8]) -> Option<OpenConnection> {
     let cgroup =
         attribute(body.get(DIAG..)?, CGROUP_ID).and_then(|value| value.try_into().ok()).map_or(0, u64::from_ne_bytes);
     Some(OpenConnection { remote: SocketAddr::new(address, port), cgroup, inode, id, family })
-}
-
-fn attribute(mut bytes: &[u8], wanted: u16) -> Option<&[u8]> {
-    loop {
-        let length = usize::from(u16::from_ne_bytes(bytes.get(..2)?.try_into().ok()?));
-        let kind = u16::from_ne_bytes(bytes.get(2..4)?.try_into().ok()?);
-        let value = bytes.get(4..length)?;
-        if kind == wanted {
-            return Some(value);
-        }
-        bytes = bytes.get(length.next_multiple_of(4)..)?;
-    }
 }
 
 #[cfg(test)]
@@ -219,7 +146,6 @@ mod tests {
         let seed: Vec<u8> = (0_u16..300).map(|n| (n * 37 % 251) as u8).collect();
         for start in 0..seed.len() {
             let bytes = &seed[start..];
-            let _ = message(bytes);
             let _ = connection(bytes);
             let _ = attribute(bytes, CGROUP_ID);
         }

@@ -17,6 +17,7 @@ use gateway_common::sys::{self, AttachType};
 use gateway_common::{ConnectRecord, Endpoint, FlowKey, ListenerState, NetworkPort, Reason, Settings, SocketName};
 
 use rustix::io::Errno;
+use rustix::thread::MembarrierCommand;
 
 use super::events::Ring;
 use super::lsm::{self, Lsm, LsmError};
@@ -440,6 +441,11 @@ impl Maps {
             kept.insert((prefix, address));
             let key = lpm_trie::Key::new(prefix, address);
             self.network.insert(&key, number + used, 0).map_err(|error| map_error("write", "NETWORK", error))?;
+        }
+        // A program that has read an old number is done with it before its entries go: this waits for all of them
+        // (synchronize_rcu, Linux 4.3).
+        if let Err(error) = rustix::thread::membarrier(MembarrierCommand::Global) {
+            tracing::warn!(%error, "cannot wait for running programs: one of them may find half of the old lists");
         }
         self.forget_old(tables, used, &kept);
         let settings =

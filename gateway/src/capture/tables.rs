@@ -116,8 +116,13 @@ impl Tables {
         self.ports.insert(DNS_PORT, Verdict::Dns);
     }
 
-    /// Says what becomes of a port of a network; `None` stands for all its ports that nothing else names.
+    /// Says what becomes of a port of a network; `None` stands for all its ports that nothing else names. A port that is
+    /// intercepted everywhere stays so, whatever is allowed.
     pub fn set(&mut self, network: Network, port: Option<u16>, verdict: Verdict) {
+        let is_protected = PROTECTED_PORTS.iter().any(|(protected, _)| port == Some(*protected));
+        if is_protected && verdict == Verdict::Allow {
+            return;
+        }
         self.networks.entry(network).or_default().insert(port.unwrap_or(0), verdict);
     }
 
@@ -244,6 +249,7 @@ mod tests {
     fn an_allowed_network_does_not_open_a_protected_port() {
         let mut tables = Tables::new(Verdict::Refuse);
         tables.set(network("10.0.0.0/8"), None, Verdict::Allow);
+        tables.set(network("10.1.2.3"), Some(5432), Verdict::Allow);
         assert_eq!(verdict(&tables, "10.1.2.3:443"), Verdict::Allow);
         assert_eq!(verdict(&tables, "10.1.2.3:5432"), Verdict::Postgres);
         assert_eq!(verdict(&tables, "11.1.2.3:443"), Verdict::Refuse);

@@ -34,6 +34,9 @@ pub enum NetnsError {
     /// A socket could not be made in it.
     #[error("cannot make a socket in the network namespace")]
     Socket(#[source] io::Error),
+    /// The kernel does not tell of the namespace.
+    #[error("cannot ask the kernel about the network namespace")]
+    Ask(#[source] io::Error),
     /// The namespace is not told apart from others.
     #[error("cannot learn the cookie of the network namespace")]
     Cookie(#[source] io::Error),

@@ -62,6 +62,8 @@ pub struct Process {
     pub groups: Vec<u32>,
     /// The effective capabilities, in its own user namespace.
     capabilities: u64,
+    /// The capabilities that it can ever have there.
+    bounding: u64,
     /// It is in the user namespace that we are in.
     in_our_user_namespace: bool,
 }
@@ -76,10 +78,11 @@ impl Process {
         let uid = *uids.get(1)?;
         let mut groups: Vec<u32> = field("Groups:")?.split_whitespace().filter_map(|gid| gid.parse().ok()).collect();
         groups.extend(field("Gid:")?.split_whitespace().nth(1).and_then(|gid| gid.parse::<u32>().ok()));
-        let capabilities = u64::from_str_radix(field("CapEff:")?.trim(), 16).ok()?;
+        let set = |name: &str| u64::from_str_radix(field(name)?.trim(), 16).ok();
+        let (capabilities, bounding) = (set("CapEff:")?, set("CapBnd:")?);
         let namespace = |who: &str| fs::read_link(format!("/proc/{who}/ns/user")).ok();
         let in_our_user_namespace = namespace(&pid.to_string()) == namespace("self");
-        Some(Self { pid, uid, uids, groups, capabilities, in_our_user_namespace })
+        Some(Self { pid, uid, uids, groups, capabilities, bounding, in_our_user_namespace })
     }
 
     /// The capabilities that let it around us; none where it holds them in a user namespace of its own only.
@@ -95,6 +98,12 @@ impl Process {
     #[must_use]
     pub fn holds_net_raw(&self) -> bool {
         self.capabilities >> NET_RAW & 1 == 1
+    }
+
+    /// Whether it could have CAP_NET_ADMIN or CAP_NET_RAW over network namespaces of its user namespace.
+    #[must_use]
+    pub fn may_send_any_packet(&self) -> bool {
+        self.bounding & (1 << 12 | 1 << 13) != 0
     }
 
     /// The same process as if it were another user's, without capabilities.

@@ -22,6 +22,7 @@ use super::{Warden, WardenError};
 use crate::audit::event::{self, Event, Mode};
 use crate::bridge::{AttachmentInfo, Connection};
 use crate::capture::events::{Ring, RingReader};
+use crate::capture::foreign;
 use crate::capture::gaps::Gap;
 use crate::capture::health::{self, CANARY, Unhealthy};
 use crate::capture::{CaptureError, Gate, Tables};
@@ -47,6 +48,8 @@ pub struct Attachment {
     namespaces: Mutex<HashMap<u64, Namespace>>,
     collected: Arc<Mutex<Collected>>,
     health: Mutex<Health>,
+    /// Inodes of sockets that were looked at.
+    sockets: Mutex<HashSet<u64>>,
     canary_awaited: AtomicBool,
     /// The engine knows it: heartbeats open the gate.
     known: AtomicBool,
@@ -82,6 +85,8 @@ pub(super) struct Terms {
     pub(super) accepted_gaps: BTreeSet<String>,
     /// The user whose command it is for.
     pub(super) runs_as: Option<u32>,
+    /// What was open before, or was brought in, is left as it is.
+    pub(super) keep_existing: bool,
 }
 
 impl Attachment {
@@ -104,6 +109,7 @@ impl Attachment {
             namespaces: Mutex::default(),
             collected,
             health: Mutex::new(Health { looked: Instant::now(), degraded: None, gaps }),
+            sockets: Mutex::default(),
             canary_awaited: AtomicBool::new(false),
             known: AtomicBool::new(false),
         });
@@ -300,7 +306,7 @@ impl Attachment {
     pub(super) fn tend_namespaces(self: &Arc<Self>, warden: &Arc<Warden>) {
         let Some(cgroup) = self.cgroup() else { return };
         let pids = warden.hierarchy.processes(&cgroup).unwrap_or_default();
-        self.health.lock().gaps = warden.gaps_of(&pids);
+        self.note_gaps(warden, warden.gaps(&pids));
         let mut used = HashSet::new();
         for pid in pids {
             let Ok(found) = std::fs::metadata(format!("/proc/{pid}/ns/net")) else { continue };
@@ -323,6 +329,35 @@ impl Attachment {
             }
             keep
         });
+    }
+
+    /// Makes sockets deaf that processes brought in from outside, and journals what was found.
+    pub(super) fn look_for_foreign_sockets(&self, warden: &Warden) {
+        let Some(cgroup) = self.cgroup() else { return };
+        // Without the bind hooks every socket would look foreign.
+        if self.look(&warden.hierarchy).is_err() {
+            return;
+        }
+        let pids = warden.hierarchy.processes(&cgroup).unwrap_or_default();
+        let found = foreign::find(&pids, &mut self.sockets.lock(), self.terms.keep_existing);
+        let Some(first) = found.first() else { return };
+        let deaf = found.iter().filter(|socket| socket.is_deaf).count();
+        let detail = format!(
+            "{} sockets, of process {} first, were made outside of the attachment, where no hook sees them: {deaf} of them were made deaf, so that no connection comes about",
+            found.len(),
+            first.pid
+        );
+        let name = "foreign_sockets".to_owned();
+        warden.record(&Event::Gap(event::Gap { name, detail, attachment: Some(self.name().to_owned()) }));
+    }
+
+    /// Journals gaps that were not there at the last look.
+    fn note_gaps(&self, warden: &Warden, found: Vec<Gap>) {
+        let known = std::mem::replace(&mut self.health.lock().gaps, found.clone());
+        for gap in found.into_iter().filter(|gap| known.iter().all(|known| known.name != gap.name)) {
+            let attachment = Some(self.name().to_owned());
+            warden.record(&Event::Gap(event::Gap { name: gap.name, detail: gap.detail, attachment }));
+        }
     }
 
     fn knows(&self, inode: u64) -> bool {

@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Warden, WardenError, people};
-use crate::audit::event::{self, Event};
 use crate::config::is_name;
 use crate::control::service::{AttachRequest, Caller, ExecRequest, Moved};
 use crate::host::cgroup::{self, COMMANDS, Cgroup, CgroupError};
@@ -101,10 +100,6 @@ impl Warden {
         self.cut_existing(attachment, false);
         attachment.tend_namespaces(self);
         let gaps = attachment.gaps();
-        for gap in &gaps {
-            let (gap, detail) = (gap.name.clone(), gap.detail.clone());
-            self.record(&Event::Gap(event::Gap { name: gap, detail, attachment: Some(name.to_owned()) }));
-        }
         let trusted = trust::is_installed(&self.config.lock().state_dir);
         Ok(Moved { name: name.to_owned(), cgroup: cgroup.path, gaps, trusted })
     }

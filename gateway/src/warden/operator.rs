@@ -16,6 +16,7 @@ use crate::audit::event::{self, Event};
 use crate::bridge::{AttachmentInfo, Decide, Question};
 use crate::capture::existing::{self, OpenConnection};
 use crate::capture::gaps::{self, Gap};
+use crate::capture::links;
 use crate::chain::chain;
 use crate::config::is_name;
 use crate::control::access::Rights;
@@ -74,7 +75,7 @@ impl Warden {
         self.refuse_unfit(&request.name, &cgroup)?;
         let pids = self.hierarchy.processes(&cgroup)?;
         let approvers = self.approver_names();
-        let mut found = self.gaps_of(&pids);
+        let mut found = self.gaps(&pids);
         let future = request.runs_as.and_then(|uid| gaps::of_future_approver(uid, &approvers));
         found.extend(future.filter(|gap| !found.contains(gap)));
         let mut accepted = self.config.lock().accept_gaps.clone();
@@ -85,7 +86,11 @@ impl Warden {
         }
         let tables = tables(&self.config.lock(), &request.name);
         let info = AttachmentInfo { name: request.name.clone(), groups: request.groups, observe: request.observe };
-        let terms = Terms { accepted_gaps: request.accept_gaps.into_iter().collect(), runs_as: request.runs_as };
+        let terms = Terms {
+            accepted_gaps: request.accept_gaps.into_iter().collect(),
+            runs_as: request.runs_as,
+            keep_existing: request.keep_existing,
+        };
         let port = self.shelf.port_of(&request.name).map_or_else(free_port, Ok)?;
         let parts = Parts { info, cgroup: cgroup.clone(), port, tables, gaps: found.clone(), terms };
         let attachment = Attachment::put_in_force(self, parts)?;
@@ -161,6 +166,7 @@ impl Warden {
                 }
             }
         }
+        attachment.look_for_foreign_sockets(self);
         if found.cut < found.destinations.len() {
             let left = found.destinations.len() - found.cut;
             let detail = format!(
@@ -239,16 +245,18 @@ impl Warden {
         }
     }
 
-    /// The gaps of a subtree with these processes.
-    pub(super) fn gaps_of(&self, pids: &[i32]) -> Vec<Gap> {
-        let lsm = self.lsm.as_ref().map(drop).map_err(|error| chain(error));
-        gaps::find(pids, &self.approver_names(), lsm.as_ref().err().map(String::as_str))
-    }
-
     /// Who approves here, by uid.
     pub(super) fn approver_names(&self) -> gaps::Approvers {
         let approvers = people::approvers(&self.config.lock());
         approvers.into_iter().map(|(uid, approver)| (uid, approver.name)).collect()
+    }
+
+    /// The gaps of a subtree with these processes.
+    pub(super) fn gaps(&self, pids: &[i32]) -> Vec<Gap> {
+        let lsm = self.lsm.as_ref().map(drop).map_err(|error| chain(error));
+        let mut found = gaps::find(pids, &self.approver_names(), lsm.as_ref().err().map(String::as_str));
+        found.extend(links::gap(&self.namespaces, pids));
+        found
     }
 
     /// The attachment in which a process runs as this user, unless that is an accepted gap.

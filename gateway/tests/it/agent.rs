@@ -74,7 +74,7 @@ impl Agent {
     /// Has it make a call that a hook may refuse.
     pub fn attempt(&self, call: &str) -> Result<String, Errno> {
         match self.ask(call) {
-            Err(Errno::PERM) if kernel() < (5, 18) => Err(Errno::CONNREFUSED),
+            Err(Errno::PERM) if crate::world::kernel() < (5, 18) => Err(Errno::CONNREFUSED),
             other => other,
         }
     }
@@ -83,13 +83,6 @@ impl Agent {
     pub fn recv(&self) -> Result<String, Errno> {
         self.ask("recv s")
     }
-}
-
-/// The release of the kernel that runs: version and patch level.
-fn kernel() -> (u32, u32) {
-    let release = rustix::system::uname().release().to_string_lossy().into_owned();
-    let mut numbers = release.split(['.', '-']).map(|number| number.parse().unwrap());
-    (numbers.next().unwrap(), numbers.next().unwrap())
 }
 
 impl Drop for Agent {

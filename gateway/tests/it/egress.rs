@@ -8,7 +8,7 @@ const CLOSED: &str = r#"
 version = 1
 [egress]
 default = "deny"
-allow = ["10.77.0.0/24:*", "[fd77::2]:8080"]
+allow = ["10.77.0.0/24:*", "[fd77::2]:8080", "10.77.0.2:22"]
 "#;
 
 const DECLARED: &str = r#"
@@ -63,4 +63,24 @@ fn other_ports_of_a_declared_address_are_no_second_way_in() {
     assert_eq!(agent.recv().unwrap(), "hello from the server");
     assert_eq!(server.seen("tcp 6432"), 0);
     assert_eq!(server.seen("accept 443"), 1, "through the address that is not declared");
+}
+
+#[test]
+fn the_store_of_the_record_is_out_of_reach_for_who_is_recorded() {
+    let world = World::new();
+    let _server = world.server();
+    let password = world.file("password", "secret");
+    std::fs::set_permissions(&password, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    let config = format!(
+        "version = 1\n[egress]\nallow = [\"10.77.0.2:443\"]\n[audit.clickhouse]\nurl = \"https://10.77.0.2:443\"\n\
+         user = \"ship\"\npassword = {{ file = \"{}\" }}\n",
+        password.display()
+    );
+    let config = world.file("gateway.toml", &config);
+    let _gateway = world.attach(&["--config", config.to_str().unwrap()]);
+    let agent = world.agent();
+    assert_eq!(agent.connect("10.77.0.2:443"), Err(Errno::CONNREFUSED));
+    agent.connect("10.77.0.2:8080").unwrap();
+    agent.ask("recv s").unwrap();
+    world.refused("destination_refused");
 }

@@ -31,6 +31,8 @@ pub const ANSWER: &str = "= ";
 const TIMEOUT: Duration = Duration::from_secs(5);
 /// `MSG_FASTOPEN` of linux/socket.h.
 const MSG_FASTOPEN: u32 = 0x2000_0000;
+/// Length and code (PostgreSQL's protocol, SSLRequest).
+const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
 /// `ETH_P_ALL` of linux/if_ether.h, in network order.
 const ETH_P_ALL: u32 = 0x0003_u16.to_be() as u32;
 /// Ports that the server listens on: protected, refused and ordinary ones.
@@ -97,6 +99,8 @@ impl Serve for Calls {
                 SocketType::from_raw(number(1)),
                 number(2),
             ),
+            "run" => run(name, rest),
+            "storm" => Ok(storm(name.parse().unwrap(), address())),
             "join" => {
                 let written = std::fs::write(format!("{name}/cgroup.procs"), std::process::id().to_string());
                 written.map(|()| String::new()).map_err(|error| Errno::from_io_error(&error).unwrap())
@@ -111,6 +115,14 @@ impl Serve for Calls {
                     "connect" => done(rustix::net::connect(socket, &address())),
                     "connect_later" => connect_later(socket, address()),
                     "disconnect" => done(rustix::net::connect_unspec(socket)),
+                    "listen" => done(rustix::net::listen(socket, 8)),
+                    "accept_at_once" => {
+                        rustix::io::ioctl_fionbio(socket, true)?;
+                        rustix::net::accept(socket).map(|_| String::new())
+                    }
+                    "ssl_request" => {
+                        rustix::net::send(socket, &SSL_REQUEST, SendFlags::NOSIGNAL).map(|sent| sent.to_string())
+                    }
                     "bind" => done(rustix::net::bind(socket, &address())),
                     "peer" => {
                         let peer = rustix::net::getpeername(socket)?.unwrap();
@@ -199,6 +211,32 @@ fn ask_name(socket: &OwnedFd, server: SocketAddr, name: &str) -> Result<String, 
     assert_eq!(answer.metadata.id, question.metadata.id);
     let from = SocketAddr::try_from(from.unwrap()).unwrap();
     Ok(format!("{} records by {from}: {}", answer.answers.len(), answer.metadata.response_code))
+}
+
+/// Runs a script file, and returns what it prints in a line.
+fn run(script: &str, arguments: &[&str]) -> Result<String, Errno> {
+    let output = std::process::Command::new("sh").arg("-e").arg(script).args(arguments).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    Ok(String::from_utf8(output.stdout).unwrap().trim_end().replace('\n', " "))
+}
+
+/// Connects so many times, one after the other, and counts who answered: `gateway`, `server`, `nobody`.
+fn storm(times: u32, address: SocketAddr) -> String {
+    let mut answers = BTreeMap::from([("gateway", 0), ("server", 0), ("nobody", 0)]);
+    for _ in 0..times {
+        let mut greeting = [0; 3];
+        let connected = TcpStream::connect_timeout(&address, Duration::from_millis(500)).and_then(|mut stream| {
+            stream.set_read_timeout(Some(TIMEOUT))?;
+            stream.read_exact(&mut greeting)
+        });
+        let who = match (connected, &greeting) {
+            (Ok(()), b"SSH") => "gateway",
+            (Ok(()), _) => "server",
+            (Err(_), _) => "nobody",
+        };
+        *answers.entry(who).or_default() += 1;
+    }
+    answers.iter().map(|(who, count)| format!("{who} {count}")).collect::<Vec<_>>().join(" ")
 }
 
 /// Has a child ask by HTTP on the socket that it inherits: method, path, body, and another cgroup where one is named.

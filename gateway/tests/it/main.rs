@@ -16,11 +16,16 @@ mod dns_server;
 mod gateway;
 mod inside;
 mod server;
+mod tricks;
 mod wait;
 mod world;
 
 mod attach_rules;
 mod attach_which;
+mod bypass;
+mod bypass_cgroups;
+mod bypass_floods;
+mod bypass_namespaces;
 mod control_socket;
 mod egress;
 mod engine_process;

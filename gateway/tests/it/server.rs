@@ -3,6 +3,8 @@
 //! In: nothing. Out: what arrived there, counted from packets and accepted connections, so that "nothing arrived" is a
 //! look and not a guess.
 
+use std::process::Command;
+
 use crate::agent::Agent;
 use crate::wait;
 
@@ -25,6 +27,14 @@ impl Server {
     pub(super) fn new(process: Agent, outsider: Agent) -> Self {
         outsider.ask("udp mark").unwrap();
         Self { process, outsider }
+    }
+
+    /// Runs a shell script in its network namespace, which must succeed, and returns what it prints.
+    pub fn sh(&self, script: &str) -> String {
+        let pid = self.process.pid().to_string();
+        let output = Command::new("nsenter").args(["--target", &pid, "--net", "sh", "-ec", script]).output().unwrap();
+        assert!(output.status.success(), "`{script}`: {output:?}");
+        String::from_utf8(output.stdout).unwrap()
     }
 
     /// How often something came (`tcp 5432`, `udp 53`, `ip 132`, `accept 22`, `data 22 hello`) up to now: a packet that

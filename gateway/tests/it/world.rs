@@ -351,3 +351,10 @@ pub fn cgroup_mount() -> PathBuf {
     let line = table.lines().find(|line| line.contains(" - cgroup2 ")).expect("no cgroup2 mount");
     PathBuf::from(line.split(' ').nth(4).unwrap())
 }
+
+/// The release of the kernel that runs: version and patch level.
+pub fn kernel() -> (u32, u32) {
+    let release = rustix::system::uname().release().to_string_lossy().into_owned();
+    let mut numbers = release.split(['.', '-']).map(|number| number.parse().unwrap());
+    (numbers.next().unwrap(), numbers.next().unwrap())
+}

@@ -22,7 +22,7 @@ use programs::Program;
 
 /// What every run tries on the usual kernel: each hook, what stays closed, what the kernel tells us. The whole of `it`
 /// goes with `soak`.
-const USUAL_TESTS: [&str; 41] = [
+const USUAL_TESTS: [&str; 50] = [
     "redirect::catches_ipv4_ipv6_and_mapped_connects_and_shows_the_client_its_own_destination",
     "redirect::catches_a_connect_that_does_not_block",
     "redirect::catches_data_sent_with_the_syn",
@@ -38,8 +38,17 @@ const USUAL_TESTS: [&str; 41] = [
     "refusals::metadata_services_kubelets_and_etcd_are_refused_by_default",
     "refusals::the_ssh_client_shows_its_user_why",
     "egress::deny_by_default_leaves_what_the_list_names_and_the_list_opens_no_protected_port",
+    "names::an_allowed_name_connects_at_its_first_try_and_opens_its_port_alone",
+    "names::whichever_server_is_meant_the_question_comes_to_us_and_the_answer_from_there",
     "sockets::sockets_of_other_kinds_are_refused",
     "sockets::a_raw_socket_made_before_the_attach_sends_nothing_to_a_protected_port",
+    "bypass::catches_connects_by_io_uring_in_the_task_and_in_its_worker",
+    "bypass::an_ipv4_source_route_hides_no_destination",
+    "bypass::an_ipv6_routing_header_hides_no_destination",
+    "bypass_cgroups::hooks_of_a_cgroup_below_have_no_last_word",
+    "bypass_cgroups::old_network_controllers_take_nobody_out",
+    "bypass_cgroups::sockets_brought_in_from_outside_are_made_deaf",
+    "bypass_namespaces::a_link_into_a_namespace_whose_root_is_the_workloads_is_a_gap",
     "existing::a_connection_opened_before_the_attach_is_cut",
     "existing::a_connection_brought_in_from_another_cgroup_before_the_attach_is_cut",
     "existing::a_connection_that_is_kept_sends_nothing_any_more_and_is_journaled_as_a_gap",

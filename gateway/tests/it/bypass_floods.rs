@@ -1,0 +1,165 @@
+//! Ways around the hooks by numbers: full maps, and connects that race with what an operator does.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use aya::maps::{HashMap, Map, MapData};
+use gateway_common::{ConnectRecord, Endpoint, FLOW_ENTRIES, FlowKey};
+use rustix::io::Errno;
+
+use crate::agent::Agent;
+use crate::gateway::Gateway;
+use crate::server::{SERVER, Server};
+use crate::wait;
+use crate::world::{NAME, World};
+
+const GREETING: &str = "SSH-2.0-gateway\\r\\n";
+
+#[test]
+fn a_full_table_of_connections_refuses_new_ones_and_loses_none() {
+    let world = World::new();
+    let server = world.server();
+    let gateway = world.attach(&[]);
+    let agent = world.agent();
+    let mut flow = flow(&world, &gateway);
+    let key = |port: u32| FlowKey { netns: u64::MAX, client: Endpoint::v4(1, port), listener: Endpoint::v4(2, port) };
+    let fakes = || (0..FLOW_ENTRIES as u32).map(key);
+    for key in fakes() {
+        if flow.insert(key, ConnectRecord::default(), 0).is_err() {
+            break;
+        }
+    }
+    let answer = agent.connect(&format!("{SERVER}:22")).and_then(|_| agent.recv());
+    assert!(matches!(answer, Err(Errno::CONNRESET)), "{answer:?}");
+    world.refused("map_failed");
+    assert_eq!(server.seen("tcp 22"), 0);
+    let found = fakes().filter(|key| flow.get(key, 0).is_ok()).count();
+    assert!(found >= FLOW_ENTRIES - 64, "{found}: those that were there stay");
+    for key in fakes() {
+        let _ = flow.remove(&key);
+    }
+    agent.connect(&format!("{SERVER}:22")).unwrap();
+    assert_eq!(agent.recv().unwrap(), GREETING);
+}
+
+#[test]
+fn a_flood_of_connects_reaches_nobody_and_leaves_no_record() {
+    let world = World::new();
+    let server = world.server();
+    let gateway = world.attach(&[]);
+    let agents: Vec<_> = (0..4).map(|_| world.agent()).collect();
+    thread::scope(|scope| {
+        for agent in &agents {
+            scope.spawn(|| assert_eq!(count(&agent.ask(&format!("storm 250 {SERVER}:22")).unwrap(), "server"), 0));
+        }
+    });
+    let flow = flow(&world, &gateway);
+    wait::until("the end of every record", || flow.keys().count() == 0);
+    assert_eq!(server.seen("tcp 22"), 0);
+}
+
+#[test]
+fn connects_that_race_with_attach_reload_and_detach_reach_nobody_in_between() {
+    let world = World::new();
+    let server = world.server();
+    let config = world.file("gateway.toml", &lists("allow"));
+    let agents = [world.agent(), world.agent()];
+    let storm = Storm::default();
+    thread::scope(|scope| {
+        let _over = Over(&storm);
+        scope.spawn(|| storm.rage(&agents[0], &PORTS, 5));
+        // What is refused at once leaves no time between two tries.
+        scope.spawn(|| storm.rage(&agents[1], &PORTS[3..], 200));
+        let _gateway = world.attach(&["--config", config.to_str().unwrap()]);
+        storm.is_attached.store(true, Ordering::SeqCst);
+        let before = arrived(&server);
+        let other = world.agent();
+        for (default, answer) in [("deny", Errno::CONNREFUSED), ("allow", Errno::NETUNREACH)].repeat(2) {
+            std::fs::write(&config, lists(default)).unwrap();
+            reload(&world);
+            assert_eq!(other.connect("198.51.100.1:443"), Err(answer), "the lists are in force");
+        }
+        assert_eq!(arrived(&server), before, "from the attach to the detach nothing arrived");
+        storm.is_attached.store(false, Ordering::SeqCst);
+        assert!(world.cli(&["detach", NAME]).status.success());
+        wait::until("the way to the server", || arrived(&server) > before);
+    });
+    assert!(storm.was_redirected.load(Ordering::SeqCst));
+}
+
+/// Two sets of lists that protect and refuse the same there, long enough for the change to take a while.
+fn lists(default: &str) -> String {
+    let allow: String = (0..1000).map(|n| format!("\"172.16.{}.{}:443\", ", n / 250, n % 250)).collect();
+    format!(
+        r#"version = 1
+[egress]
+default = "{default}"
+allow = [{allow} "10.0.0.0/8:*"]
+[[target]]
+name = "shop"
+protocol = "ssh"
+addresses = ["10.77.0.2"]
+ports = [6432]
+"#
+    )
+}
+/// Protected everywhere, refused everywhere, protected by the target, refused beside it.
+const PORTS: [u16; 4] = [22, 2379, 6432, 8080];
+
+fn arrived(server: &Server) -> usize {
+    PORTS.iter().map(|port| server.seen(&format!("accept {port}"))).sum()
+}
+
+/// Another attachment that comes and goes has the configuration read anew.
+fn reload(world: &World) {
+    let other = world.top().join("other");
+    std::fs::create_dir_all(&other).unwrap();
+    let said = world.cli(&["attach", "--cgroup", other.to_str().unwrap(), "--name", "other"]);
+    assert!(said.status.success(), "{said:?}");
+    assert!(world.cli(&["detach", "other"]).status.success());
+}
+
+/// Connects without a pause.
+#[derive(Default)]
+struct Storm {
+    /// From when an attach has returned to when a detach begins.
+    is_attached: AtomicBool,
+    is_over: AtomicBool,
+    was_redirected: AtomicBool,
+}
+
+/// Ends a storm, also when a claim did not hold.
+struct Over<'s>(&'s Storm);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.is_over.store(true, Ordering::SeqCst);
+    }
+}
+
+impl Storm {
+    fn rage(&self, agent: &Agent, ports: &[u16], times: u32) {
+        while !self.is_over.load(Ordering::SeqCst) {
+            for port in ports {
+                let begun_after = self.is_attached.load(Ordering::SeqCst);
+                let answers = agent.ask(&format!("storm {times} {SERVER}:{port}")).unwrap();
+                if begun_after && self.is_attached.load(Ordering::SeqCst) {
+                    assert_eq!(count(&answers, "server"), 0, "{port}: {answers}");
+                }
+                self.was_redirected.fetch_or(count(&answers, "gateway") > 0, Ordering::SeqCst);
+            }
+        }
+    }
+}
+
+fn count(answers: &str, who: &str) -> u32 {
+    let mut words = answers.split(' ').skip_while(|word| *word != who);
+    words.nth(1).unwrap().parse().unwrap()
+}
+
+/// The records of connections on their way to us, as the kernel has them.
+pub fn flow(world: &World, gateway: &Gateway<'_>) -> HashMap<MapData, FlowKey, ConnectRecord> {
+    let (pid, cgroup) = (gateway.child.id(), world.pins());
+    let pin = format!("/proc/{pid}/root/sys/fs/bpf/gateway/v1/{}/maps/flow", cgroup.trim());
+    HashMap::try_from(Map::HashMap(MapData::from_pin(pin).unwrap())).unwrap()
+}

@@ -1,0 +1,168 @@
+//! Ways around the hooks by network namespaces whose root is the workload's.
+
+use rustix::io::Errno;
+
+use crate::agent::Agent;
+use crate::server::SERVER;
+use crate::tricks::program;
+use crate::world::{As, NAME, World};
+
+/// A process inside that is root of a user namespace and a network namespace of its own, which it may do as it likes
+/// with; only by descriptors that it was given could it be anywhere else.
+fn root_of_its_own(world: &World) -> Agent {
+    let cgroup = world.cgroup();
+    let id = world.uid().to_string();
+    let through = [
+        ["setpriv", "--reuid", &id, "--regid", &id, "--clear-groups", "--inh-caps=-all"].as_slice(),
+        &[
+            "unshare",
+            "--user",
+            "--map-root-user",
+            "--net",
+            "--mount",
+            "sh",
+            "-ec",
+            r#"ip link set lo up; exec "$@""#,
+            "sh",
+        ],
+    ]
+    .concat();
+    world.start(As { cgroup: Some(&cgroup), root: true, through: &through, ..As::default() }, "agent")
+}
+
+/// Has such a process run a script; `$1` is the program of tricks.
+fn run(world: &World, agent: &Agent, script: &str) -> String {
+    let script = world.file("script.sh", script);
+    agent.ask(&format!("run {} {}", script.display(), program(world).display())).unwrap()
+}
+
+/// A veth pair into a namespace below, which forwards, and packets from there, from a tun device and past all of IP.
+const OWN_DEVICES: &str = r#"
+    unshare --net sleep 20 & child=$!
+    until test "$(readlink /proc/$child/ns/net)" != "$(readlink /proc/self/ns/net)"; do :; done
+    ip link add up0 type veth peer name eth0 netns $child
+    ip addr add 10.99.0.1/24 dev up0; ip link set up0 up
+    nsenter --target $child --net sh -ec 'ip addr add 10.99.0.2/24 dev eth0; ip link set eth0 up
+        ip route add default via 10.99.0.1'
+    echo 1 > /proc/sys/net/ipv4/ip_forward
+    "$1" tun /run/tun 10.99.0.2 10.77.0.2 5432
+    "$1" packet up0 10.99.0.2 10.77.0.2 5432
+    nsenter --target $child --net "$1" packet eth0 10.99.0.2 10.77.0.2 5432
+    kill $child
+"#;
+
+#[test]
+fn devices_that_root_of_its_own_namespace_makes_lead_nowhere() {
+    let world = World::new();
+    let server = world.server();
+    let _gateway = world.attach(&[]);
+    let agent = root_of_its_own(&world);
+    world.sh("mknod -m 666 /run/tun c 10 200");
+    // Nothing that has a hook refuses it: there is nowhere to send it.
+    assert_eq!(run(&world, &agent, OWN_DEVICES), "sent sent sent");
+    for _ in 0..2 {
+        assert_eq!(agent.connect(&format!("{SERVER}:5432")), Err(Errno::CONNREFUSED));
+    }
+    world.refused("no_listener");
+    assert_eq!(agent.connect(&format!("{SERVER}:443")), Err(Errno::NETUNREACH));
+    assert_eq!(server.seen("tcp 5432") + server.seen("tcp 443"), 0);
+}
+
+#[test]
+fn a_fake_server_in_a_namespace_of_its_own_is_never_dialled() {
+    let world = World::new();
+    let server = world.server();
+    let _gateway = world.attach(&[]);
+    let agent = root_of_its_own(&world);
+    run(&world, &agent, "ip addr add 10.77.0.2/32 dev lo");
+    agent.ask("tcp fake 4").unwrap();
+    agent.ask("bind fake 10.77.0.2:5432").unwrap();
+    agent.ask("listen fake").unwrap();
+    for _ in 0..2 {
+        assert_eq!(agent.connect(&format!("{SERVER}:5432")), Err(Errno::CONNREFUSED));
+    }
+    assert_eq!(agent.ask("accept_at_once fake"), Err(Errno::AGAIN), "nobody came");
+    world.refused("no_listener");
+    assert_eq!(server.seen("tcp 5432"), 0);
+}
+
+#[test]
+fn a_declared_target_is_dialled_from_the_gateways_namespace_whatever_is_in_the_clients() {
+    let world = World::new();
+    let server = world.server();
+    let config = world.file("gateway.toml", DECLARED);
+    let _gateway = world.attach(&["--config", config.to_str().unwrap()]);
+    let cgroup = world.cgroup();
+    // A container's namespace: made by root, with the target's address inside.
+    let addresses = r#"ip link set lo up; ip addr add 10.77.0.2/32 dev lo; exec "$@""#;
+    let through = ["unshare", "--net", "sh", "-ec", addresses, "sh"];
+    let agent = world.start(As { cgroup: Some(&cgroup), through: &through, ..As::default() }, "agent");
+    agent.ask("tcp fake 4").unwrap();
+    agent.ask("bind fake 10.77.0.2:5432").unwrap();
+    agent.ask("listen fake").unwrap();
+    agent.connect(&format!("{SERVER}:5432")).unwrap();
+    // The server is dialled before this is answered.
+    agent.ask("ssl_request s").unwrap();
+    crate::wait::until("the gateway at the real server", || server.seen("accept 5432") > 0);
+    assert_eq!(agent.ask("accept_at_once fake"), Err(Errno::AGAIN), "and not at the fake");
+}
+
+/// A link of the host's root into such a namespace, by which it has a way to the server.
+fn plug_in(world: &World, agent: &Agent) {
+    let pid = agent.pid();
+    world.sh(&format!(
+        "ip link add plug type veth peer name eth0 netns {pid}; ip addr add 10.88.0.1/24 dev plug; ip link set plug up
+         ip route add 10.99.0.0/24 dev plug; echo 1 > /proc/sys/net/ipv4/ip_forward"
+    ));
+    run(world, agent, "ip addr add 10.88.0.2/24 dev eth0; ip link set eth0 up; ip route add default via 10.88.0.1");
+}
+
+/// Packets as from a namespace behind it, with no socket that a hook would look at.
+const FORWARDED: &str = r#"
+    echo 1 > /proc/sys/net/ipv4/ip_forward
+    for filter in /proc/sys/net/ipv4/conf/*/rp_filter; do echo 0 > "$filter"; done
+    "$1" tun /run/tun 10.99.0.2 10.77.0.2 5432
+"#;
+
+#[test]
+fn a_link_into_a_namespace_whose_root_is_the_workloads_is_a_gap() {
+    let world = World::new();
+    let server = world.server();
+    world.sh("mknod -m 666 /run/tun c 10 200");
+    let agent = root_of_its_own(&world);
+    plug_in(&world, &agent);
+    let cgroup = world.cgroup();
+    let said = world.cli(&["attach", "--cgroup", cgroup.to_str().unwrap()]);
+    assert!(!said.status.success(), "{said:?}");
+    assert!(said.err.contains("linked_namespace: ") && said.err.contains("eth0"), "{said:?}");
+    let _gateway = world.attach(&["--accept-gap", "linked_namespace"]);
+    world.event("gap", |body| body["name"] == "linked_namespace" && body["attachment"] == NAME);
+    for _ in 0..2 {
+        assert_eq!(agent.connect(&format!("{SERVER}:5432")), Err(Errno::CONNREFUSED), "its sockets are looked at");
+    }
+    world.refused("no_listener");
+    assert_eq!(server.seen("tcp 5432"), 0);
+    run(&world, &agent, FORWARDED);
+    assert_eq!(server.seen("tcp 5432"), 1, "and this is what the gap is");
+}
+
+#[test]
+fn a_link_that_is_plugged_in_later_is_journaled() {
+    let world = World::new();
+    let _gateway = world.attach(&[]);
+    let agent = root_of_its_own(&world);
+    plug_in(&world, &agent);
+    let looks = std::time::Duration::from_secs(30);
+    world.event_within(looks, "gap", |body| body["name"] == "linked_namespace" && body["attachment"] == NAME);
+    let status = world.cli_json(&["status"]);
+    assert_eq!(status["attachments"][0]["gaps"][0]["name"], "linked_namespace", "{status}");
+}
+
+const DECLARED: &str = r#"
+version = 1
+[[target]]
+name = "shop"
+protocol = "postgres"
+addresses = ["10.77.0.2"]
+ports = [5432]
+"#;

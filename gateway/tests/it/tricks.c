@@ -1,0 +1,293 @@
+/* System calls that get around connect(2), or try to, one by one: the client under test where Rust would need unsafe
+ * code.
+ *
+ * In: the name of a trick and its arguments. Out: one line: what the other side said, or what failed and with which
+ * error number. It must never try anything twice. */
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/bpf.h>
+#include <linux/if_packet.h>
+#include <linux/if_tun.h>
+#include <linux/io_uring.h>
+#include <net/if.h>
+#include <netinet/in.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+#ifndef IP_LOCAL_PORT_RANGE
+#define IP_LOCAL_PORT_RANGE 51 /* linux/in.h, Linux 6.3 */
+#endif
+
+static void fail_with(const char *what, int error)
+{
+	printf("%s: error %d\n", what, error);
+	exit(0);
+}
+
+static void must(long result, const char *what)
+{
+	if (result < 0)
+		fail_with(what, errno);
+}
+
+/* An address of either family, with its length. */
+static socklen_t address(const char *text, const char *port, struct sockaddr_storage *out)
+{
+	struct sockaddr_in *v4 = (void *)out;
+	struct sockaddr_in6 *v6 = (void *)out;
+	memset(out, 0, sizeof *out);
+	if (inet_pton(AF_INET, text, &v4->sin_addr) == 1) {
+		v4->sin_family = AF_INET;
+		v4->sin_port = htons(atoi(port));
+		return sizeof *v4;
+	}
+	if (inet_pton(AF_INET6, text, &v6->sin6_addr) != 1)
+		fail_with("address", EINVAL);
+	v6->sin6_family = AF_INET6;
+	v6->sin6_port = htons(atoi(port));
+	return sizeof *v6;
+}
+
+static int stream(int family)
+{
+	struct timeval patience = {.tv_sec = 3};
+	int s = socket(family, SOCK_STREAM, 0);
+	must(s, "socket");
+	setsockopt(s, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+	setsockopt(s, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
+	return s;
+}
+
+static void hear(int s)
+{
+	char text[256];
+	ssize_t count = recv(s, text, sizeof text - 1, 0);
+	must(count, "recv");
+	text[count] = 0;
+	text[strcspn(text, "\r\n")] = 0;
+	printf("heard: %s\n", text);
+}
+
+/* uring ADDRESS PORT FLAGS: connects by io_uring; FLAGS 16 is IOSQE_ASYNC. */
+static void uring(char **arguments)
+{
+	struct io_uring_params p = {0};
+	struct sockaddr_storage to;
+	socklen_t length = address(arguments[0], arguments[1], &to);
+	int s = stream(to.ss_family);
+	int ring = syscall(SYS_io_uring_setup, 2, &p);
+	must(ring, "io_uring_setup");
+	char *sq = mmap(0, p.sq_off.array + p.sq_entries * sizeof(int), PROT_READ | PROT_WRITE, MAP_SHARED, ring,
+			IORING_OFF_SQ_RING);
+	char *cq = mmap(0, p.cq_off.cqes + p.cq_entries * sizeof(struct io_uring_cqe), PROT_READ | PROT_WRITE, MAP_SHARED,
+			ring, IORING_OFF_CQ_RING);
+	struct io_uring_sqe *entry = mmap(0, p.sq_entries * sizeof *entry, PROT_READ | PROT_WRITE, MAP_SHARED, ring,
+					  IORING_OFF_SQES);
+	if (sq == MAP_FAILED || cq == MAP_FAILED || entry == MAP_FAILED)
+		fail_with("mmap", errno);
+	memset(entry, 0, sizeof *entry);
+	entry->opcode = IORING_OP_CONNECT;
+	entry->flags = atoi(arguments[2]);
+	entry->fd = s;
+	entry->addr = (unsigned long)&to;
+	entry->off = length;
+	((unsigned *)(sq + p.sq_off.array))[0] = 0;
+	__atomic_store_n((unsigned *)(sq + p.sq_off.tail), 1, __ATOMIC_RELEASE);
+	must(syscall(SYS_io_uring_enter, ring, 1, 1, IORING_ENTER_GETEVENTS, 0, 0), "io_uring_enter");
+	int result = ((struct io_uring_cqe *)(cq + p.cq_off.cqes))[0].res;
+	if (result < 0)
+		fail_with("connect", -result);
+	hear(s);
+}
+
+static void connect_and_hear(int s, struct sockaddr_storage *to, socklen_t length)
+{
+	must(connect(s, (void *)to, length), "connect");
+	hear(s);
+}
+
+/* routing ADDRESS PORT HOP: connects with an IPv6 segment routing header (RFC 8754) through HOP. */
+static void routing(char **arguments)
+{
+	struct {
+		unsigned char next, length, type, left, last, flags, tag[2];
+		struct in6_addr segments[2];
+	} header = {.length = 4, .type = 4, .left = 1, .last = 1};
+	struct sockaddr_storage to;
+	socklen_t length = address(arguments[0], arguments[1], &to);
+	int s = stream(AF_INET6);
+	inet_pton(AF_INET6, arguments[2], &header.segments[1]);
+	must(setsockopt(s, IPPROTO_IPV6, IPV6_RTHDR, &header, sizeof header), "IPV6_RTHDR");
+	connect_and_hear(s, &to, length);
+}
+
+/* source_route ADDRESS PORT HOP: connects with a loose IPv4 source route (RFC 791) through HOP. */
+static void source_route(char **arguments)
+{
+	unsigned char options[8] = {1 /* no operation */, 131, 7, 4};
+	struct sockaddr_storage to;
+	socklen_t length = address(arguments[0], arguments[1], &to);
+	int s = stream(AF_INET);
+	inet_pton(AF_INET, arguments[2], options + 4);
+	must(setsockopt(s, IPPROTO_IP, IP_OPTIONS, options, sizeof options), "IP_OPTIONS");
+	connect_and_hear(s, &to, length);
+}
+
+/* listen PORT: listens on the port without bind(2), by narrowing the range that the kernel chooses from. */
+static void listen_without_bind(char **arguments)
+{
+	unsigned port = atoi(arguments[0]), range = port << 16 | port;
+	struct sockaddr_in own;
+	socklen_t length = sizeof own;
+	int s = stream(AF_INET);
+	must(setsockopt(s, IPPROTO_IP, IP_LOCAL_PORT_RANGE, &range, sizeof range), "IP_LOCAL_PORT_RANGE");
+	must(listen(s, 1), "listen");
+	must(getsockname(s, (void *)&own, &length), "getsockname");
+	printf("listens on %d\n", ntohs(own.sin_port));
+}
+
+static int load(enum bpf_prog_type type, enum bpf_attach_type at, struct bpf_insn *code, unsigned count)
+{
+	union bpf_attr attributes = {
+		.prog_type = type,
+		.insn_cnt = count,
+		.insns = (unsigned long)code,
+		.license = (unsigned long)"GPL",
+		.expected_attach_type = at,
+	};
+	int program = syscall(SYS_bpf, BPF_PROG_LOAD, &attributes, sizeof attributes);
+	must(program, "BPF_PROG_LOAD");
+	return program;
+}
+
+static void attach(int cgroup, int program, enum bpf_attach_type at)
+{
+	union bpf_attr attributes = {
+		.target_fd = cgroup,
+		.attach_bpf_fd = program,
+		.attach_type = at,
+		.attach_flags = BPF_F_ALLOW_MULTI,
+	};
+	must(syscall(SYS_bpf, BPF_PROG_ATTACH, &attributes, sizeof attributes), "BPF_PROG_ATTACH");
+}
+
+#define INSN(c, d, s, o, i) ((struct bpf_insn){.code = c, .dst_reg = d, .src_reg = s, .off = o, .imm = i})
+
+/* hooks CGROUP PORT ADDRESS TO: attaches a connect4 program that sends connects to PORT to ADDRESS:TO, and an egress
+ * program that lets every packet pass. */
+static void hooks(char **arguments)
+{
+	struct in_addr to;
+	inet_pton(AF_INET, arguments[2], &to);
+	struct bpf_insn rewrite[] = {
+		INSN(BPF_LDX | BPF_MEM | BPF_W, 2, 1, offsetof(struct bpf_sock_addr, user_port), 0),
+		INSN(BPF_JMP | BPF_JNE | BPF_K, 2, 0, 4, htons(atoi(arguments[1]))),
+		INSN(BPF_ALU | BPF_MOV | BPF_K, 2, 0, 0, to.s_addr),
+		INSN(BPF_STX | BPF_MEM | BPF_W, 1, 2, offsetof(struct bpf_sock_addr, user_ip4), 0),
+		INSN(BPF_ALU | BPF_MOV | BPF_K, 2, 0, 0, htons(atoi(arguments[3]))),
+		INSN(BPF_STX | BPF_MEM | BPF_W, 1, 2, offsetof(struct bpf_sock_addr, user_port), 0),
+		INSN(BPF_ALU64 | BPF_MOV | BPF_K, 0, 0, 0, 1),
+		INSN(BPF_JMP | BPF_EXIT, 0, 0, 0, 0),
+	};
+	int cgroup = open(arguments[0], O_RDONLY | O_DIRECTORY);
+	must(cgroup, "open");
+	attach(cgroup, load(BPF_PROG_TYPE_CGROUP_SOCK_ADDR, BPF_CGROUP_INET4_CONNECT, rewrite, 8),
+	       BPF_CGROUP_INET4_CONNECT);
+	attach(cgroup, load(BPF_PROG_TYPE_CGROUP_SKB, BPF_CGROUP_INET_EGRESS, rewrite + 6, 2), BPF_CGROUP_INET_EGRESS);
+	printf("attached\n");
+}
+
+static unsigned sum(const void *bytes, int length, unsigned start)
+{
+	const unsigned char *at = bytes;
+	for (; length > 1; at += 2, length -= 2)
+		start += at[0] << 8 | at[1];
+	return start;
+}
+
+static unsigned short folded(unsigned total)
+{
+	while (total >> 16)
+		total = (total & 0xffff) + (total >> 16);
+	return htons(~total);
+}
+
+/* A whole packet that opens a connection: IPv4 and TCP, no options. */
+static void syn(unsigned char packet[40], const char *from, const char *to, const char *port)
+{
+	unsigned short there = htons(atoi(port)), check;
+	memset(packet, 0, 40);
+	memcpy(packet, "\x45\x00\x00\x28\x00\x01\x00\x00\x40\x06", 10);
+	inet_pton(AF_INET, from, packet + 12);
+	inet_pton(AF_INET, to, packet + 16);
+	check = folded(sum(packet, 20, 0));
+	memcpy(packet + 10, &check, 2);
+	memcpy(packet + 20, "\x9c\x40", 2);
+	memcpy(packet + 22, &there, 2);
+	memcpy(packet + 32, "\x50\x02\xff\xff", 4);
+	check = folded(sum(packet + 20, 20, sum(packet + 12, 8, 6 + 20)));
+	memcpy(packet + 36, &check, 2);
+}
+
+/* tun DEVICE FROM TO PORT: puts a packet into the network namespace as if a device had received it. */
+static void tun(char **arguments)
+{
+	unsigned char packet[40];
+	struct ifreq request = {.ifr_flags = IFF_TUN | IFF_NO_PI, .ifr_name = "tun7"};
+	int device = open(arguments[0], O_RDWR), s = socket(AF_INET, SOCK_DGRAM, 0);
+	must(device, "open");
+	must(ioctl(device, TUNSETIFF, &request), "TUNSETIFF");
+	request.ifr_flags = IFF_UP;
+	must(ioctl(s, SIOCSIFFLAGS, &request), "SIOCSIFFLAGS");
+	syn(packet, arguments[1], arguments[2], arguments[3]);
+	must(write(device, packet, sizeof packet), "write");
+	printf("sent\n");
+}
+
+/* packet DEVICE FROM TO PORT: sends a packet past all of IP, to the device's broadcast address. */
+static void packet_socket(char **arguments)
+{
+	unsigned char packet[40];
+	struct sockaddr_ll to = {.sll_family = AF_PACKET, .sll_protocol = htons(0x0800), .sll_halen = 6};
+	int s = socket(AF_PACKET, SOCK_DGRAM, 0);
+	must(s, "socket");
+	to.sll_ifindex = if_nametoindex(arguments[0]);
+	memset(to.sll_addr, 0xff, 6);
+	syn(packet, arguments[1], arguments[2], arguments[3]);
+	must(sendto(s, packet, sizeof packet, 0, (void *)&to, sizeof to), "sendto");
+	printf("sent\n");
+}
+
+int main(int count, char **arguments)
+{
+	static const struct {
+		const char *name;
+		int arguments;
+		void (*play)(char **);
+	} tricks[] = {
+		{"uring", 3, uring},
+		{"routing", 3, routing},
+		{"source_route", 3, source_route},
+		{"listen", 1, listen_without_bind},
+		{"hooks", 4, hooks},
+		{"tun", 4, tun},
+		{"packet", 4, packet_socket},
+	};
+	for (unsigned at = 0; at < sizeof tricks / sizeof *tricks; at++)
+		if (count == tricks[at].arguments + 2 && !strcmp(arguments[1], tricks[at].name)) {
+			tricks[at].play(arguments + 2);
+			return 0;
+		}
+	fprintf(stderr, "no such trick\n");
+	return 2;
+}
