@@ -23,6 +23,14 @@ macro_rules! identifier {
                 Self(Uuid::now_v7())
             }
 
+            /// Its text, in ASCII.
+            #[must_use]
+            pub fn to_text(&self) -> [u8; 36] {
+                let mut text = [0; 36];
+                self.0.as_hyphenated().encode_lower(&mut text);
+                text
+            }
+
             /// The sixteen bytes, most significant first.
             #[must_use]
             pub fn as_bytes(&self) -> &[u8; 16] {

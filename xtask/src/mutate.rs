@@ -194,18 +194,11 @@ const MUTATIONS: &[Mutation] = &[
         name: "full-table",
         guarantee: "G1",
         mechanism: "the table of connections never evicts a record",
-        edits: &[
-            Edit {
-                file: "gateway-ebpf/src/maps.rs",
-                from: "pub static FLOW: HashMap<FlowKey, ConnectRecord, FLOW_ENTRIES, { BPF_F_NO_PREALLOC as usize }> = HashMap::new();",
-                to: "pub static FLOW: LruHashMap<FlowKey, ConnectRecord, FLOW_ENTRIES> = LruHashMap::new();",
-            },
-            Edit {
-                file: "gateway-ebpf/src/maps.rs",
-                from: "    bindings::BPF_F_NO_PREALLOC,\n    btf_maps::{Array,",
-                to: "    btf_maps::{Array, LruHashMap,",
-            },
-        ],
+        edits: &[Edit {
+            file: "gateway-ebpf/src/maps.rs",
+            from: "pub static FLOW: HashMap<FlowKey, ConnectRecord, FLOW_ENTRIES, { BPF_F_NO_PREALLOC as usize }> = HashMap::new();",
+            to: "pub static FLOW: LruHashMap<FlowKey, ConnectRecord, FLOW_ENTRIES> = LruHashMap::new();",
+        }],
         tests: &["bypass_floods::a_full_table_of_connections_refuses_new_ones_and_loses_none"],
     },
     Mutation {
@@ -862,8 +855,8 @@ const MUTATIONS: &[Mutation] = &[
         mechanism: "a statement goes on when the journal has it",
         edits: &[Edit {
             file: "gateway/src/protocol/postgres/decide/record.rs",
-            from: "self.guard.record(&Event::PostgresStatement(Box::new(event))).await.map_err(|error| self.unrecorded(&error))",
-            to: "self.guard.record(&Event::PostgresStatement(Box::new(event))).await.or(Ok(Seq::default()))",
+            from: "self.guard.record(&frame.with(&analysis.kept, parameters)).await.map_err(|error| self.unrecorded(&error))",
+            to: "self.guard.record(&frame.with(&analysis.kept, parameters)).await.or(Ok(Seq::default()))",
         }],
         tests: &["story_ends::a_session_that_was_open_before_sends_nothing_that_cannot_be_written"],
     },

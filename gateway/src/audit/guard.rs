@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
-use super::event::{Counters, EndCause, Event, SessionEnd, SessionStart};
+use super::event::{Body, Counters, EndCause, Event, SessionEnd, SessionStart};
 use super::journal::{Committed, Journal, JournalError, Seq};
 use crate::id::SessionId;
 
@@ -81,7 +81,7 @@ impl SessionGuard {
     }
 
     /// Writes an event of this session; only when the future is ready may the request go on.
-    pub fn record(&self, event: &Event) -> Committed {
+    pub fn record(&self, event: &impl Body) -> Committed {
         self.journal.append_durable(Some(self.session), event)
     }
 

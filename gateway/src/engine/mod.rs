@@ -81,7 +81,8 @@ pub struct Engine {
 pub fn run() -> anyhow::Result<()> {
     let socket =
         std::os::fd::AsFd::as_fd(&std::io::stdin()).try_clone_to_owned().context("no socket on standard input")?;
-    let workers = std::thread::available_parallelism().map_or(1, usize::from).clamp(1, MAX_WORKERS);
+    // Half of the host is for those whom it serves, and sessions that stay on one core share its caches.
+    let workers = (std::thread::available_parallelism().map_or(1, usize::from) / 2).clamp(1, MAX_WORKERS);
     // Before there are threads: credentials and filters of Linux belong to threads, and new ones inherit them.
     sandbox::close(Part::Engine).context("cannot close the sandbox")?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build()?;

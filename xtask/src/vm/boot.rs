@@ -106,7 +106,7 @@ impl Machine<'_> {
         command.args(["--mount", "--propagation", "private", "sh"]);
         command.arg(checkout()?.join("xtask/src/vm/boot.sh")).arg(folder);
         command.arg(self.kernel.folder(cache).join("vmlinuz")).arg(self.time.as_secs().to_string());
-        command.arg(self.modules.argument());
+        command.arg(self.modules.argument()).arg(self.kernel.processor);
         command.arg(cache).args(self.folders).stdin(Stdio::null()).stdout(Stdio::piped());
         let mut child = command.spawn().with_context(|| format!("cannot start `{}`", line(&command)))?;
         let output = child.stdout.take().context("the console has no output")?;

@@ -1,9 +1,9 @@
 # Boots a machine, as root, in a mount namespace of its own. In: a folder of this run with `initramfs`, a kernel, seconds,
-# arguments of the kernel, and folders of this machine that must be seen. Out: the console on standard output; 0 when the machine switched itself
+# arguments of the kernel, a processor, and folders of this machine that must be seen. Out: the console on standard output; 0 when the machine switched itself
 # off, 124 when its time was over. It must never let the guest write to this machine: what it sees is read-only.
 set -eu
-run=$1 kernel=$2 seconds=$3 arguments=$4
-shift 4
+run=$1 kernel=$2 seconds=$3 arguments=$4 processor=$5
+shift 5
 
 show() { # folder
     mount --bind "$1" "$run/machine$1"
@@ -24,8 +24,7 @@ done
 
 # TCG on one thread runs everywhere; KVM and several threads do not. With -icount the guest's clock counts its own
 # instructions, two nanoseconds each: it is not late for its deadlines where the emulation is slow.
-# Without cx16: the emulated cmpxchg16b corrupts the flags that Linux 6.12 reads after it (QEMU 7.2).
-exec timeout --kill-after=5 "$seconds" qemu-system-x86_64 -accel tcg,thread=single -icount shift=1 -cpu max,cx16=off -smp 1 \
+exec timeout --kill-after=5 "$seconds" qemu-system-x86_64 -accel tcg,thread=single -icount shift=1 -cpu "$processor" -smp 1 \
     -m 3G -object memory-backend-memfd,id=memory,size=3G,share=on -numa node,memdev=memory \
     -no-reboot -nodefaults -display none -monitor none -serial stdio \
     -chardev socket,id=files,path="$run/files" -device vhost-user-fs-pci,queue-size=1024,chardev=files,tag=machine \

@@ -6,10 +6,12 @@
 
 use serde::Serialize;
 
+mod frame;
 mod host;
 mod session;
 mod request;
 
+pub use frame::{FramedStatement, StatementFrame};
 pub use host::{
     Attachment, DnsAdmitted, EngineDied, EngineStarted, Gap, GatewayStarted, JournalBroken, JournalOpened,
     JournalSealed, Mode, NetworkBypass, PolicyLoaded, PolicyRejected, Reason, Role,
@@ -22,6 +24,28 @@ pub use session::{
     Container, Counters, Decision, Destination, DnsRefused, EndCause, NetworkConnect, NetworkDecision, NetworkRefused,
     SessionEnd, SessionStart, Token, Verdict, Who,
 };
+
+/// What a line of the journal holds.
+pub trait Body {
+    /// The name of its kind.
+    fn kind(&self) -> &'static str;
+
+    /// Writes it as a JSON object.
+    ///
+    /// # Errors
+    /// Where it has no JSON.
+    fn write(&self, out: &mut Vec<u8>) -> serde_json::Result<()>;
+}
+
+impl Body for Event {
+    fn kind(&self) -> &'static str {
+        Self::kind(self)
+    }
+
+    fn write(&self, out: &mut Vec<u8>) -> serde_json::Result<()> {
+        serde_json::to_writer(out, self)
+    }
+}
 
 /// Declares the kinds: variant, name in the journal, body.
 macro_rules! events {

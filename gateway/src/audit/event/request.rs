@@ -83,7 +83,7 @@ pub struct PostgresOutcome {
     /// How it ended.
     pub status: Status,
     /// SQLSTATE of an error.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sqlstate: Option<String>,
     /// Rows that the client got.
     #[serde(default)]
@@ -97,10 +97,10 @@ pub struct PostgresOutcome {
     #[serde(default)]
     pub held_us: u64,
     /// Values hidden, by class.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub masked: BTreeMap<String, u64>,
     /// Values shown in the clear, by class.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub shown: BTreeMap<String, u64>,
 }
 

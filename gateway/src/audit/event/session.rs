@@ -114,13 +114,13 @@ pub struct Decision {
     /// Counts the sets of this process.
     pub epoch: u64,
     /// What the client reads.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
     /// The ticket that it waits for or used.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ticket: Option<TicketId>,
     /// Open windows and exceptions that it rests on.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub grants: Vec<String>,
     /// Principal, action, resource, context.
     pub input: KeptInput,

@@ -3,8 +3,6 @@
 //! In: the parts of a line, or a line's bytes from any file. Out: bytes, or the parts. The body is neither built nor
 //! read here, and nothing is looked for: what does not stand where it belongs is a fault.
 
-use std::io::Write;
-
 use aws_lc_rs::digest::{SHA256, digest};
 use serde::Serialize;
 
@@ -79,14 +77,28 @@ pub(crate) fn push_head(
     out.extend_from_slice(b"{\"v\":1,\"journal\":\"");
     out.extend_from_slice(journal.as_bytes());
     out.extend_from_slice(b"\",\"session\":\"");
-    match session {
-        // Writing to a Vec does not fail.
-        Some(session) => drop(write!(out, "{session}")),
-        None => out.extend_from_slice(NIL_SESSION),
-    }
+    out.extend_from_slice(&session.map_or(*NIL_SESSION, |session| session.to_text()));
     out.extend_from_slice(b"\",\"time\":\"");
     out.extend_from_slice(&time.to_text());
-    drop(write!(out, "\",\"seq\":{seq},\"kind\":\"{kind}\",\"body\":"));
+    out.extend_from_slice(b"\",\"seq\":");
+    push_number(out, seq.0);
+    out.extend_from_slice(b",\"kind\":\"");
+    out.extend_from_slice(kind.as_bytes());
+    out.extend_from_slice(b"\",\"body\":");
+}
+
+fn push_number(out: &mut Vec<u8>, mut number: u64) {
+    let mut digits = [b'0'; 20];
+    let mut used = 0;
+    for digit in digits.iter_mut().rev() {
+        *digit = b'0' + u8::try_from(number % 10).unwrap_or_default();
+        number /= 10;
+        used += 1;
+        if number == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(digits.get(digits.len() - used..).unwrap_or_default());
 }
 
 /// Writes what follows the body, newline included.

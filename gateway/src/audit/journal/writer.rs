@@ -17,7 +17,7 @@ use tokio::sync::Notify;
 use super::commit::{Committed, Committer};
 use super::line::{Hash, ZERO_HASH, hash_of, push_end, push_head};
 use super::{FORMAT, LINE_LIMIT, Seq};
-use crate::audit::event::{Event, JournalOpened, Role};
+use crate::audit::event::{Body, Event, JournalOpened, Role};
 use crate::audit::time::Timestamp;
 use crate::id::{HostId, JournalId, SessionId};
 
@@ -166,14 +166,14 @@ impl Journal {
 
     /// Writes an event and waits on this thread until it is as durable as the journal promises: microseconds with
     /// `process`, milliseconds with `disk`. For threads; in async code with `disk`, use `append_durable`.
-    pub fn append(&self, session: Option<SessionId>, event: &Event) -> Result<Seq, JournalError> {
+    pub fn append(&self, session: Option<SessionId>, event: &impl Body) -> Result<Seq, JournalError> {
         let seq = self.append_unsynced(session, event)?;
         self.committer.as_ref().map_or(Ok(seq), |committer| committer.wait(seq))
     }
 
     /// The same for async code: the write is done when this returns, and only the sync is waited for in the future.
     /// A worker of the runtime is held for microseconds.
-    pub fn append_durable(&self, session: Option<SessionId>, event: &Event) -> Committed {
+    pub fn append_durable(&self, session: Option<SessionId>, event: &impl Body) -> Committed {
         match (self.append_unsynced(session, event), &self.committer) {
             (Ok(seq), Some(committer)) => committer.committed(seq),
             (result, _) => Committed::done(result),
@@ -181,13 +181,13 @@ impl Journal {
     }
 
     /// Writes an event and does not wait for the disk: for ends and refusals, on which nothing rests.
-    pub fn append_unsynced(&self, session: Option<SessionId>, event: &Event) -> Result<Seq, JournalError> {
+    pub fn append_unsynced(&self, session: Option<SessionId>, event: &impl Body) -> Result<Seq, JournalError> {
         self.add(session, event, |chain| chain.write(&self.file))
     }
 
     /// Adds an event that is written with the next one, or by `write_waiting`: for outcomes, on which nothing rests.
     /// Errs if it cannot be added; a write that fails later poisons the journal.
-    pub fn append_soon(&self, session: Option<SessionId>, event: &Event) -> Result<Seq, JournalError> {
+    pub fn append_soon(&self, session: Option<SessionId>, event: &impl Body) -> Result<Seq, JournalError> {
         self.add(session, event, |chain| {
             let is_first = !std::mem::replace(&mut chain.waits, true);
             if is_first {
@@ -211,7 +211,7 @@ impl Journal {
     fn add(
         &self,
         session: Option<SessionId>,
-        event: &Event,
+        event: &impl Body,
         and: impl FnOnce(&mut Chain) -> Result<(), JournalError>,
     ) -> Result<Seq, JournalError> {
         if let Some(committer) = &self.committer {
@@ -222,7 +222,7 @@ impl Journal {
             body.clear();
             body.shrink_to(BUFFER_KEPT);
             // Before the lock: other threads need it for the head, the hash and the write alone.
-            serde_json::to_writer(&mut *body, event).map_err(|source| JournalError::Encode { kind, source })?;
+            event.write(body).map_err(|source| JournalError::Encode { kind, source })?;
             let mut chain = self.chain.lock();
             let seq = chain.add((&self.id_text, session), kind, body)?;
             and(&mut chain)?;

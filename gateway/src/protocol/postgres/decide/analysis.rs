@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use aws_lc_rs::digest::{SHA256, digest};
+use parking_lot::Mutex;
 use quick_cache::sync::Cache;
 use quick_cache::{Equivalent, Weighter};
 use serde_json::json;
@@ -16,6 +17,7 @@ use serde_json::json;
 use super::labels::LabelUse;
 use super::questions::{self, NoWord, Scene};
 use super::view::Catalogs;
+use crate::audit::event::{Phase, StatementFrame};
 use crate::audit::{Kept, KeptInput};
 use crate::masking::Masking;
 use crate::masking::class::contains_mask;
@@ -28,6 +30,8 @@ use crate::protocol::postgres::sql::{self, SqlError};
 const CACHE_BYTES: u64 = 32 << 20;
 /// Analyses that the cache is laid out for.
 const CACHE_ENTRIES: usize = 16_384;
+/// Frames that a shape keeps: one for each phase.
+const FRAMES: usize = 4;
 /// Hexadecimal digits of a fingerprint.
 const FINGERPRINT: usize = 32;
 
@@ -69,6 +73,16 @@ pub struct Shape {
     pub relations_read: Arc<[String]>,
     /// The same.
     pub relations_written: Arc<[String]>,
+    /// For the journal: what its events have in common.
+    frames: Mutex<Vec<(FrameKey, Arc<StatementFrame>)>>,
+}
+
+/// What events of one shape have in common depends on this too.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct FrameKey {
+    pub(super) phase: Phase,
+    pub(super) epoch: u64,
+    pub(super) policies: Vec<Arc<str>>,
 }
 
 /// Why a text is not judged.
@@ -218,7 +232,7 @@ impl Weighter<Key, Arc<Analysis>> for Weight {
 impl Weighter<Key, Arc<Shape>> for Weight {
     fn weight(&self, key: &Key, shape: &Arc<Shape>) -> u64 {
         let questions: usize = shape.questions.iter().map(|question| question.weight()).sum();
-        (1_024 + 4 * key.text.len() + shape.input.as_json().len() + questions) as u64
+        (2_048 + 4 * key.text.len() + 3 * shape.input.as_json().len() + questions) as u64
     }
 }
 
@@ -325,7 +339,29 @@ impl Shape {
             labels: LabelUse::default(),
             data_classes: Vec::new(),
             questions,
+            frames: Mutex::default(),
         }
+    }
+
+    /// What the events of those that are allowed by these policies have in common.
+    ///
+    /// # Errors
+    /// Where it cannot be made.
+    pub(super) fn frame(
+        &self,
+        key: FrameKey,
+        make: impl FnOnce(&FrameKey) -> serde_json::Result<StatementFrame>,
+    ) -> serde_json::Result<Arc<StatementFrame>> {
+        let mut frames = self.frames.lock();
+        if let Some((_, known)) = frames.iter().find(|(known, _)| *known == key) {
+            return Ok(Arc::clone(known));
+        }
+        let frame = Arc::new(make(&key)?);
+        if frames.len() == FRAMES {
+            frames.clear();
+        }
+        frames.push((key, Arc::clone(&frame)));
+        Ok(frame)
     }
 }
 

@@ -314,15 +314,24 @@ impl PolicyJudge {
             self.scrubs.store(true, Ordering::Relaxed);
         }
         let (decision, policies) = self.judge(understood, login);
-        let mut recorded = record::decision(&decision, &policies, understood.own.shape.input.clone());
         let refusal = match &decision {
             Decision::Allow(permit) => self.refused_by_masks(understood, permit),
             Decision::Hold(_) | Decision::Deny(_) => None,
         };
-        if let Some(reason) = &refusal {
-            (recorded.verdict, recorded.message) = (Verdict::Deny, Some(reason.clone()));
-        }
-        let request = match self.record_statement(&understood.own, (phase, parameters), recorded).await {
+        let of = (phase, parameters);
+        let recorded = match &decision {
+            Decision::Allow(permit) if refusal.is_none() && permit.would_be().is_none() => {
+                self.record_allowed(&understood.own, of, (permit, &policies)).await
+            }
+            _ => {
+                let mut recorded = record::decision(&decision, &policies, understood.own.shape.input.clone());
+                if let Some(reason) = &refusal {
+                    (recorded.verdict, recorded.message) = (Verdict::Deny, Some(reason.clone()));
+                }
+                self.record_statement(&understood.own, of, recorded).await
+            }
+        };
+        let request = match recorded {
             Ok(request) => request,
             Err(denial) => return Decided::Refused(Box::new(denial)),
         };

@@ -4,13 +4,14 @@
 
 use std::sync::Arc;
 
-use super::analysis::{Analysis, Unreadable};
+use super::analysis::{Analysis, FrameKey, Unreadable};
 use super::{Permit, PolicyJudge};
 use crate::audit::event::{
-    CredentialUsed, Decision as Recorded, Event, Phase, PostgresOutcome, PostgresStatement, Status, Verdict,
+    CredentialUsed, Decision as Recorded, Event, Phase, PostgresOutcome, PostgresStatement, StatementFrame, Status,
+    Verdict,
 };
 use crate::audit::{JournalError, Kept, KeptInput, Seq};
-use crate::policy::{Decision, PolicySnapshot, WouldBe};
+use crate::policy::{Decision, PolicySnapshot, RequestPermit, WouldBe};
 use crate::protocol::postgres::LoginMode;
 use crate::protocol::postgres::judge::{Outcome, OutcomeEnd};
 use crate::protocol::postgres::reply::{Denial, SqlState};
@@ -24,9 +25,40 @@ impl PolicyJudge {
         (phase, parameters): (Phase, &[Kept]),
         decision: Recorded,
     ) -> Result<Seq, Denial> {
+        let event = Event::PostgresStatement(Box::new(self.event(analysis, (phase, parameters), decision)));
+        self.guard.record(&event).await.map_err(|error| self.unrecorded(&error))
+    }
+
+    /// The same of one that is simply allowed, as most are: what its event has in common with the last is not written anew.
+    pub(super) async fn record_allowed(
+        &self,
+        analysis: &Analysis,
+        (phase, parameters): (Phase, &[Kept]),
+        (permit, policies): (&RequestPermit, &PolicySnapshot),
+    ) -> Result<Seq, Denial> {
+        let key = FrameKey { phase, epoch: policies.epoch().counter(), policies: permit.policies() };
+        let frame = analysis.shape.frame(key, |key| {
+            let decision = Recorded {
+                verdict: Verdict::Allow,
+                policies: key.policies.clone(),
+                ..recorded(policies, analysis.shape.input.clone())
+            };
+            StatementFrame::of(&self.event(analysis, (phase, &[]), decision))
+        });
+        let frame =
+            frame.map_err(|source| self.unrecorded(&JournalError::Encode { kind: "postgres.statement", source }))?;
+        self.guard.record(&frame.with(&analysis.kept, parameters)).await.map_err(|error| self.unrecorded(&error))
+    }
+
+    fn event(
+        &self,
+        analysis: &Analysis,
+        (phase, parameters): (Phase, &[Kept]),
+        decision: Recorded,
+    ) -> PostgresStatement {
         let (database, login) = self.names_of_login();
         let shape = &analysis.shape;
-        let event = PostgresStatement {
+        PostgresStatement {
             database,
             login,
             phase,
@@ -39,8 +71,7 @@ impl PolicyJudge {
             parameters: parameters.to_vec(),
             fingerprint: Arc::clone(&shape.fingerprint),
             decision,
-        };
-        self.guard.record(&Event::PostgresStatement(Box::new(event))).await.map_err(|error| self.unrecorded(&error))
+        }
     }
 
     /// What cannot be recorded is not done.
@@ -85,16 +116,7 @@ impl PolicyJudge {
             text,
             parameters: Vec::new(),
             fingerprint: "".into(),
-            decision: Recorded {
-                verdict: Verdict::Deny,
-                policies: Vec::new(),
-                policy_set: policies.name(),
-                epoch: policies.epoch().counter(),
-                message: Some(message),
-                ticket: None,
-                grants: Vec::new(),
-                input: KeptInput::default(),
-            },
+            decision: Recorded { message: Some(message), ..recorded(&policies, KeptInput::default()) },
         };
         if let Err(error) = self.guard.note(&Event::PostgresStatement(Box::new(event))) {
             tracing::error!(session = %self.guard.session(), %error, "a refusal could not be recorded");
@@ -157,12 +179,17 @@ pub(super) fn decision(decision: &Decision, snapshot: &PolicySnapshot, input: Ke
         }
         Decision::Deny(denial) => (Verdict::Deny, denial.policies().to_vec(), Some(denial.to_string())),
     };
+    Recorded { verdict, policies, message, ..recorded(snapshot, input) }
+}
+
+/// A refusal by nobody in particular.
+fn recorded(snapshot: &PolicySnapshot, input: KeptInput) -> Recorded {
     Recorded {
-        verdict,
-        policies,
+        verdict: Verdict::Deny,
+        policies: Vec::new(),
         policy_set: snapshot.name(),
         epoch: snapshot.epoch().counter(),
-        message,
+        message: None,
         ticket: None,
         grants: Vec::new(),
         input,
