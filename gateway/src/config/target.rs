@@ -9,7 +9,7 @@ use gateway_common::Verdict;
 use super::attach::is_name;
 use super::egress::NamePattern;
 use super::table::Section;
-use crate::host::network::Network;
+use crate::host::network::{Network, is_local};
 
 /// A declared destination.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -107,11 +107,19 @@ impl Target {
         declared.chain([(None, Verdict::Refuse)])
     }
 
-    /// The length of the longest of its networks that an address is in.
+    /// The length of the longest of its networks that an address is in. What we log in to has no loopback or link-local
+    /// address: whoever owns a namespace is the server there.
     #[must_use]
     pub fn longest_match(&self, address: IpAddr) -> Option<u32> {
+        if self.logs_in() && is_local(address) {
+            return None;
+        }
         let networks = self.addresses.iter().filter(|network| network.contains(address));
         networks.map(|network| network.key().0).max()
+    }
+
+    fn logs_in(&self) -> bool {
+        self.credential.is_some() || self.tls.client.is_some()
     }
 }
 
@@ -126,6 +134,13 @@ pub(super) fn read(root: &Section<'_, '_>) -> Vec<Target> {
             }
             if !names.insert(target.name.clone()) {
                 section.fault("name", format!("`{}` is there twice", target.name));
+            }
+            for network in target.addresses.iter().filter(|network| target.logs_in() && network.is_local()) {
+                let why = "is another machine in each network namespace, and no credential is sent there";
+                section.fault(
+                    "addresses",
+                    format!("`{network}` {why}: write the address that the server has on the network"),
+                );
             }
         }
         section.finish();

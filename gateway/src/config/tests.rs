@@ -86,6 +86,24 @@ fn the_longest_network_of_the_attachment_names_the_target() {
 }
 
 #[test]
+fn no_credential_has_an_address_that_is_another_machine_in_each_namespace() {
+    let everywhere = WHOLE.replace("10.9.0.0/16", "0.0.0.0/0");
+    let config = Config::parse("gateway.toml", &everywhere).unwrap();
+    let target = |destination: &str| config.target_of(destination.parse().unwrap(), "claude").map(|found| &found.name);
+    assert!(target("10.1.2.3:5432").is_some());
+    for local in ["127.0.0.1:5432", "127.9.9.9:5432", "0.0.0.0:5432", "169.254.1.1:5432", "[::ffff:127.0.0.1]:5432"] {
+        assert_eq!(target(local), None, "{local}");
+    }
+    let local = WHOLE.replace("10.9.0.0/16", "127.0.0.1");
+    let report = Config::parse("gateway.toml", &local).unwrap_err().to_string();
+    assert!(report.contains("`target[1].addresses`: `127.0.0.1` is another machine"), "{report}");
+    let scratch = WHOLE.replace("10.9.0.5", "127.0.0.0/8");
+    let config = Config::parse("gateway.toml", &scratch).unwrap();
+    let found = config.target_of("127.0.0.1:5432".parse().unwrap(), "ci").map(|found| found.name.as_str());
+    assert_eq!(found, Some("scratch"), "without a credential it is a name for policies");
+}
+
+#[test]
 fn reports_all_faults_at_once_with_line_and_key() {
     let text = r#"
 version = 2

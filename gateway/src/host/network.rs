@@ -52,6 +52,15 @@ impl Network {
         self.prefix <= other.prefix && other.address & mask(self.prefix) == self.address
     }
 
+    /// Whether all of it is loopback or link-local.
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        let first = Ipv6Addr::from(self.address);
+        // 127.0.0.0/8, the widest of them in IPv4, has 8 bits behind the 96 of the mapping; fe80::/10 has no mapping.
+        let widest = if first.is_unicast_link_local() { 10 } else { 104 };
+        self.prefix >= widest && is_local(first.into())
+    }
+
     /// 0 to 128.
     #[must_use]
     pub fn prefix(&self) -> u8 {
@@ -118,6 +127,16 @@ fn mask(prefix: u8) -> u128 {
     u128::MAX.checked_shl(128 - u32::from(prefix)).unwrap_or(0)
 }
 
+/// Whether an address means another machine in each network namespace or on each link: loopback, link-local, and 0.0.0.0
+/// and ::, which mean loopback.
+#[must_use]
+pub fn is_local(address: IpAddr) -> bool {
+    match address.to_canonical() {
+        IpAddr::V4(v4) => v4.is_loopback() || v4.is_link_local() || v4.is_unspecified(),
+        IpAddr::V6(v6) => v6.is_loopback() || v6.is_unicast_link_local() || v6.is_unspecified(),
+    }
+}
+
 /// 0.0.0.0 and :: mean the loopback address to a client.
 #[must_use]
 pub fn dialled_address(address: SocketAddr) -> SocketAddr {
@@ -134,6 +153,28 @@ mod tests {
 
     fn network(text: &str) -> Network {
         text.parse().unwrap()
+    }
+
+    #[test]
+    fn local_is_what_means_another_machine_in_each_namespace() {
+        let all = [
+            "127.0.0.1",
+            "127.0.0.0/8",
+            "169.254.0.0/16",
+            "169.254.9.9",
+            "::1",
+            "fe80::/10",
+            "fe80::1",
+            "0.0.0.0",
+            "::",
+        ];
+        for text in all {
+            assert!(network(text).is_local(), "{text}");
+        }
+        for text in ["0.0.0.0/0", "::/0", "10.0.0.5", "126.0.0.0/7", "2001:db8::1", "fe80::/9", "fec0::1"] {
+            assert!(!network(text).is_local(), "{text}");
+        }
+        assert!(is_local("::ffff:127.0.0.1".parse().unwrap()));
     }
 
     #[test]

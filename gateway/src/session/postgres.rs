@@ -13,7 +13,7 @@ use crate::audit::SessionGuard;
 use crate::audit::event::EndCause;
 use crate::conn::BoxConn;
 use crate::engine::Engine;
-use crate::host::network::dialled_address;
+use crate::host::network::{dialled_address, is_local};
 use crate::policy::ConnectPermit;
 use crate::protocol::postgres::{
     About, Cause, Denial, Dial, End, Limits, LoginMode, Options, PolicyJudge, SqlState, serve as engine,
@@ -95,8 +95,9 @@ impl Dial for Way {
         Box::pin(async move {
             let destination: SocketAddr = dialled_address(self.facts.connection.original);
             let dialler = self.engine.dialler();
-            // In a namespace that the runtime owns an address is no identity: declared targets are dialled from ours.
-            let dialled = if self.facts.target.is_some() {
+            // In a namespace that the runtime owns an address is no identity: declared targets are dialled from ours. What
+            // is local to the client's is there alone: in ours it would be this host's.
+            let dialled = if self.facts.target.is_some() && !is_local(destination.ip()) {
                 dialler.from_here(destination).await
             } else {
                 dialler.from_namespace(self.facts.connection.netns, destination).await
