@@ -137,19 +137,29 @@ pub fn not_accepted<'g>(gaps: &'g [Gap], accepted: &BTreeSet<String>) -> Vec<&'g
 
 fn of_credentials(process: &Process, found: &mut BTreeMap<String, String>) {
     let pid = process.pid;
+    let mut escaping = process.escaping_capabilities();
     if process.is_root() {
         let detail = format!("process {pid} is root of this host and can undo anything: run it as a user of its own");
         found.entry("root_process".into()).or_insert(detail);
-        return;
+        if can_do_all(process) {
+            return;
+        }
+        escaping.retain(|capability| *capability != "cap_dac_override");
     }
-    for capability in process.escaping_capabilities() {
+    for capability in escaping {
         let detail = format!("process {pid} holds {capability} on this host and can get around the hooks: drop it");
         found.entry(capability.into()).or_insert(detail);
     }
 }
 
+/// Root with CAP_SYS_ADMIN needs no other capability. Root of a container has some of them alone: who accepts it has not
+/// accepted more than what the files of root give.
+fn can_do_all(process: &Process) -> bool {
+    process.is_root() && process.escaping_capabilities().contains(&"cap_sys_admin")
+}
+
 fn of_packet_sockets(inside: &[Process], found: &mut BTreeMap<String, String>) {
-    if let Some(process) = inside.iter().find(|process| !process.is_root() && process.holds_net_raw()) {
+    if let Some(process) = inside.iter().find(|process| !can_do_all(process) && process.holds_net_raw()) {
         let detail = format!(
             "process {} holds {NET_RAW}, and nothing here refuses packet sockets, which no other hook sees: drop it",
             process.pid
@@ -284,6 +294,32 @@ mod tests {
         assert_eq!((refused(Some("why")), refused(None)), (vec![NET_RAW.to_owned()], vec![]));
         child.kill().unwrap();
         child.wait().unwrap();
+    }
+
+    #[test]
+    fn names_the_capabilities_of_a_root_that_has_some_of_them() {
+        let gaps_of = |capabilities: &[&str]| {
+            let kept = capabilities.iter().fold("-all".to_owned(), |all, one| format!("{all},+{one}"));
+            let mut child = std::process::Command::new("setpriv")
+                .args([format!("--bounding-set={kept}"), "sleep".into(), "60".into()])
+                .spawn()
+                .unwrap();
+            let pid = i32::try_from(child.id()).unwrap();
+            while !process::executable(pid).is_some_and(|program| program.ends_with("sleep")) {
+                std::thread::yield_now();
+            }
+            let gaps = find(&[pid], &Approvers::new(), Some("why"));
+            child.kill().unwrap();
+            child.wait().unwrap();
+            gaps.into_iter().filter(|gap| gap.name != NO_LSM_HOOKS).map(|gap| gap.name).collect::<Vec<_>>()
+        };
+        // What engines give to root of a container by default, some of it.
+        assert_eq!(gaps_of(&["chown", "dac_override", "setuid"]), ["root_process"]);
+        assert_eq!(
+            gaps_of(&["dac_override", "net_admin", "net_raw"]),
+            ["cap_net_admin", "cap_net_raw", "root_process"]
+        );
+        assert_eq!(gaps_of(&["net_admin", "sys_admin"]), ["root_process"], "which is all of it");
     }
 
     #[test]

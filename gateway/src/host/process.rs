@@ -60,7 +60,7 @@ pub struct Process {
     pub uids: Vec<u32>,
     /// Its effective and supplementary groups.
     pub groups: Vec<u32>,
-    /// The effective capabilities, in its own user namespace.
+    /// The permitted capabilities, in its own user namespace: it can make each of them effective.
     capabilities: u64,
     /// The capabilities that it can ever have there.
     bounding: u64,
@@ -79,7 +79,7 @@ impl Process {
         let mut groups: Vec<u32> = field("Groups:")?.split_whitespace().filter_map(|gid| gid.parse().ok()).collect();
         groups.extend(field("Gid:")?.split_whitespace().nth(1).and_then(|gid| gid.parse::<u32>().ok()));
         let set = |name: &str| u64::from_str_radix(field(name)?.trim(), 16).ok();
-        let (capabilities, bounding) = (set("CapEff:")?, set("CapBnd:")?);
+        let (capabilities, bounding) = (set("CapPrm:")?, set("CapBnd:")?);
         let namespace = |who: &str| fs::read_link(format!("/proc/{who}/ns/user")).ok();
         let in_our_user_namespace = namespace(&pid.to_string()) == namespace("self");
         Some(Self { pid, uid, uids, groups, capabilities, bounding, in_our_user_namespace })
@@ -157,6 +157,8 @@ pub fn all() -> impl Iterator<Item = i32> {
 
 #[cfg(test)]
 mod tests {
+    use rustix::thread::CapabilitySet;
+
     use super::*;
 
     #[test]
@@ -183,6 +185,17 @@ mod tests {
         assert_eq!(unfit(&["--reuid=61237", "--clear-groups"]), Some("has not given up new privileges"));
         assert_eq!(unfit(&["--no-new-privs"]), Some("holds capabilities"));
         assert_eq!(unfit_for_a_command(i32::try_from(std::process::id()).unwrap()), Some("has more than one thread"));
+    }
+
+    #[test]
+    fn a_capability_that_was_laid_aside_counts() {
+        let laid_aside = std::thread::spawn(|| {
+            let mut sets = rustix::thread::capabilities(None).unwrap();
+            sets.effective = CapabilitySet::empty();
+            rustix::thread::set_capabilities(None, sets).unwrap();
+            Process::read(rustix::thread::gettid().as_raw_nonzero().get()).unwrap().escaping_capabilities()
+        });
+        assert!(laid_aside.join().unwrap().contains(&"cap_sys_admin"));
     }
 
     #[test]
