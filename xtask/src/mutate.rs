@@ -329,6 +329,61 @@ const MUTATIONS: &[Mutation] = &[
         tests: &["namespaces::a_new_network_namespace_is_served_at_its_first_connect"],
     },
     Mutation {
+        name: "local-dial",
+        guarantee: "G5",
+        mechanism: "a declared loopback address is dialled in the client's namespace",
+        edits: &[Edit {
+            file: "gateway/src/session/postgres.rs",
+            from: "self.facts.target.is_some() && !is_local(destination.ip())",
+            to: "self.facts.target.is_some() && (!is_local(destination.ip()) || true)",
+        }],
+        tests: &["containers::a_sidecar_on_loopback_is_reached_from_its_own_namespace_and_never_the_hosts"],
+    },
+    Mutation {
+        name: "local-credential",
+        guarantee: "G5",
+        mechanism: "a target with a credential has no loopback address",
+        edits: &[Edit {
+            file: "gateway/src/config/target.rs",
+            from: "if self.logs_in() && is_local(address) {",
+            to: "if self.logs_in() && is_local(address) && self.addresses.is_empty() {",
+        }],
+        tests: &["containers::a_sidecar_on_loopback_is_reached_from_its_own_namespace_and_never_the_hosts"],
+    },
+    Mutation {
+        name: "root-capabilities",
+        guarantee: "G7",
+        mechanism: "capabilities of a container's root are gaps of their own",
+        edits: &[Edit {
+            file: "gateway/src/capture/gaps.rs",
+            from: "        if can_do_all(process) {\n",
+            to: "        if !escaping.is_empty() {\n",
+        }],
+        tests: &["containers::capabilities_of_containers_that_lead_around_are_named_also_of_those_that_come_later"],
+    },
+    Mutation {
+        name: "later-gaps",
+        guarantee: "G7",
+        mechanism: "ways around that appear after the attach are journaled",
+        edits: &[Edit {
+            file: "gateway/src/warden/attachment.rs",
+            from: "known.iter().all(|known| known.name != gap.name)",
+            to: "gap.name.is_empty() && known.is_empty()",
+        }],
+        tests: &["containers::capabilities_of_containers_that_lead_around_are_named_also_of_those_that_come_later"],
+    },
+    Mutation {
+        name: "restart-gap",
+        guarantee: "G7",
+        mechanism: "a cgroup that is another one after a restart is a named gap",
+        edits: &[Edit {
+            file: "gateway/src/warden/operator.rs",
+            from: "last.ends_with(\".service\") || identity::container(last).is_some()",
+            to: "last.ends_with(\".service\")",
+        }],
+        tests: &["containers::a_container_attached_by_its_id_is_intercepted_again_soon_after_it_starts_again"],
+    },
+    Mutation {
         name: "foreign-namespace",
         guarantee: "G1",
         mechanism: "nobody listens in a namespace whose root is the workload's",

@@ -39,6 +39,8 @@ pub const APPROVER_UID: &str = "approver_uid";
 /// The name of the gap that a kernel without LSM hooks is. No attach is refused for it: to use what it leaves open somebody
 /// outside has to hand a socket in or to serve one. The exception is a name of its own, that of the capability.
 const NO_LSM_HOOKS: &str = "no_lsm_hooks";
+/// Refused for neither: it is the cgroup that was asked for.
+const NEW_CGROUP_ON_RESTART: &str = "new_cgroup_on_restart";
 const NET_RAW: &str = "cap_net_raw";
 
 /// A way around.
@@ -121,6 +123,15 @@ pub fn of_user(uid: u32, groups: &[u32]) -> Vec<Gap> {
     found.into_iter().map(|(name, detail)| Gap { name, detail }).collect()
 }
 
+/// The gap of a cgroup that its service manager or engine removes, and makes anew for what starts again.
+#[must_use]
+pub fn of_restarts(path: &str) -> Gap {
+    let detail = format!(
+        "what runs in `{path}` gets a new cgroup when it starts again, and is not intercepted for the seconds until that is noticed: attach to the cgroup above it"
+    );
+    Gap { name: NEW_CGROUP_ON_RESTART.to_owned(), detail }
+}
+
 /// The gap of a process that is to run as an approver.
 #[must_use]
 pub fn of_future_approver(uid: u32, approvers: &Approvers) -> Option<Gap> {
@@ -132,7 +143,9 @@ pub fn of_future_approver(uid: u32, approvers: &Approvers) -> Option<Gap> {
 /// Those that the operator has not accepted, and that have to be.
 #[must_use]
 pub fn not_accepted<'g>(gaps: &'g [Gap], accepted: &BTreeSet<String>) -> Vec<&'g Gap> {
-    gaps.iter().filter(|gap| gap.name != NO_LSM_HOOKS && !accepted.contains(&gap.name)).collect()
+    // Who attaches to a service's or container's own cgroup has said so.
+    let noted = |gap: &Gap| gap.name == NO_LSM_HOOKS || gap.name == NEW_CGROUP_ON_RESTART;
+    gaps.iter().filter(|gap| !noted(gap) && !accepted.contains(&gap.name)).collect()
 }
 
 fn of_credentials(process: &Process, found: &mut BTreeMap<String, String>) {

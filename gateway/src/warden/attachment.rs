@@ -306,7 +306,7 @@ impl Attachment {
     pub(super) fn tend_namespaces(self: &Arc<Self>, warden: &Arc<Warden>) {
         let Some(cgroup) = self.cgroup() else { return };
         let pids = warden.hierarchy.processes(&cgroup).unwrap_or_default();
-        self.note_gaps(warden, warden.gaps(&pids));
+        self.note_gaps(warden, warden.gaps(&cgroup, &pids));
         let mut used = HashSet::new();
         for pid in pids {
             let Ok(found) = std::fs::metadata(format!("/proc/{pid}/ns/net")) else { continue };

@@ -28,6 +28,7 @@ use crate::control::{SOCKET, socket};
 use crate::host::cgroup::{Cgroup, contains};
 use crate::host::netns::Netns;
 use crate::host::process::Process;
+use crate::identity;
 
 /// Ports that listeners are looked for on. Below the ephemeral range, so that no client is given one by chance.
 const FIRST_PORT: u16 = 15_001;
@@ -75,7 +76,7 @@ impl Warden {
         self.refuse_unfit(&request.name, &cgroup)?;
         let pids = self.hierarchy.processes(&cgroup)?;
         let approvers = self.approver_names();
-        let mut found = self.gaps(&pids);
+        let mut found = self.gaps(&cgroup, &pids);
         let future = request.runs_as.and_then(|uid| gaps::of_future_approver(uid, &approvers));
         found.extend(future.filter(|gap| !found.contains(gap)));
         let mut accepted = self.config.lock().accept_gaps.clone();
@@ -252,10 +253,14 @@ impl Warden {
     }
 
     /// The gaps of a subtree with these processes.
-    pub(super) fn gaps(&self, pids: &[i32]) -> Vec<Gap> {
+    pub(super) fn gaps(&self, cgroup: &Cgroup, pids: &[i32]) -> Vec<Gap> {
         let lsm = self.lsm.as_ref().map(drop).map_err(|error| chain(error));
         let mut found = gaps::find(pids, &self.approver_names(), lsm.as_ref().err().map(String::as_str));
         found.extend(links::gap(&self.namespaces, pids));
+        let last = cgroup.path.rsplit('/').next().unwrap_or_default();
+        if last.ends_with(".service") || identity::container(last).is_some() {
+            found.push(gaps::of_restarts(&cgroup.path));
+        }
         found
     }
 

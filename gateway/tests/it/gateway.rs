@@ -5,12 +5,16 @@
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Child, ExitStatus};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use crate::wait;
 use crate::world::World;
+
+/// How long it may take to say something: it makes keys first, which takes an emulated machine its time.
+const STARTS_WITHIN: Duration = Duration::from_secs(60);
 
 /// A running gateway.
 pub struct Gateway<'w> {
@@ -34,7 +38,7 @@ pub struct Said {
 impl Gateway<'_> {
     /// Waits for a text on its standard output or error.
     pub fn says(&mut self, text: &str) {
-        wait::for_some(&format!("`{text}` from the gateway"), || {
+        wait::for_some_within(STARTS_WITHIN, &format!("`{text}` from the gateway"), || {
             if self.output().contains(text) {
                 return Some(());
             }
@@ -62,6 +66,13 @@ impl Gateway<'_> {
     pub fn stop(&mut self) -> ExitStatus {
         send(self.child.id(), Signal::TERM);
         wait::for_some("the gateway's end", || self.child.try_wait().unwrap())
+    }
+
+    /// How many descriptors the warden has, which started the engine.
+    pub fn descriptors(&self) -> usize {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.engine_pid())).unwrap();
+        let warden = status.lines().find_map(|line| line.strip_prefix("PPid:")).unwrap().trim();
+        fs::read_dir(format!("/proc/{warden}/fd")).unwrap().count()
     }
 
     /// The engine that runs now.

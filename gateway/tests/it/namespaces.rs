@@ -2,7 +2,6 @@
 
 use rustix::io::Errno;
 
-use crate::gateway::Gateway;
 use crate::wait;
 use crate::world::{As, World};
 
@@ -23,13 +22,6 @@ fn a_new_network_namespace_is_served_at_its_first_connect() {
     }
 }
 
-/// How many the warden has, which started the engine.
-fn descriptors(gateway: &Gateway<'_>) -> usize {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", gateway.engine_pid())).unwrap();
-    let warden = status.lines().find_map(|line| line.strip_prefix("PPid:")).unwrap().trim();
-    std::fs::read_dir(format!("/proc/{warden}/fd")).unwrap().count()
-}
-
 /// Connects once from a namespace that is gone right after, as often as it is told to, four at a time.
 const MANY: &str = r#"
 one() { unshare --net sh -ec 'ip link set lo up; exec setpriv --reuid "$0" --regid "$0" --clear-groups bash -c "
@@ -43,7 +35,7 @@ fn a_hundred_namespaces_are_served_at_their_first_connect_and_leave_nothing_behi
     let world = World::new();
     let gateway = world.attach(&[]);
     let cgroup = world.cgroup();
-    let before = descriptors(&gateway);
+    let before = gateway.descriptors();
     let mut command = world.command_as(As { cgroup: Some(&cgroup), root: true, ..As::default() });
     let output = command
         .args(["bash", "-c", MANY, "bash", &many.to_string()])
@@ -53,7 +45,7 @@ fn a_hundred_namespaces_are_served_at_their_first_connect_and_leave_nothing_behi
     let greetings = String::from_utf8_lossy(&output.stdout);
     let served = greetings.lines().filter(|line| line.starts_with("SSH-2.0-gateway")).count();
     assert_eq!(served, many, "{greetings}{}", String::from_utf8_lossy(&output.stderr));
-    wait::until("the namespaces to be left", || descriptors(&gateway) <= before);
+    wait::until("the namespaces to be left", || gateway.descriptors() <= before);
 }
 
 #[test]

@@ -36,9 +36,13 @@ macro_rules! on_every_version {
 #[path = "../it/agent.rs"]
 mod agent;
 #[path = "../it/gateway.rs"]
+#[expect(dead_code, reason = "the tests in `it` use the rest")]
 mod gateway;
 #[path = "../it/inside.rs"]
 mod inside;
+#[path = "../it/podman.rs"]
+#[expect(dead_code, reason = "the tests in `it` use the rest")]
+mod podman;
 #[path = "../it/server.rs"]
 #[expect(dead_code, reason = "the tests in `it` use the rest")]
 mod server;
@@ -55,6 +59,7 @@ mod shop;
 mod drivers;
 mod record_store;
 mod sql_oracle;
+mod story_containers;
 mod story_copies;
 mod story_credentials;
 mod story_default;

@@ -30,7 +30,7 @@ pub(crate) const LINKER: [Package; 4] = [
 ];
 
 /// Everything else.
-pub(crate) const OTHERS: [Package; 26] = [
+pub(crate) const OTHERS: [Package; 30] = [
     package("clang", "bindings of the SQL parser: compiler headers"),
     package("libclang-dev", "bindings of the SQL parser: libclang"),
     package("iproute2", "tests: network namespaces, veth"),
@@ -56,5 +56,9 @@ pub(crate) const OTHERS: [Package; 26] = [
     package("busybox-static", "tests: what such a machine starts with"),
     package("kmod", "tests: modules of other kernels"),
     package("xz-utils", "tests: modules of other kernels are packed"),
+    package("podman", "tests: a container engine"),
+    package("runc", "tests: what it starts containers with"),
+    package("netavark", "tests: its networks"),
+    package("iptables", "tests: its address translation"),
     package("sudo", "tests: the user behind sudo"),
 ];

@@ -22,7 +22,10 @@ use programs::Program;
 
 /// What every run tries on the usual kernel: each hook, what stays closed, what the kernel tells us. The whole of `it`
 /// goes with `soak`.
-const USUAL_TESTS: [&str; 50] = [
+const USUAL_TESTS: [&str; 53] = [
+    "containers::a_container_is_served_at_its_first_connect_and_named_whenever_it_was_started",
+    "containers::root_of_a_container_gets_no_packet_past_though_it_may_make_raw_sockets",
+    "containers::a_sidecar_on_loopback_is_reached_from_its_own_namespace_and_never_the_hosts",
     "redirect::catches_ipv4_ipv6_and_mapped_connects_and_shows_the_client_its_own_destination",
     "redirect::catches_a_connect_that_does_not_block",
     "redirect::catches_data_sent_with_the_syn",
@@ -82,8 +85,11 @@ const POSTGRES: [&str; 2] = [
     "story_default::the_journal_has_texts_without_secrets_and_outcomes_and_is_sound",
 ];
 
-/// The same with the other PostgreSQL.
-const POSTGRES_NEWEST: &str = "story_default::the_newest_server_is_served_and_guarded_alike";
+/// The same with the other PostgreSQL, and from containers.
+const MORE_POSTGRES: [&str; 2] = [
+    "story_default::the_newest_server_is_served_and_guarded_alike",
+    "story_containers::psql_in_a_container_is_served_and_guarded_with_every_network",
+];
 
 /// Tests that a kernel cannot pass: its series, the test, what it lacks.
 const LACKING: [(&str, &str, &str); 0] = [];
@@ -152,7 +158,7 @@ pub(crate) fn usual() -> Result<Totals> {
 /// All that a kernel is tried with, on one machine.
 pub(crate) fn whole(kernel: Kernel) -> Result<Totals> {
     let programs = Programs::build()?;
-    let postgres = [owned(&POSTGRES), owned(&[POSTGRES_NEWEST])].concat();
+    let postgres = [owned(&POSTGRES), owned(&MORE_POSTGRES)].concat();
     let jobs = [(&programs.it, programs.for_kernel(kernel)), (&programs.pg, postgres)];
     let mut totals = run((kernel, Modules::Own), kernel.series, &jobs)?;
     if kernel.runs_lsm {
@@ -174,7 +180,7 @@ impl Programs {
         let root = checkout()?;
         let (it, pg) = (Program::build(root, "it")?, Program::build(root, "pg")?);
         let of_it = USUAL_TESTS.into_iter().chain(LACKING.map(|lack| lack.1)).map(|test| (&it, test));
-        let of_pg = POSTGRES.into_iter().chain([POSTGRES_NEWEST]).map(|test| (&pg, test));
+        let of_pg = POSTGRES.into_iter().chain(MORE_POSTGRES).map(|test| (&pg, test));
         for (program, test) in of_it.chain(of_pg) {
             ensure!(program.tests.iter().any(|there| there == test), "there is no test `{test}` any more");
         }
