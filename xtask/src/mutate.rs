@@ -373,6 +373,17 @@ const MUTATIONS: &[Mutation] = &[
         tests: &["containers::capabilities_of_containers_that_lead_around_are_named_also_of_those_that_come_later"],
     },
     Mutation {
+        name: "canary-below",
+        guarantee: "G1",
+        mechanism: "the canary goes below a cgroup that holds no process itself",
+        edits: &[Edit {
+            file: "gateway/src/capture/health.rs",
+            from: "error.kind() == io::ErrorKind::ResourceBusy",
+            to: "error.kind() == io::ErrorKind::TimedOut",
+        }],
+        tests: &["containers::the_canary_is_caught_below_a_cgroup_that_holds_no_process_itself"],
+    },
+    Mutation {
         name: "restart-gap",
         guarantee: "G7",
         mechanism: "a cgroup that is another one after a restart is a named gap",

@@ -68,6 +68,9 @@ pub fn look(gate: &Gate, hierarchy: &Hierarchy) -> Result<(), Unhealthy> {
     if hooks.is_empty() { Ok(()) } else { Err(Unhealthy::HooksMissing { path, hooks }) }
 }
 
+/// A cgroup for the canary below one that holds no process itself.
+const PERCH: &str = "gateway-canary";
+
 /// Starts a process of ours inside the cgroup that connects to `CANARY`. The listener sees the record and closes it.
 /// Where the gate has LSM hooks, it tries these too.
 ///
@@ -83,7 +86,25 @@ pub fn send_canary(cgroup: &str, directory: &Path, has_lsm: bool) -> Result<(), 
         .arg(directory)
         .output()
         .map_err(|error| lost(format!("the canary did not start: {error}")))?;
+    // There where it had to make it.
+    let _ = std::fs::remove_dir(directory.join(PERCH));
     if output.status.success() { Ok(()) } else { Err(lost(String::from_utf8_lossy(&output.stderr).trim().to_owned())) }
+}
+
+/// Joins a cgroup, or one below it: a cgroup that gives controllers to those below holds no process itself, as above
+/// containers and services (cgroup-v2.rst, "No Internal Process Constraint").
+fn join(cgroup: &Path) -> io::Result<()> {
+    let enter = |cgroup: &Path| std::fs::write(cgroup.join("cgroup.procs"), std::process::id().to_string());
+    match enter(cgroup) {
+        Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
+            let perch = cgroup.join(PERCH);
+            match std::fs::create_dir(&perch) {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+                _ => enter(&perch),
+            }
+        }
+        other => other,
+    }
 }
 
 /// What the canary's process does: joins the cgroup and tries what it is asked to.
@@ -91,7 +112,7 @@ pub fn send_canary(cgroup: &str, directory: &Path, has_lsm: bool) -> Result<(), 
 /// # Errors
 /// Where it cannot join, nobody answers, or the LSM hooks do not run.
 pub fn canary(cgroup: &Path, connect: bool, lsm: bool) -> io::Result<()> {
-    std::fs::write(cgroup.join("cgroup.procs"), std::process::id().to_string())?;
+    join(cgroup)?;
     if lsm && !lsm::run_here() {
         return Err(io::Error::other("the LSM hooks do not run"));
     }

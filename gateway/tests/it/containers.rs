@@ -77,6 +77,19 @@ fn by_its_id_a_container_alone_is_intercepted() {
 }
 
 #[test]
+fn the_canary_is_caught_below_a_cgroup_that_holds_no_process_itself() {
+    let world = World::new();
+    let podman = Podman::new(&world);
+    let _agent = podman.start("runtime", &[&user(&world, "agent")], "agent");
+    let controllers = std::fs::read_to_string(podman.parent_here().join("cgroup.subtree_control")).unwrap();
+    assert_ne!(controllers, "\n", "the engine gave controllers to its containers");
+    let _gateway = podman.attach(&[]);
+    let cgroup = format!("/sys/fs/cgroup{}", podman.parent());
+    let said = world.cli(&["canary", "--connect", "--cgroup", &cgroup]);
+    assert!(said.status.success(), "{said:?}");
+}
+
+#[test]
 fn root_of_a_container_gets_no_packet_past_though_it_may_make_raw_sockets() {
     let world = World::new();
     let server = world.server();
