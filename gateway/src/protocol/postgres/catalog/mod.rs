@@ -15,6 +15,9 @@ mod tests;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
 
 pub use question::question;
 pub use read::{CatalogError, Known, Said, digest};
@@ -35,6 +38,8 @@ pub struct Catalog {
     by_oid: HashMap<u32, usize>,
     /// The highest object id that a relation had: what came later is not known here.
     newest: AtomicU32,
+    /// When a session last asked between its transactions, and found the same.
+    confirmed: Mutex<Option<Instant>>,
     known: Known,
     /// Functions that are not the server's, and can be called on a row as if they were a column of it; operators of such
     /// functions.
@@ -141,11 +146,22 @@ impl Catalog {
         self.hidden_calls.contains(name)
     }
 
-    /// The same closure was read again, by whichever session: what has come meanwhile carries no label.
-    pub fn seen_again(&self, rows: &Rows) {
+    /// The same closure was read again, by whichever session: what has come meanwhile carries no label. `asked` is when, if
+    /// that was between two transactions: within one it may be the state of an earlier time.
+    pub fn seen_again(&self, rows: &Rows, asked: Option<Instant>) {
         if let Some(newest) = read::newest(rows) {
             self.newest.fetch_max(newest, Ordering::Relaxed);
         }
+        if let Some(asked) = asked {
+            let mut confirmed = self.confirmed.lock();
+            *confirmed = confirmed.max(Some(asked));
+        }
+    }
+
+    /// Whether it was the state of the server within this time.
+    #[must_use]
+    pub fn is_confirmed_within(&self, time: Duration) -> bool {
+        self.confirmed.lock().is_some_and(|confirmed| confirmed.elapsed() < time)
     }
 
     /// What it was made from, for telling one answer from another.

@@ -161,9 +161,9 @@ fn what_came_before_the_closure_was_read_again_carries_no_label() {
     let catalog = read(relation("10", "customers", &["id", "ssn"]), &Known::new()).unwrap();
     let late = Origin { relation: 1_500, attribute: 1 };
     assert!(matches!(catalog.origin(late), Found::Unknown));
-    catalog.seen_again(&vec![row(&["newest", "2000"])]);
+    catalog.seen_again(&vec![row(&["newest", "2000"])], None);
     assert!(matches!(catalog.origin(late), Found::Elsewhere));
-    catalog.seen_again(&vec![row(&["newest", "5"])]);
+    catalog.seen_again(&vec![row(&["newest", "5"])], None);
     assert!(matches!(catalog.origin(late), Found::Elsewhere));
 }
 

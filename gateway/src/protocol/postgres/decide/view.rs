@@ -44,6 +44,8 @@ pub(super) struct View {
     place: Place,
     catalog: Result<Option<Arc<Catalog>>, CatalogError>,
     read: Option<Instant>,
+    /// When the question was put that is not answered yet, if that was between transactions.
+    asked: Option<Instant>,
     /// This session did what may have changed the catalog.
     is_stale: bool,
     /// A statement on relations went on in the transaction that is open.
@@ -54,7 +56,17 @@ impl View {
     pub(super) fn new(rules: Arc<Rules>, address: SocketAddr, target: &str, database: &str) -> Self {
         let place = Place { rules: rules.id(), address, target: target.to_owned(), database: database.to_owned() };
         let (masking, labels) = (rules.masking(target), rules.labels(target, database));
-        Self { rules, masking, labels, place, catalog: Ok(None), read: None, is_stale: true, has_snapshot: false }
+        Self {
+            rules,
+            masking,
+            labels,
+            place,
+            catalog: Ok(None),
+            read: None,
+            asked: None,
+            is_stale: true,
+            has_snapshot: false,
+        }
     }
 
     /// What has to be asked of the server before the next message is judged.
@@ -62,7 +74,7 @@ impl View {
         if self.labels.is_empty() {
             return None;
         }
-        let is_old = self.is_stale || self.catalog.is_err() || self.read.is_none_or(|read| read.elapsed() >= FRESH);
+        let is_old = self.is_stale || !self.is_fresh();
         let is_due = match transaction {
             Transaction::Idle => {
                 self.has_snapshot = false;
@@ -75,10 +87,20 @@ impl View {
         if !is_due {
             return None;
         }
+        self.asked = (transaction == Transaction::Idle).then(Instant::now);
         let mut known: Vec<u32> = catalogs.known(&self.place).keys().map(|origin| origin.relation).collect();
         known.sort_unstable();
         known.dedup();
         Some(catalog::question(&self.labels, &known))
+    }
+
+    /// Whether what others changed would have been seen: by this session, or by one that found the very same catalog since.
+    fn is_fresh(&self) -> bool {
+        match (&self.catalog, self.read) {
+            (Ok(_), Some(read)) if read.elapsed() < FRESH => true,
+            (Ok(Some(catalog)), Some(_)) => catalog.is_confirmed_within(FRESH),
+            _ => false,
+        }
     }
 
     /// Takes the server's answer. True where another catalog holds than before.
@@ -92,11 +114,12 @@ impl View {
         };
         self.read = Some(Instant::now());
         self.is_stale = false;
+        let asked = self.asked.take();
         let digest = catalog::digest(rows);
         if let Ok(Some(catalog)) = &self.catalog
             && *catalog.digest() == digest
         {
-            catalog.seen_again(rows);
+            catalog.seen_again(rows, asked);
             return false;
         }
         let said = Said {
@@ -108,7 +131,7 @@ impl View {
         };
         let catalog = catalogs.get_or_read(&self.place, digest, || Catalog::read(rows, said));
         self.catalog = catalog.map(|catalog| {
-            catalog.seen_again(rows);
+            catalog.seen_again(rows, asked);
             Some(catalog)
         });
         true
@@ -208,6 +231,38 @@ mod tests {
             row(["column", oid, "public", "customers", "1", column, "25", "", "r"]),
             row(["newest", "99", "", "", "", "", "", "", ""]),
         ]
+    }
+
+    #[test]
+    fn a_catalog_that_another_session_found_unchanged_is_not_asked_for_again() {
+        let text = "version = 1\n[[column]]\nat = [\"undeclared/shop/public.customers.ssn\"]\nclass = \"ssn\"\n";
+        let file = MaskingFile::parse("m", text, &|_| Err(String::new())).unwrap();
+        let (rules, catalogs) = (Arc::new(Rules::new(Some(file))), Catalogs::default());
+        let address = "10.0.0.5:5432".parse().unwrap();
+        let view = || View::new(Arc::clone(&rules), address, "undeclared", "shop");
+        let (mut one, mut other) = (view(), view());
+        let read = |view: &mut View, transaction, column: &str| {
+            assert!(view.question(transaction, &catalogs).is_some());
+            view.answer(Ok(&rows("41", column)), &catalogs);
+        };
+        read(&mut one, Transaction::Idle, "ssn");
+        read(&mut other, Transaction::Idle, "ssn");
+        let long_ago = Instant::now().checked_sub(FRESH).unwrap();
+        let asks = |view: &mut View| view.question(Transaction::Idle, &catalogs).is_some();
+        one.read = Some(long_ago);
+        assert!(!asks(&mut one));
+        // What this session did itself, only it sees.
+        one.is_stale = true;
+        assert!(asks(&mut one));
+        // A transaction may look at the past, and a catalog that differs says nothing of this one.
+        let (mut third, mut fourth) = (view(), view());
+        read(&mut third, Transaction::Idle, "number");
+        third.read = Some(long_ago);
+        third.last().unwrap().seen_again(&rows("41", "number"), Some(long_ago));
+        assert!(third.question(Transaction::Idle, &catalogs).is_none(), "a later word than ours counts");
+        read(&mut fourth, Transaction::Open, "another");
+        fourth.read = Some(long_ago);
+        assert!(asks(&mut fourth));
     }
 
     #[test]
