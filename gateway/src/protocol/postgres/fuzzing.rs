@@ -7,16 +7,19 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::frame::Header;
-use super::judge::{BindRequest, CopyIn, Forgets, Forward, Judge, Outcome, ParseRequest, Ruling, Say};
+use super::judge::{BindRequest, CopyIn, Forgets, Forward, Judge, Outcome, ParseRequest, Pass, Ruling, Say};
 use super::message::{Backend, Frontend, ours};
 use super::reply::{Denial, SqlState};
 use super::settings::Startup;
 use super::startup::{First, read};
-use super::state::{Ask, Pass, State, Step, Taken, Transaction, Unread};
+use super::state::{Ask, State, Step, Taken, Transaction, Unread};
+
+/// A startup, with the message that the server would get.
+pub type Started = (Startup, Vec<u8>);
 
 /// The first packet: none while bytes are missing; a startup with the message that the server would get.
 #[must_use]
-pub fn startup(bytes: &[u8]) -> Option<Result<Option<(Startup, Vec<u8>)>, String>> {
+pub fn startup(bytes: &[u8]) -> Option<Result<Option<Started>, String>> {
     let (first, _) = match read(bytes) {
         Ok(first) => first?,
         Err(error) => return Some(Err(error.to_string())),

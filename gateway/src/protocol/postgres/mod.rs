@@ -30,7 +30,7 @@ mod rows;
 pub mod sql;
 #[cfg(test)]
 mod fake;
-#[cfg(fuzzing)]
+#[cfg(any(fuzzing, test))]
 pub mod fuzzing;
 
 use std::sync::Arc;
