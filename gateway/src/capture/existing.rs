@@ -6,13 +6,13 @@
 //! 4.5 with CONFIG_INET_DIAG_DESTROY.
 
 use std::collections::HashSet;
-use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::netlink::{self, SOCK_DIAG, attribute};
 use super::tables::Tables;
 use crate::host::netns::{Netns, NetnsError, NetnsThread};
+use crate::host::process;
 
 /// `SOCK_DIAG_BY_FAMILY` and `SOCK_DESTROY` of linux/sock_diag.h.
 const BY_FAMILY: u16 = 20;
@@ -74,12 +74,8 @@ pub fn destroy(thread: &NetnsThread, namespace: &Netns, connections: Vec<OpenCon
 /// The inodes of the sockets that processes hold.
 #[must_use]
 pub fn socket_inodes(pids: &[i32]) -> HashSet<u32> {
-    let links = |pid: &i32| {
-        let entries = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
-        entries.filter_map(|entry| fs::read_link(entry.path()).ok())
-    };
-    let inode = |link: std::path::PathBuf| link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok();
-    pids.iter().flat_map(links).filter_map(inode).collect()
+    let held = pids.iter().flat_map(|pid| process::sockets(*pid));
+    held.filter_map(|(_, inode)| u32::try_from(inode).ok()).collect()
 }
 
 fn dump(family: u8) -> io::Result<Vec<OpenConnection>> {

@@ -6,13 +6,14 @@
 //! subtree itself.
 
 use std::collections::HashSet;
-use std::fs;
 use std::os::fd::OwnedFd;
 
 use gateway_common::sys;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketType, sockopt};
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
+
+use crate::host::process;
 
 /// Longer than an IPv6 address, since a shorter one is refused before the hook.
 const PROBE: &[u8] = &[b'g'; 64];
@@ -32,7 +33,7 @@ pub fn find(pids: &[i32], known: &mut HashSet<u64>, keep: bool) -> Vec<Foreign> 
     let mut present = HashSet::new();
     let mut found = Vec::new();
     for &pid in pids {
-        for (number, inode) in sockets(pid) {
+        for (number, inode) in process::sockets(pid) {
             if !present.insert(inode) || known.contains(&inode) {
                 continue;
             }
@@ -44,20 +45,9 @@ pub fn find(pids: &[i32], known: &mut HashSet<u64>, keep: bool) -> Vec<Foreign> 
     found
 }
 
-/// Descriptors of a process that are sockets, with the inode of each.
-fn sockets(pid: i32) -> Vec<(i32, u64)> {
-    let entries = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
-    let read = |entry: fs::DirEntry| {
-        let link = fs::read_link(entry.path()).ok()?;
-        let inode = link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()?;
-        Some((entry.file_name().to_str()?.parse().ok()?, inode))
-    };
-    entries.filter_map(read).collect()
-}
-
 fn duplicate(pid: i32, number: i32) -> Option<OwnedFd> {
-    let process = pidfd_open(Pid::from_raw(pid)?, PidfdFlags::empty()).ok()?;
-    pidfd_getfd(process, number, PidfdGetfdFlags::empty()).ok()
+    let holder = pidfd_open(Pid::from_raw(pid)?, PidfdFlags::empty()).ok()?;
+    pidfd_getfd(holder, number, PidfdGetfdFlags::empty()).ok()
 }
 
 /// A hook runs for the cgroup of the socket. Ours refuses to bind an internet socket to an address of another family,

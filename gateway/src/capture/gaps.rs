@@ -10,7 +10,6 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::tables::PROTECTED_PORTS;
 use crate::config::Config;
 use crate::host::process::{self, Process};
 
@@ -72,12 +71,6 @@ pub fn of_host(config: &Config) -> Vec<Gap> {
             target.name
         );
         gap("target_by_name", detail);
-    }
-    let is_protected = |port: u16| PROTECTED_PORTS.iter().any(|(protected, _)| *protected == port);
-    if let Some(port) = config.egress.allow.iter().filter_map(|allowed| allowed.port).find(|port| is_protected(*port)) {
-        let detail =
-            format!("[egress] allow opens port {port} of a network, and what is said there is neither read nor judged");
-        gap("allowed_unread", detail);
     }
     found
 }

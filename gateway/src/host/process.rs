@@ -49,6 +49,18 @@ pub fn limit_descriptors(count: u64) -> rustix::io::Result<()> {
     setrlimit(Resource::Nofile, Rlimit { current: Some(count), ..getrlimit(Resource::Nofile) })
 }
 
+/// Descriptors of a process that are sockets, with the inode of each.
+#[must_use]
+pub fn sockets(pid: i32) -> Vec<(i32, u64)> {
+    let entries = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+    let read = |entry: fs::DirEntry| {
+        let link = fs::read_link(entry.path()).ok()?;
+        let inode = link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()?;
+        Some((entry.file_name().to_str()?.parse().ok()?, inode))
+    };
+    entries.filter_map(read).collect()
+}
+
 /// A process as `/proc/PID/status` shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Process {

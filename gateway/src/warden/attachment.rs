@@ -306,7 +306,6 @@ impl Attachment {
     pub(super) fn tend_namespaces(self: &Arc<Self>, warden: &Arc<Warden>) {
         let Some(cgroup) = self.cgroup() else { return };
         let pids = warden.hierarchy.processes(&cgroup).unwrap_or_default();
-        self.note_gaps(warden, warden.gaps(&cgroup, &pids));
         let mut used = HashSet::new();
         for pid in pids {
             let Ok(found) = std::fs::metadata(format!("/proc/{pid}/ns/net")) else { continue };
@@ -351,8 +350,11 @@ impl Attachment {
         warden.record(&Event::Gap(event::Gap { name, detail, attachment: Some(self.name().to_owned()) }));
     }
 
-    /// Journals gaps that were not there at the last look.
-    fn note_gaps(&self, warden: &Warden, found: Vec<Gap>) {
+    /// Looks for gaps, and journals those that were not there at the last look. It reads of every process of the host.
+    pub(super) fn look_for_gaps(&self, warden: &Warden) {
+        let Some(cgroup) = self.cgroup() else { return };
+        let pids = warden.hierarchy.processes(&cgroup).unwrap_or_default();
+        let found = warden.gaps(&cgroup, &pids);
         let known = std::mem::replace(&mut self.health.lock().gaps, found.clone());
         for gap in found.into_iter().filter(|gap| known.iter().all(|known| known.name != gap.name)) {
             let attachment = Some(self.name().to_owned());

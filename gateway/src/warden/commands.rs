@@ -99,6 +99,7 @@ impl Warden {
         // What the caller brought with it.
         self.cut_existing(attachment, false);
         attachment.tend_namespaces(self);
+        attachment.look_for_gaps(self);
         let gaps = attachment.gaps();
         let trusted = trust::is_installed(&self.config.lock().state_dir);
         Ok(Moved { name: name.to_owned(), cgroup: cgroup.path, gaps, trusted })

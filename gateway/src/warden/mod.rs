@@ -273,6 +273,7 @@ impl Warden {
             if let Err(unhealthy) = attachment.look(&self.hierarchy) {
                 self.repair(&attachment, &unhealthy);
             }
+            attachment.look_for_gaps(self);
             attachment.look_for_foreign_sockets(self);
         }
     }

@@ -81,24 +81,11 @@ pub(crate) fn push_head(
     out.extend_from_slice(b"\",\"time\":\"");
     out.extend_from_slice(&time.to_text());
     out.extend_from_slice(b"\",\"seq\":");
-    push_number(out, seq.0);
+    // Writing a number to a Vec does not fail.
+    drop(serde_json::to_writer(&mut *out, &seq));
     out.extend_from_slice(b",\"kind\":\"");
     out.extend_from_slice(kind.as_bytes());
     out.extend_from_slice(b"\",\"body\":");
-}
-
-fn push_number(out: &mut Vec<u8>, mut number: u64) {
-    let mut digits = [b'0'; 20];
-    let mut used = 0;
-    for digit in digits.iter_mut().rev() {
-        *digit = b'0' + u8::try_from(number % 10).unwrap_or_default();
-        number /= 10;
-        used += 1;
-        if number == 0 {
-            break;
-        }
-    }
-    out.extend_from_slice(digits.get(digits.len() - used..).unwrap_or_default());
 }
 
 /// Writes what follows the body, newline included.
