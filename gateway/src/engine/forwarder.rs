@@ -65,6 +65,8 @@ impl Forwarder {
 
     fn place(&self, attachment: &str) -> Option<OwnedSemaphorePermit> {
         let mut places = self.places.lock();
+        // Who asks nothing needs no entry: attachments come and go.
+        places.retain(|_, theirs| Arc::strong_count(theirs) > 1);
         let places = places.entry(attachment.to_owned()).or_insert_with(|| Arc::new(Semaphore::new(MAX_QUESTIONS)));
         Arc::clone(places).try_acquire_owned().ok()
     }

@@ -303,8 +303,12 @@ impl Engine {
             return self.answer_connection(connection, socket.into());
         }
         let id = SessionId::generate();
-        let count = Arc::clone(self.by_attachment.lock().entry(connection.attachment.clone()).or_default());
-        let place = Place::take(count);
+        let place = {
+            let mut counts = self.by_attachment.lock();
+            // Who has no session needs no entry: attachments come and go.
+            counts.retain(|_, count| Arc::strong_count(count) > 1);
+            Place::take(Arc::clone(counts.entry(connection.attachment.clone()).or_default()))
+        };
         self.running.lock().insert(id, connection.clone());
         let engine = Arc::clone(self);
         tokio::spawn(async move {

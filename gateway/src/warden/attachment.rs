@@ -465,8 +465,12 @@ impl Attachment {
             self.collected.lock().add_without_record();
             return None;
         };
+        Some(self.connection(hierarchy, &record, client))
+    }
+
+    fn connection(&self, hierarchy: &Hierarchy, record: &ConnectRecord, client: SocketAddr) -> Connection {
         let place = hierarchy.place_of(record.cgroup);
-        Some(Connection { executable: executable(&record), ..Connection::new(self.name(), place, &record, client) })
+        Connection { executable: executable(record), ..Connection::new(self.name(), place, record, client) }
     }
 
     /// Opens the addresses of a name, and says for how long.
@@ -514,9 +518,7 @@ impl Attachment {
         if SocketAddr::from(record.original) == CANARY && self.canary_awaited.swap(false, Ordering::SeqCst) {
             return;
         }
-        let place = warden.hierarchy.place_of(record.cgroup);
-        let mut connection = Connection::new(self.name(), place, &record, client);
-        connection.executable = executable(&record);
+        let connection = self.connection(&warden.hierarchy, &record, client);
         if let Err(error) = warden.engine.hand_over(connection, &socket).await {
             tracing::warn!(attachment = self.name(), %error, "no engine takes a connection: it is reset");
             listener::reset(socket);
