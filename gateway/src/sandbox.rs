@@ -116,6 +116,13 @@ fn drop_capabilities(id: u32) -> Result<(), SandboxError> {
     rustix::thread::set_capabilities(None, sets).map_err(kernel("drop capabilities"))
 }
 
+/// Whether this kernel closes files to a process that asks for it.
+#[must_use]
+pub fn has_landlock() -> bool {
+    let ruleset = Ruleset::default().set_compatibility(CompatLevel::HardRequirement);
+    ruleset.handle_access(AccessFs::from_all(ABI::V1)).and_then(Ruleset::create).is_ok()
+}
+
 /// No path can be opened any more. Kernels without Landlock (before 5.13) leave the ordinary permissions of a user that
 /// owns nothing.
 fn forbid_files() -> Result<(), SandboxError> {

@@ -5,6 +5,7 @@
 //! no switch for any of this.
 // TABLE: guarantees, mechanisms and the tests that hold them
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -1023,6 +1024,12 @@ const IN_A_MACHINE: &[Mutation] = &[
     },
 ];
 
+/// Guarantees and the tests that hold them, each pair once.
+pub(crate) fn guaranteed() -> BTreeSet<(&'static str, &'static str)> {
+    let all = MUTATIONS.iter().chain(IN_A_MACHINE);
+    all.flat_map(|mutation| mutation.tests.iter().map(|test| (mutation.guarantee, *test))).collect()
+}
+
 /// Takes out one mechanism, or each in turn, and requires that its tests fail.
 pub(crate) fn check(only: Option<&str>) -> Result<()> {
     ensure!(ebpf::is_root(), "the tests load eBPF programs: run it as root");
@@ -1055,10 +1062,10 @@ pub(crate) fn check(only: Option<&str>) -> Result<()> {
         for test in mutation.tests {
             let noticed = failed.iter().any(|failed| failed == test);
             let result = if noticed { "fails without it" } else { "PASSES WITHOUT IT" };
-            rows.push(format!(
-                "{}  {:<18} {:<58} {test}: {result}",
-                mutation.guarantee, mutation.name, mutation.mechanism
-            ));
+            let row =
+                format!("{}  {:<18} {:<58} {test}: {result}", mutation.guarantee, mutation.name, mutation.mechanism);
+            println!("mutate: {row}");
+            rows.push(row);
             if !noticed {
                 survivors.push(*test);
             }

@@ -63,13 +63,23 @@ pub enum CookieError {
 /// Where there is none.
 pub fn start_thread(hierarchy: &Hierarchy) -> Result<NetnsThread, CookieError> {
     let failed = |what| move |source: io::Error| CookieError::Start { what, source };
-    let socket = rustix::net::socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)
-        .map_err(|error| failed("make a socket")(error.into()))?;
-    if sys::netns_cookie(&socket).is_err_and(|error| error.raw_os_error() == Some(Errno::NOPROTOOPT.raw_os_error())) {
+    if !tell().map_err(failed("make a socket"))? {
         let noted = Noted::attach(hierarchy)?;
         return NetnsThread::start_with(move |socket| noted.of(socket)).map_err(failed("start a thread"));
     }
     NetnsThread::start().map_err(failed("start a thread"))
+}
+
+/// Whether a socket tells the cookie of its namespace here (`SO_NETNS_COOKIE`, Linux 5.14).
+#[must_use]
+pub fn sockets_tell() -> bool {
+    tell().unwrap_or(false)
+}
+
+fn tell() -> io::Result<bool> {
+    let socket = rustix::net::socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
+    let unknown = Some(Errno::NOPROTOOPT.raw_os_error());
+    Ok(sys::netns_cookie(&socket).err().is_none_or(|error| error.raw_os_error() != unknown))
 }
 
 /// Cookies that our program notes with each socket that is made in our cgroup.

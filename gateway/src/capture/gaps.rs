@@ -229,16 +229,22 @@ fn of_same_user(inside: &[Process], pids: &[i32], found: &mut BTreeMap<String, S
 }
 
 fn of_old_controllers(found: &mut BTreeMap<String, String>) {
-    let release = rustix::system::uname().release().to_string_lossy().into_owned();
-    let mut numbers = release.split(['.', '-']).map(|part| part.parse::<u32>().unwrap_or(0));
-    let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
     let table = fs::read_to_string("/proc/cgroups").unwrap_or_default();
-    if version < SEPARATE_CGROUP_DATA && uses_old_network_controllers(&table) {
+    if !separates_cgroup_data() && uses_old_network_controllers(&table) {
+        let release = rustix::system::uname().release().to_string_lossy().into_owned();
         let detail = format!(
             "Linux {release} lets sockets pass every hook while net_cls or net_prio (cgroup v1) is in use: disable both"
         );
         found.insert("net_prio_cgroup".into(), detail);
     }
+}
+
+/// Whether a socket keeps its cgroup when net_cls or net_prio marks it.
+#[must_use]
+pub fn separates_cgroup_data() -> bool {
+    let release = rustix::system::uname().release().to_string_lossy().into_owned();
+    let mut numbers = release.split(['.', '-']).map(|part| part.parse::<u32>().unwrap_or(0));
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) >= SEPARATE_CGROUP_DATA
 }
 
 /// Reads `/proc/cgroups`: name, hierarchy, number of groups, enabled. Hierarchy 0 is cgroup v2, where a controller that

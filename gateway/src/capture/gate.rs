@@ -324,6 +324,15 @@ fn load(pins: &Pins, cgroup: u64, lsm: Option<&Lsm>) -> Result<Ebpf, CaptureErro
     Ok(ebpf)
 }
 
+/// Whether a hook can say which error a refused connect reads (`bpf_set_retval`): found by loading one that does.
+#[must_use]
+pub fn can_name_errors() -> bool {
+    let mut loader = EbpfLoader::new();
+    let Ok(mut ebpf) = loader.override_global("HAS_SET_RETVAL", &1_u32, true).load(OBJECT) else { return false };
+    let Some(Program::CgroupSockAddr(program)) = ebpf.program_mut("connect4") else { return false };
+    program.load().is_ok()
+}
+
 fn load_object(pins: &Pins, has_set_retval: u32, cgroup: u64, lsm: Option<&Lsm>) -> Result<Ebpf, CaptureError> {
     let mut loader = EbpfLoader::new();
     for map in MAPS {

@@ -10,13 +10,14 @@ use serde::Serialize;
 
 use super::cookies;
 use super::gaps;
-use super::gate::Gate;
+use super::gate::{Gate, can_name_errors};
 use super::lsm::Lsm;
 use super::tables::Tables;
 use super::trial::Trial;
 use crate::chain::chain;
 use crate::host::cgroup::Hierarchy;
 use crate::host::netns::Netns;
+use crate::sandbox;
 
 /// One thing that was tried.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -34,7 +35,7 @@ pub struct Finding {
 /// Tries everything.
 #[must_use]
 pub fn probe() -> Vec<Finding> {
-    vec![root(), cgroups(), hooks(), namespaces(), lsm(), loopback6()]
+    vec![root(), cgroups(), hooks(), errors(), namespaces(), controllers(), lsm(), landlock(), loopback6()]
 }
 
 fn root() -> Finding {
@@ -69,16 +70,46 @@ fn try_hooks() -> Result<usize, String> {
     Ok(super::gate::HOOKS.len())
 }
 
+fn errors() -> Finding {
+    let works = can_name_errors();
+    let detail = if works {
+        "a refused connect reads ECONNREFUSED"
+    } else {
+        "a refused connect reads EPERM instead of ECONNREFUSED: before Linux 5.18 hooks cannot say which error"
+    };
+    Finding { feature: "errors of hooks", works, needed: false, detail: detail.into() }
+}
+
 fn namespaces() -> Finding {
+    let feature = "namespace cookies";
     let cookie = Hierarchy::find()
         .map_err(|error| chain(&error))
         .and_then(|hierarchy| cookies::start_thread(&hierarchy).map_err(|error| chain(&error)))
         .and_then(|thread| Netns::own().and_then(|own| own.cookie(&thread)).map_err(|error| chain(&error)));
-    let (works, detail) = match cookie {
-        Ok(_) => (true, "network namespaces are told apart by cookie".into()),
-        Err(error) => (false, format!("{error}: without it nothing can be redirected")),
+    match (cookie, cookies::sockets_tell()) {
+        (Ok(_), true) => {
+            let detail = "network namespaces are told apart by the cookie that a socket tells".into();
+            Finding { feature, works: true, needed: true, detail }
+        }
+        (Ok(_), false) => {
+            let detail = "before Linux 5.14 sockets do not tell the cookie of their namespace: a program on the gateway's own cgroup notes it instead".into();
+            Finding { feature, works: false, needed: false, detail }
+        }
+        (Err(error), _) => {
+            let detail = format!("{error}: without it nothing can be redirected");
+            Finding { feature, works: false, needed: true, detail }
+        }
+    }
+}
+
+fn controllers() -> Finding {
+    let works = gaps::separates_cgroup_data();
+    let detail = if works {
+        "net_cls and net_prio (cgroup v1) take no socket out"
+    } else {
+        "before Linux 5.15 net_cls and net_prio (cgroup v1) take sockets out of every hook: attach refuses while they are in use"
     };
-    Finding { feature: "namespace cookies", works, needed: true, detail }
+    Finding { feature: "old controllers", works, needed: false, detail: detail.into() }
 }
 
 fn lsm() -> Finding {
@@ -90,6 +121,16 @@ fn lsm() -> Finding {
         Err(error) => (false, gaps::without_lsm(&error)),
     };
     Finding { feature: "LSM hooks", works, needed: false, detail }
+}
+
+fn landlock() -> Finding {
+    let works = sandbox::has_landlock();
+    let detail = if works {
+        "the engine can open no path"
+    } else {
+        "before Linux 5.13, or without `landlock` among the active security modules, files are closed to the engine by its user and its seccomp filter alone"
+    };
+    Finding { feature: "Landlock", works, needed: false, detail: detail.into() }
 }
 
 fn loopback6() -> Finding {

@@ -1,5 +1,5 @@
-//! One boot of a machine. In: a kernel, commands, a time. Out: what the tests on its console summed up to. It must never
-//! take a machine that hung, panicked or said nothing for one that succeeded.
+//! One boot of a machine. In: a kernel, commands, a time. Out: what the tests on its console summed up to, and what the
+//! kernel lacks. It must never take a machine that hung, panicked or said nothing for one that succeeded.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -17,8 +17,10 @@ use crate::run::{checkout, line};
 
 const BUSYBOX: &str = "/bin/busybox";
 /// What `guest.sh` prints before the first command and after the last one.
-const BEGINS: &str = "vm: begins";
+const BEGINS: &str = "vm: begins on ";
 const STATUS: &str = "vm: status ";
+/// How `gateway doctor` begins a line about what a host lacks.
+const WITHOUT: &str = "without  ";
 
 /// A command for the guest, word by word.
 pub(super) type Words = Vec<String>;
@@ -61,8 +63,8 @@ impl Machine<'_> {
         self.kernel.runs_lsm && self.modules == Modules::Own
     }
 
-    /// Boots it, passes its console on, and returns what its tests came to.
-    pub(super) fn run(&self) -> Result<Totals> {
+    /// Boots it, passes its console on, and returns what it came to.
+    pub(super) fn run(&self) -> Result<Outcome> {
         let cache = ebpf::cache_dir()?;
         let folder = cache.join("vm").join(format!("{}-{}", std::process::id(), self.label));
         fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
@@ -101,7 +103,7 @@ impl Machine<'_> {
         before.iter().chain(&lsm).chain(&self.commands).map(|command| command.join("\n") + "\n\n").collect()
     }
 
-    fn boot(&self, cache: &Path, folder: &Path) -> Result<Totals> {
+    fn boot(&self, cache: &Path, folder: &Path) -> Result<Outcome> {
         let mut command = as_root("unshare");
         command.args(["--mount", "--propagation", "private", "sh"]);
         command.arg(checkout()?.join("xtask/src/vm/boot.sh")).arg(folder);
@@ -141,6 +143,16 @@ fn as_root(program: &str) -> Command {
     command
 }
 
+/// What a machine came to.
+#[derive(Debug, Default)]
+pub(super) struct Outcome {
+    pub(super) totals: Totals,
+    /// As `uname -r` says it there.
+    pub(super) release: String,
+    /// What `gateway doctor` found missing, if it was asked: feature and cost.
+    pub(super) without: Vec<String>,
+}
+
 /// What the console said so far.
 #[derive(Default)]
 struct Console {
@@ -148,14 +160,17 @@ struct Console {
     before: Vec<String>,
     begun: bool,
     status: Option<String>,
-    totals: Totals,
+    outcome: Outcome,
 }
 
 impl Console {
     /// Adds a line; returns it where people want to see it.
     fn add<'a>(&mut self, text: &'a str) -> Option<&'a str> {
         let text = text.trim_end_matches('\r');
-        self.begun |= text.starts_with(BEGINS);
+        if let Some(release) = text.strip_prefix(BEGINS) {
+            self.begun = true;
+            self.outcome.release = release.trim().to_owned();
+        }
         if !self.begun {
             self.before.push(text.to_owned());
             return None;
@@ -163,15 +178,18 @@ impl Console {
         if let Some(status) = text.strip_prefix(STATUS) {
             self.status = Some(status.to_owned());
         }
-        self.totals.add(text);
+        if let Some(lack) = text.strip_prefix(WITHOUT) {
+            self.outcome.without.push(lack.to_owned());
+        }
+        self.outcome.totals.add(text);
         Some(text)
     }
 
-    fn result(self) -> Result<Totals> {
+    fn result(self) -> Result<Outcome> {
         match self.status.as_deref() {
-            Some("0") => Ok(self.totals),
-            Some(status) => bail!("a command ended with status {status}: {}", self.totals),
-            None if self.begun => bail!("the kernel went down with {}: its last lines are above", self.totals),
+            Some("0") => Ok(self.outcome),
+            Some(status) => bail!("a command ended with status {status}: {}", self.outcome.totals),
+            None if self.begun => bail!("the kernel went down with {}: its last lines are above", self.outcome.totals),
             None => bail!("it never came up:\n{}", self.before.join("\n")),
         }
     }
@@ -181,7 +199,7 @@ impl Console {
 mod tests {
     use super::*;
 
-    fn result(lines: &[&str]) -> Result<Totals> {
+    fn result(lines: &[&str]) -> Result<Outcome> {
         let mut console = Console::default();
         for line in lines {
             console.add(line);
@@ -193,7 +211,10 @@ mod tests {
 
     #[test]
     fn succeeds_only_where_the_guest_says_so_itself() {
-        assert_eq!(result(&["vm: begins on 6.1\r", PASSED, "vm: status 0\r"]).unwrap().passed, 3);
+        let lack = "without  LSM hooks          before Linux 6.0\r";
+        let outcome = result(&["vm: begins on 6.1\r", lack, PASSED, "vm: status 0\r"]).unwrap();
+        assert_eq!((outcome.totals.passed, outcome.release.as_str()), (3, "6.1"));
+        assert_eq!(outcome.without, ["LSM hooks          before Linux 6.0"]);
         let failed = result(&["vm: begins on 6.1", PASSED, "vm: status 101"]).unwrap_err().to_string();
         assert!(failed.contains("status 101"), "{failed}");
         let panicked = result(&["vm: begins on 6.1", PASSED, "Kernel panic - not syncing"]).unwrap_err().to_string();

@@ -7,6 +7,7 @@ mod archive;
 mod boot;
 mod kernels;
 mod programs;
+mod table;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -16,7 +17,7 @@ use clap::Args;
 
 use crate::ci::Totals;
 use crate::run::{checkout, timed};
-use boot::{Machine, Modules, words};
+use boot::{Machine, Modules, Outcome, words};
 pub(crate) use kernels::{ALL, Kernel, USUAL};
 use programs::Program;
 
@@ -96,6 +97,8 @@ const LACKING: [(&str, &str, &str); 0] = [];
 
 /// How long a machine may take for the tests of one kernel, on a busy machine.
 const TIME: Duration = Duration::from_secs(1800);
+/// And for all tests.
+const WHOLE_TIME: Duration = Duration::from_secs(4 * 3600);
 
 /// What to try where.
 #[derive(Args)]
@@ -110,6 +113,9 @@ pub(crate) struct Choice {
     /// Boot it without `bpf` among its security modules
     #[arg(long)]
     without_lsm: bool,
+    /// Run all that `soak` runs on it, and write what it came to into the table of README
+    #[arg(long, conflicts_with_all = ["tests", "pg", "without_lsm"])]
+    whole: bool,
 }
 
 /// Runs chosen tests on one kernel.
@@ -117,6 +123,9 @@ pub(crate) fn perform(choice: &Choice) -> Result<()> {
     let known = || ALL.map(|kernel| kernel.series).join(", ");
     let kernel = ALL.into_iter().find(|kernel| kernel.series == choice.kernel);
     let kernel = kernel.with_context(|| format!("there is no kernel {}; known are {}", choice.kernel, known()))?;
+    if choice.whole {
+        return whole(kernel).map(|totals| println!("{totals}"));
+    }
     let Programs { it, pg } = Programs::build()?;
     let named = |program: &Program| -> Vec<String> {
         let chosen = |test: &&String| choice.tests.iter().any(|part| test.contains(part));
@@ -128,7 +137,7 @@ pub(crate) fn perform(choice: &Choice) -> Result<()> {
         (false, false) => vec![(&it, named(&it))],
     };
     let modules = if choice.without_lsm { Modules::WithoutBpf } else { Modules::Own };
-    run((kernel, modules), kernel.series, &jobs).map(drop)
+    run((kernel, modules, TIME), kernel.series, &jobs).map(drop)
 }
 
 fn owned(tests: &[&str]) -> Vec<String> {
@@ -144,28 +153,31 @@ pub(crate) fn usual() -> Result<Totals> {
     }
     let (it, pg) = (&programs.it, &programs.pg);
     let outcomes = std::thread::scope(|scope| {
-        let one = scope.spawn(|| run((USUAL, Modules::Own), "6.1 a", &[(it, first)]));
-        let other = scope.spawn(|| run((USUAL, Modules::Own), "6.1 b", &[(it, second), (pg, owned(&POSTGRES))]));
+        let machine = (USUAL, Modules::Own, TIME);
+        let one = scope.spawn(move || run(machine, "6.1 a", &[(it, first)]));
+        let other = scope.spawn(move || run(machine, "6.1 b", &[(it, second), (pg, owned(&POSTGRES))]));
         [one.join(), other.join()]
     });
     let mut totals = Totals::default();
     for outcome in outcomes {
-        totals.join(&outcome.map_err(|_| anyhow!("the thread of a machine panicked"))??);
+        totals.join(&outcome.map_err(|_| anyhow!("the thread of a machine panicked"))??.totals);
     }
     Ok(totals)
 }
 
-/// All that a kernel is tried with, on one machine.
+/// All that a kernel is tried with, on one machine; where all of it passed, README's table says so.
 pub(crate) fn whole(kernel: Kernel) -> Result<Totals> {
     let programs = Programs::build()?;
     let postgres = [owned(&POSTGRES), owned(&MORE_POSTGRES)].concat();
     let jobs = [(&programs.it, programs.for_kernel(kernel)), (&programs.pg, postgres)];
-    let mut totals = run((kernel, Modules::Own), kernel.series, &jobs)?;
+    let outcome = run((kernel, Modules::Own, WHOLE_TIME), kernel.series, &jobs)?;
+    table::record(kernel, &outcome, &jobs.each_ref().map(|(_, tests)| tests.as_slice()).concat())?;
+    let mut totals = outcome.totals;
     if kernel.runs_lsm {
         // Hooks that load and do not run must not be taken for hooks.
         let lsm = programs.it.tests.iter().filter(|test| test.starts_with("lsm::")).cloned().collect();
         let label = format!("{} without bpf", kernel.series);
-        totals.join(&run((kernel, Modules::WithoutBpf), &label, &[(&programs.it, lsm)])?);
+        totals.join(&run((kernel, Modules::WithoutBpf, TIME), &label, &[(&programs.it, lsm)])?.totals);
     }
     Ok(totals)
 }
@@ -197,9 +209,16 @@ impl Programs {
     }
 }
 
-fn run((kernel, modules): (Kernel, Modules), label: &str, jobs: &[(&Program, Vec<String>)]) -> Result<Totals> {
+fn run(
+    (kernel, modules, time): (Kernel, Modules, Duration),
+    label: &str,
+    jobs: &[(&Program, Vec<String>)],
+) -> Result<Outcome> {
     let root = checkout()?;
     let mut commands = vec![words(["cd", &root.join("gateway").display().to_string()])];
+    if let Some((program, _)) = jobs.first() {
+        commands.push(words([program.gateway()?.as_str(), "doctor"]));
+    }
     let mut folders: Vec<PathBuf> = vec![root.to_owned()];
     let mut wanted = 0;
     for (program, tests) in jobs.iter().filter(|(_, tests)| !tests.is_empty()) {
@@ -208,11 +227,12 @@ fn run((kernel, modules): (Kernel, Modules), label: &str, jobs: &[(&Program, Vec
         wanted += tests.len();
     }
     folders.dedup();
-    let machine = Machine { kernel, modules, label: label.replace(' ', "-"), commands, folders: &folders, time: TIME };
+    let machine = Machine { kernel, modules, label: label.replace(' ', "-"), commands, folders: &folders, time };
     let (outcome, took) = timed(|| machine.run());
-    let totals = outcome?;
+    let outcome = outcome?;
+    let totals = &outcome.totals;
     println!("[{}] {totals} on Linux {} in {} s", machine.label, kernel.series, took.as_secs());
     // A name that the program does not know is no error to it.
     ensure!(wanted > 0 && totals.passed as usize == wanted, "{totals}, and {wanted} were to run");
-    Ok(totals)
+    Ok(outcome)
 }

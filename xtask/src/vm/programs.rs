@@ -36,6 +36,11 @@ impl Program {
         Ok(self.file.ancestors().nth(2).context("the test program has no folder")?.to_owned())
     }
 
+    /// The gateway that it starts.
+    pub(super) fn gateway(&self) -> Result<String> {
+        Ok(self.folder()?.join("gateway").display().to_string())
+    }
+
     /// The command that runs these tests and no others.
     pub(super) fn command(&self, tests: &[String]) -> Vec<String> {
         let file = self.file.display().to_string();
