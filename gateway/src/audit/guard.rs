@@ -55,11 +55,11 @@ pub struct SessionGuard {
 impl SessionGuard {
     /// Writes `session.start`. Errs if it cannot be recorded: then there is no session, and no end is written.
     pub async fn open(journal: Arc<Journal>, session: SessionId, start: SessionStart) -> Result<Self, JournalError> {
-        let written = journal.append_durable(Some(session), &Event::SessionStart(Box::new(start)));
         // Made before the wait: a start that is written has an end, even if the wait is given up.
         let guard =
             Self { journal, session, opened: Instant::now(), counts: Counts::default(), ended: AtomicBool::new(false) };
-        match written.await {
+        let written = guard.journal.append_durable(Some(session), &Event::SessionStart(Box::new(start))).await;
+        match written {
             Ok(_) => Ok(guard),
             Err(error) => {
                 guard.ended.store(true, Ordering::Release);
@@ -81,7 +81,7 @@ impl SessionGuard {
     }
 
     /// Writes an event of this session; only when the future is ready may the request go on.
-    pub fn record(&self, event: &impl Body) -> Committed {
+    pub fn record(&self, event: &impl Body) -> Committed<'_> {
         self.journal.append_durable(Some(self.session), event)
     }
 

@@ -1,6 +1,6 @@
-//! Group commit: many writers, one fdatasync.
+//! Group commit: many writers, one write, and one fdatasync.
 //!
-//! In: numbers of lines that are written and must reach the disk. Out: their writers go on, threads and futures alike.
+//! In: numbers of lines that must reach the file or the disk. Out: their writers go on, threads and futures alike.
 //! One thread of its own syncs, so that no worker of an async runtime ever waits for a disk. A sync that fails is never
 //! tried again: the kernel may have dropped the pages and would call the next one good.
 
@@ -14,7 +14,7 @@ use std::thread::JoinHandle;
 
 use parking_lot::{Condvar, Mutex};
 
-use super::{JournalError, Seq};
+use super::{Journal, JournalError, Seq};
 
 #[derive(Debug, Default)]
 struct Progress {
@@ -61,7 +61,7 @@ impl Committer {
     }
 
     /// The same as a future.
-    pub(crate) fn committed(&self, seq: Seq) -> Committed {
+    pub(crate) fn committed(&self, seq: Seq) -> Committed<'static> {
         Committed(State::Waits(Arc::clone(&self.shared), seq))
     }
 
@@ -137,28 +137,51 @@ impl Shared {
 }
 
 #[derive(Debug)]
-enum State {
+enum State<'a> {
     Done(Option<Result<Seq, JournalError>>),
+    /// In memory: its write waits until every task that is ready now has had its turn, and is shared with their lines.
+    Shares {
+        journal: &'a Journal,
+        seq: Seq,
+        waited: bool,
+    },
+    /// In the file.
     Waits(Arc<Shared>, Seq),
 }
 
-/// A line on its way to the disk; ready when it is there, or with the reason why nothing may rest on it.
+/// A line on its way to the file or the disk; ready when it is there, or with the reason why nothing may rest on it.
+/// Dropped before that, it is written all the same.
 #[must_use = "a request may go on only when its line is committed"]
 #[derive(Debug)]
-pub struct Committed(State);
+pub struct Committed<'a>(State<'a>);
 
-impl Committed {
-    pub(crate) fn done(result: Result<Seq, JournalError>) -> Self {
+impl<'a> Committed<'a> {
+    pub(super) fn done(result: Result<Seq, JournalError>) -> Self {
         Self(State::Done(Some(result)))
+    }
+
+    pub(super) fn shares(journal: &'a Journal, seq: Seq) -> Self {
+        Self(State::Shares { journal, seq, waited: false })
     }
 }
 
-impl Future for Committed {
+impl Future for Committed<'_> {
     type Output = Result<Seq, JournalError>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         match &mut self.0 {
             State::Done(result) => result.take().map_or(Poll::Pending, Poll::Ready),
+            State::Shares { journal, seq, waited } => {
+                if !*waited && !journal.has_written(*seq) {
+                    *waited = true;
+                    // Behind all tasks that are ready: those of them that add a line are written with this one.
+                    context.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+                let result = journal.written(*seq);
+                self.0 = State::Done(None);
+                Poll::Ready(result)
+            }
             State::Waits(shared, seq) => {
                 let mut progress = shared.progress.lock();
                 if let Some(done) = progress.outcome(*seq) {
@@ -171,6 +194,15 @@ impl Future for Committed {
                 progress.ask(*seq, &shared.asked);
                 Poll::Pending
             }
+        }
+    }
+}
+
+impl Drop for Committed<'_> {
+    fn drop(&mut self) {
+        if let State::Shares { journal, seq, .. } = self.0 {
+            // Nobody rests on it any more; a journal that takes no line says so to who adds the next.
+            drop(journal.written(seq));
         }
     }
 }

@@ -4,6 +4,7 @@ use std::fs;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 
 use super::testing::{Site, fill, gap, start};
 use super::*;
@@ -86,6 +87,33 @@ async fn outcomes_wait_for_the_next_line_or_a_millisecond_and_never_change_place
     let report = verify(&site.layout, None).unwrap();
     assert_eq!(report.journals[0].lines, 5);
     assert!(report.is_sound(), "{report}");
+}
+
+#[test]
+fn tasks_that_are_ready_together_share_a_write_before_any_of_them_goes_on() {
+    let site = Site::new();
+    drop(site.sealer());
+    let journal = site.filled(1);
+    let size = || fs::metadata(site.segment(&journal)).unwrap().len();
+    let before = size();
+    let mut context = Context::from_waker(Waker::noop());
+    let mut lines: Vec<_> = (0..3).map(|_| Box::pin(journal.append_durable(None, &gap("task")))).collect();
+    assert!(lines.iter_mut().all(|line| line.as_mut().poll(&mut context).is_pending()));
+    assert_eq!(size(), before);
+    // Whoever comes next writes for all.
+    assert!(matches!(lines[0].as_mut().poll(&mut context), Poll::Ready(Ok(Seq(2)))));
+    let all = size();
+    assert!(all > before);
+    for line in &mut lines[1..] {
+        assert!(line.as_mut().poll(&mut context).is_ready());
+    }
+    assert_eq!(size(), all);
+    drop(journal.append_durable(None, &gap("given up")));
+    assert!(size() > all, "what was added and given up is written");
+    let waiting: Vec<_> = (0..40).map(|_| journal.append_durable(None, &gap(&"x".repeat(1_000)))).collect();
+    assert!(size() > all + 30_000, "what waits is bounded");
+    drop(waiting);
+    assert!(verify(&site.layout, None).unwrap().is_sound());
 }
 
 #[test]

@@ -25,6 +25,8 @@ use crate::id::{HostId, JournalId, SessionId};
 const BUFFER_KEPT: usize = 64 * 1024;
 /// Bytes of lines that wait for the write of another.
 const WAITING_LIMIT: usize = 32 * 1024;
+/// The same where requests wait with them: a server that could work already should not wait for a long write.
+const SHARED_LIMIT: usize = 16 * 1024;
 /// How long they wait.
 const WAIT: Duration = Duration::from_millis(1);
 
@@ -109,6 +111,8 @@ pub enum JournalError {
 struct Chain {
     next: Seq,
     prev: Hash,
+    /// All lines up to this one are in the file.
+    written: Seq,
     /// Lines that are not in the file yet.
     lines: Vec<u8>,
     /// `write_waiting` was told of them.
@@ -147,8 +151,8 @@ impl Journal {
                 Some(Committer::start(file).map_err(JournalError::Open)?)
             }
         };
-        let chain =
-            Chain { next: Seq(1), prev: ZERO_HASH, lines: Vec::with_capacity(4096), waits: false, poisoned: false };
+        let lines = Vec::with_capacity(BUFFER_KEPT);
+        let chain = Chain { next: Seq(1), prev: ZERO_HASH, written: Seq(0), lines, waits: false, poisoned: false };
         let id_text = opening.journal.to_string();
         let journal =
             Self { id: opening.journal, id_text, file, chain: Mutex::new(chain), waits: Notify::new(), committer };
@@ -171,18 +175,42 @@ impl Journal {
         self.committer.as_ref().map_or(Ok(seq), |committer| committer.wait(seq))
     }
 
-    /// The same for async code: the write is done when this returns, and only the sync is waited for in the future.
-    /// A worker of the runtime is held for microseconds.
-    pub fn append_durable(&self, session: Option<SessionId>, event: &impl Body) -> Committed {
-        match (self.append_unsynced(session, event), &self.committer) {
-            (Ok(seq), Some(committer)) => committer.committed(seq),
-            (result, _) => Committed::done(result),
+    /// The same for async code. The write is shared with the lines of all tasks that are ready now, and is done when
+    /// they had their turn: no line waits for one that is not there yet. A worker of the runtime is held for
+    /// microseconds.
+    pub fn append_durable(&self, session: Option<SessionId>, event: &impl Body) -> Committed<'_> {
+        if let Some(committer) = &self.committer {
+            return self
+                .append_unsynced(session, event)
+                .map_or_else(|error| Committed::done(Err(error)), |seq| committer.committed(seq));
         }
+        let added = self.add(session, event, |chain| {
+            if chain.lines.len() > SHARED_LIMIT { chain.write(&self.file).map(|()| true) } else { Ok(false) }
+        });
+        match added {
+            Ok((seq, false)) => Committed::shares(self, seq),
+            Ok((seq, true)) => Committed::done(Ok(seq)),
+            Err(error) => Committed::done(Err(error)),
+        }
+    }
+
+    /// Whether a line is in the file.
+    pub(super) fn has_written(&self, seq: Seq) -> bool {
+        self.chain.lock().written >= seq
+    }
+
+    /// Sees to it that a line that was added is in the file.
+    pub(super) fn written(&self, seq: Seq) -> Result<Seq, JournalError> {
+        let mut chain = self.chain.lock();
+        if chain.written < seq {
+            chain.write(&self.file)?;
+        }
+        Ok(seq)
     }
 
     /// Writes an event and does not wait for the disk: for ends and refusals, on which nothing rests.
     pub fn append_unsynced(&self, session: Option<SessionId>, event: &impl Body) -> Result<Seq, JournalError> {
-        self.add(session, event, |chain| chain.write(&self.file))
+        self.add(session, event, |chain| chain.write(&self.file)).map(|(seq, ())| seq)
     }
 
     /// Adds an event that is written with the next one, or by `write_waiting`: for outcomes, on which nothing rests.
@@ -195,6 +223,7 @@ impl Journal {
             }
             if chain.lines.len() > WAITING_LIMIT { chain.write(&self.file) } else { Ok(()) }
         })
+        .map(|(seq, ())| seq)
     }
 
     /// Writes what waits, a millisecond after it began to. Runs beside the writers, and ends when the journal is poisoned.
@@ -208,12 +237,12 @@ impl Journal {
         }
     }
 
-    fn add(
+    fn add<T>(
         &self,
         session: Option<SessionId>,
         event: &impl Body,
-        and: impl FnOnce(&mut Chain) -> Result<(), JournalError>,
-    ) -> Result<Seq, JournalError> {
+        and: impl FnOnce(&mut Chain) -> Result<T, JournalError>,
+    ) -> Result<(Seq, T), JournalError> {
         if let Some(committer) = &self.committer {
             committer.check()?;
         }
@@ -225,8 +254,8 @@ impl Journal {
             event.write(body).map_err(|source| JournalError::Encode { kind, source })?;
             let mut chain = self.chain.lock();
             let seq = chain.add((&self.id_text, session), kind, body)?;
-            and(&mut chain)?;
-            Ok(seq)
+            let done = and(&mut chain)?;
+            Ok((seq, done))
         })
     }
 }
@@ -279,6 +308,7 @@ impl Chain {
         if !self.lines.is_empty() {
             write_once(file, &self.lines).inspect_err(|_| self.poisoned = true)?;
         }
+        self.written = Seq(self.next.0.saturating_sub(1));
         self.lines.clear();
         self.lines.shrink_to(BUFFER_KEPT);
         Ok(())

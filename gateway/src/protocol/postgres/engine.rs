@@ -414,10 +414,17 @@ impl<J: Judge> Asked<'_, J> {
         let interrupt = Arc::clone(link.interrupt());
         let hold = interrupt.hold();
         let mut ruling = pin!(ruling);
-        let mut waits = false;
+        let (mut polls, mut waits) = (0_u8, false);
         let answer = poll_fn(|cx| {
             if let Poll::Ready(ruling) = ruling.as_mut().poll(cx) {
                 return Poll::Ready(Ok(ruling));
+            }
+            polls = polls.saturating_add(1);
+            if polls == 1 {
+                // Most wait for the journal's write alone, which comes with the next turn: both legs may wait as long,
+                // and what was passed on before goes out together with this message.
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
             }
             if !std::mem::replace(&mut waits, true) {
                 hold.begin();
