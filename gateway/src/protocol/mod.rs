@@ -5,6 +5,7 @@
 
 pub mod dns;
 pub mod postgres;
+pub mod shell;
 pub mod refusal;
 
 use gateway_common::Verdict;
