@@ -40,7 +40,7 @@ impl Default for Treatment {
 }
 
 /// A column of a relation, by the numbers that renaming does not change.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Origin {
     /// The relation's object id.
     pub relation: u32,
@@ -48,10 +48,43 @@ pub struct Origin {
     pub attribute: i16,
 }
 
-/// Says what happens to columns by where the server says that they come from.
+/// Where the server says that the columns of a result come from; nothing of a column is said of an expression, and of
+/// COPY nothing at all.
+#[derive(Clone, Copy, Debug)]
+pub enum Described<'d> {
+    /// For each column.
+    Origins(&'d [Option<Origin>]),
+    /// Only how many there are.
+    Count(usize),
+}
+
+impl Described<'_> {
+    /// How many columns there are.
+    #[must_use]
+    pub const fn count(&self) -> usize {
+        match self {
+            Self::Origins(origins) => origins.len(),
+            Self::Count(count) => *count,
+        }
+    }
+
+    /// Where a column comes from.
+    #[must_use]
+    pub fn origin(&self, index: usize) -> Option<Origin> {
+        match self {
+            Self::Origins(origins) => *origins.get(index)?,
+            Self::Count(_) => None,
+        }
+    }
+}
+
+/// Says what happens to columns by what the server says of them.
 pub trait Origins: std::fmt::Debug + Send + Sync {
-    /// What happens to a column; without an origin it is an expression, or comes from no relation.
-    fn treatment(&self, origin: Option<Origin>) -> Treatment;
+    /// What happens to each column.
+    fn treatments(&self, described: Described<'_>) -> Vec<Treatment>;
+
+    /// Whether any column may be hidden, whatever the server says.
+    fn may_hide(&self) -> bool;
 }
 
 /// The columns of one result.
@@ -66,14 +99,25 @@ pub enum Columns {
 }
 
 impl Columns {
-    /// What happens to column `index` of `count`; none where this plan is not for such a result.
+    /// What happens to each column; none where this plan is not for such a result.
     #[must_use]
-    pub fn treatment(&self, index: usize, count: usize, origin: Option<Origin>) -> Option<Treatment> {
+    pub fn treatments(&self, described: Described<'_>) -> Option<Vec<Treatment>> {
+        let count = described.count();
+        let found = match self {
+            Self::Each(columns) => columns.clone(),
+            Self::All(treatment) => vec![treatment.clone(); count],
+            Self::ByOrigin(origins) => origins.treatments(described),
+        };
+        (found.len() == count).then_some(found)
+    }
+
+    /// Whether any column may be hidden.
+    #[must_use]
+    pub fn may_hide(&self) -> bool {
         match self {
-            Self::Each(columns) if columns.len() == count => columns.get(index).cloned(),
-            Self::Each(_) => None,
-            Self::All(treatment) => Some(treatment.clone()),
-            Self::ByOrigin(origins) => Some(origins.treatment(origin)),
+            Self::Each(columns) => columns.iter().any(|column| column.class().is_some()),
+            Self::All(treatment) => treatment.class().is_some(),
+            Self::ByOrigin(origins) => origins.may_hide(),
         }
     }
 }
@@ -110,8 +154,7 @@ mod tests {
     #[test]
     fn a_plan_for_other_columns_is_no_plan() {
         let columns = Columns::Each(vec![Treatment::Pass; 2]);
-        assert!(columns.treatment(0, 2, None).is_some());
-        assert!(columns.treatment(0, 3, None).is_none());
-        assert!(columns.treatment(2, 2, None).is_none());
+        assert!(columns.treatments(Described::Count(2)).is_some());
+        assert!(columns.treatments(Described::Count(3)).is_none());
     }
 }

@@ -57,6 +57,7 @@ mod cluster;
 mod shop;
 
 mod drivers;
+mod lineage_oracle;
 mod record_store;
 mod sql_oracle;
 mod story_containers;

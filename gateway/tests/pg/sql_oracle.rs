@@ -13,13 +13,13 @@ use tokio_postgres::{NoTls, Row, SimpleQueryMessage};
 use crate::cluster::{Cluster, Version};
 
 /// A client with a database of its own.
-struct Client {
+pub struct Client {
     runtime: Runtime,
     client: tokio_postgres::Client,
 }
 
 impl Client {
-    fn connect(cluster: &Cluster, database: &str) -> Self {
+    pub fn connect(cluster: &Cluster, database: &str) -> Self {
         cluster.admin(&format!("CREATE DATABASE {database}"));
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let mut config = tokio_postgres::Config::new();
@@ -33,15 +33,15 @@ impl Client {
         self.runtime.block_on(self.client.prepare(text)).map(drop)
     }
 
-    fn query(&self, text: &str) -> Vec<Row> {
+    pub fn query(&self, text: &str) -> Vec<Row> {
         self.runtime.block_on(self.client.query(text, &[])).unwrap_or_else(|error| panic!("{error}: {text}"))
     }
 
-    fn run(&self, text: &str) -> Result<Vec<SimpleQueryMessage>, tokio_postgres::Error> {
+    pub fn run(&self, text: &str) -> Result<Vec<SimpleQueryMessage>, tokio_postgres::Error> {
         self.runtime.block_on(self.client.simple_query(text))
     }
 
-    fn must(&self, text: &str) {
+    pub fn must(&self, text: &str) {
         self.run(text).unwrap_or_else(|error| panic!("{error}: {text}"));
     }
 }
@@ -615,7 +615,7 @@ fn relations_and_columns_are_those_that_the_server_reads() {
 }
 
 /// What a view on the query depends on: relations by name, with the columns that it uses.
-fn server_reads(client: &Client, sql: &str) -> BTreeMap<String, BTreeSet<String>> {
+pub fn server_reads(client: &Client, sql: &str) -> BTreeMap<String, BTreeSet<String>> {
     client.must("BEGIN");
     // A view cannot have unnamed or repeated columns, so the query stands in one of its expressions.
     client.must(&format!("CREATE TEMP VIEW probe AS SELECT EXISTS (\n{sql}\n) AS e"));

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::cluster;
 use crate::gateway::Gateway;
-use crate::shop::{Ran, Shop, Side};
+use crate::shop::{Ran, Shop, Side, ran};
 use crate::wait;
 
 /// No detector takes it for a number of that kind, none of which begins with three zeros: the label alone hides it.
@@ -142,7 +142,31 @@ const ASKED: &[(&str, bool)] = &[
     ("WITH q AS (SELECT ssn AS z FROM customers WHERE id = 1) SELECT z FROM q WHERE z > '1'", false),
     ("SELECT l.z FROM generate_series(1, 1) o, LATERAL (SELECT c.ssn AS z FROM customers c WHERE c.id = 1) l", true),
     ("SELECT u FROM customers c, LATERAL unnest(ARRAY[c.ssn]) u WHERE c.id = 1", false),
-    ("SELECT x.a FROM customers AS x (i, n, a) WHERE x.i = 1", false),
+    ("SELECT x.a FROM customers AS x (i, n, a) WHERE x.i = 1", true),
+    ("SELECT ssn FROM customers WHERE id = 1 UNION ALL SELECT ssn FROM people", true),
+    (
+        "WITH RECURSIVE r AS (SELECT id, ssn FROM customers UNION ALL SELECT id - 1, ssn FROM r WHERE id > 0) SELECT ssn FROM r",
+        true,
+    ),
+    (
+        "WITH RECURSIVE r (a, b, n) AS (SELECT '', ssn, 0 FROM customers UNION ALL SELECT b, '', 1 FROM r WHERE n < 1) SELECT a FROM r",
+        true,
+    ),
+    ("SELECT o.*, s.*, ssn || '' FROM orders o, (SELECT upper(email), ssn FROM customers) s LIMIT 2", true),
+    ("COPY (SELECT o.*, upper(c.email), c.* FROM orders o, customers c WHERE o.id = 1) TO STDOUT", true),
+    ("SELECT lower FROM (SELECT lower(email) FROM customers) s", true),
+    ("SELECT (s).x, (s).ssn, s.x FROM (SELECT email AS x, ssn FROM customers) s", true),
+    ("SELECT min(x), json_agg(s), array_agg(s) FROM (SELECT email AS x FROM customers) s", true),
+    ("SELECT percentile_disc(0.1) WITHIN GROUP (ORDER BY ssn) FROM customers", false),
+    ("SELECT v.column1 FROM (VALUES ((SELECT ssn FROM customers WHERE id = 1))) v", true),
+    ("SELECT j.ssn FROM (customers JOIN orders USING (id)) j WHERE j.id = 1", true),
+    ("SELECT * FROM (SELECT * FROM customers UNION ALL SELECT * FROM customers) s", true),
+    (
+        "CREATE TEMP TABLE people (ssn text, id int); SELECT people.ssn || '', c.ssn || '' FROM people, customers c",
+        true,
+    ),
+    ("UPDATE copies SET a = 'x' FROM customers c WHERE c.id = copies.b RETURNING c.ssn || '', c.email", true),
+    ("WITH w AS (UPDATE customers SET name = 'Anna' WHERE id = 1 RETURNING *) SELECT upper(email), ssn FROM w", true),
     ("SELECT (SELECT ssn FROM customers WHERE id = 1)", true),
     ("SELECT code FROM plain_view WHERE id = 1", true),
     ("SELECT code FROM above WHERE id = 1", true),
@@ -269,6 +293,51 @@ const UNTOUCHED: &[&str] = &[
     "\\d customers",
 ];
 
+/// Statements that read labels, and what is shown of each: what derives from none is shown beside what does.
+const BESIDE: &[(&str, &str)] = &[
+    ("SELECT upper(name), email, id * 2, ssn || '' FROM customers WHERE id = 1", "ANNA|a•••@example.org|2|[ssn•••]"),
+    ("SELECT count(ssn), count(*), max(name), count(email || '') FROM customers", "2|3|Cleo|0"),
+    ("SELECT count(*), min(s.id) FROM (SELECT * FROM customers) s WHERE s.id < 3", "2|1"),
+    ("SELECT s.id, upper(s.name) FROM (SELECT * FROM customers) s ORDER BY s.id LIMIT 1", "1|ANNA"),
+    (
+        "WITH q AS (SELECT *, row_number() OVER (ORDER BY id) AS n FROM customers) SELECT id + 0, n, email FROM q WHERE n <= 1",
+        "1|1|a•••@example.org",
+    ),
+    (
+        "SELECT email FROM customers WHERE id = 1 UNION ALL SELECT email FROM child",
+        "a•••@example.org\na•••@example.org",
+    ),
+    ("SELECT email FROM customers WHERE id = 1 UNION ALL SELECT 'x@' || email FROM child", "[email•••]\n[email•••]"),
+    (
+        "SELECT o.*, upper(c.name), c.email || '' FROM customers c JOIN orders o USING (id) WHERE id = 1",
+        "1|item 1|ANNA|[email•••]",
+    ),
+    ("SELECT *, upper(name) FROM people p JOIN customers c USING (id) WHERE p.id = 1 AND false", ""),
+    ("SELECT upper(mixed), one + 1, id * 3 FROM computed_view WHERE id = 1", "[email•••]|2|3"),
+    ("SELECT ssn IS NULL, name IS NULL, c.id FROM customers c ORDER BY id LIMIT 2", "f|f|1\nt|f|2"),
+    (
+        "COPY (SELECT id, upper(name), email, ssn || '' FROM customers WHERE id = 1) TO STDOUT",
+        "1\tANNA\ta•••@example.org\t[ssn•••]",
+    ),
+    ("PREPARE p AS SELECT upper(name), ssn || '' FROM customers WHERE id = $1", ""),
+    ("EXECUTE p(1)", "ANNA|[ssn•••]"),
+    ("BEGIN", ""),
+    ("DECLARE k CURSOR FOR SELECT lower(name), reverse(ssn) FROM customers WHERE id = 1", ""),
+    ("FETCH ALL FROM k", "anna|[ssn•••]"),
+    ("ROLLBACK", ""),
+    ("UPDATE customers SET name = name WHERE id = 1 RETURNING lower(name), email", "anna|a•••@example.org"),
+    ("CREATE TEMP TABLE shown AS SELECT id, upper(name) AS n FROM (SELECT * FROM customers) s", ""),
+    ("SELECT n || '' FROM shown WHERE id = 1", "ANNA"),
+    (
+        "INSERT INTO copies SELECT s.name, s.id FROM (SELECT * FROM customers) s WHERE s.id = 1 RETURNING a || '!', b",
+        "Anna!|1",
+    ),
+    (
+        "SELECT to_json(o), o.id + 1 FROM orders o, customers c WHERE o.id = c.id AND c.id = 1",
+        "{\"id\":1,\"item\":\"item 1\"}|2",
+    ),
+];
+
 /// What only the newest server understands.
 const ASKED_OF_THE_NEWEST: &[(&str, bool)] = &[
     ("UPDATE customers SET name = name WHERE id = 1 RETURNING old.email || '', new.ssn || '', old.email", true),
@@ -340,6 +409,28 @@ fn what_touches_no_label_goes_on_as_without_a_gateway() {
     }
 }
 
+fn what_derives_from_no_label_is_shown(shop: &Shop) {
+    let _gateway = shop.attach_masking(None);
+    let statements: Vec<_> = BESIDE.iter().map(|(statement, _)| *statement).collect();
+    let marked: Vec<String> = statements.iter().map(|statement| format!("{statement};\n\\echo ==\n")).collect();
+    let script = shop.world.file("beside.sql", &marked.concat());
+    let program = ["timeout", "60", "psql", "-XAtqw", "-f", script.to_str().unwrap()];
+    let ran = ran(&mut shop.command(Side::Inside, &[("PGAPPNAME", "agent")], &program));
+    let shown: Vec<_> = ran.out.split("==").map(str::trim).collect();
+    let wrong: Vec<_> = BESIDE.iter().zip(&shown).filter(|((_, wanted), shown)| wanted != *shown).collect();
+    assert!(wrong.is_empty() && shown.len() > BESIDE.len(), "{wrong:#?}\n{}", ran.err);
+}
+
+#[test]
+fn what_derives_from_no_label_is_shown_beside_what_does() {
+    what_derives_from_no_label_is_shown(&Shop::labelled(cluster::remote()));
+}
+
+#[test]
+fn what_derives_from_no_label_is_shown_beside_what_does_on_the_newest_server() {
+    what_derives_from_no_label_is_shown(&Shop::labelled(cluster::remote_newest()));
+}
+
 #[test]
 fn policy_shows_compares_and_moves_by_class() {
     let shop = Shop::labelled(cluster::remote());
@@ -369,7 +460,7 @@ fn what_an_expression_makes_of_a_label_is_hidden_whole_and_so_is_that_it_is_null
     let _gateway = shop.attach_masking(None);
     let ran =
         shop.agent(&["SELECT CASE WHEN id = 1 THEN ssn END, CASE WHEN email LIKE 'a%' THEN 1 END FROM customers"]);
-    assert_eq!(ran.out.lines().collect::<Vec<_>>(), ["[secret•••]|0"; 3], "{ran:?}");
+    assert_eq!(ran.out.lines().collect::<Vec<_>>(), ["[ssn•••]|0"; 3], "{ran:?}");
     // A column as it stands says whether it has a value, and may show a part of it.
     assert_eq!(shop.agent(&["SELECT ssn, email FROM customers WHERE id = 2"]).out, "|b•••@example.org");
     // The code of an error stays, and says what to correct.

@@ -47,7 +47,7 @@ while True:
     except psycopg.errors.UndefinedTable:
         break
 time.sleep(1.1)
-for text in ("SELECT place || '' FROM folk WHERE id = 1", "SELECT p || '' FROM late WHERE p IS NOT NULL"):
+for text in ("SELECT place || '' FROM folk WHERE id = 1", "SELECT p || '' FROM late WHERE p <> ''"):
     try:
         print(connection.execute(text).fetchone()[0])
     except psycopg.Error as error:

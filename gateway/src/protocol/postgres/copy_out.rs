@@ -9,7 +9,7 @@ mod tests;
 
 use crate::masking::Masking;
 use crate::masking::detect::DetectorSet;
-use crate::masking::plan::{Columns, Treatment};
+use crate::masking::plan::{Columns, Described, Treatment};
 use crate::protocol::postgres::frame::{HEADER, body};
 use crate::protocol::postgres::judge::{Pass, RewriteError};
 use crate::protocol::postgres::rows::{Cell, Column};
@@ -83,13 +83,13 @@ impl CopyRows {
         {
             return Err(refused("the server's COPY is not the one that was planned"));
         }
-        let column = |index| {
-            let treatment = plan.treatment(index, count, None)?;
+        let column = |(index, treatment)| {
             let kind = shape.types.get(index).map_or(Kind::Text, |oid| Kind::of(*oid));
-            Some(Column { kind, format: Format::Text, treatment, hidden: 0 })
+            Column { kind, format: Format::Text, treatment, hidden: 0 }
         };
-        let columns: Option<Vec<_>> = (0..count).map(column).collect();
-        let columns = columns.ok_or_else(|| refused("the COPY has other columns than were planned"))?;
+        let treatments = plan.treatments(Described::Count(count));
+        let treatments = treatments.ok_or_else(|| refused("the COPY has other columns than were planned"))?;
+        let columns: Vec<_> = treatments.into_iter().enumerate().map(column).collect();
         let masks = columns.iter().any(|column| column.treatment.class().is_some());
         if is_binary && masks {
             return Err(refused("COPY in binary of masked columns: use the format `text` or `csv`"));

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use crate::masking::Masking;
 use crate::masking::detect::Hit;
-use crate::masking::plan::{Origin, ResultPlan, Texts, Treatment};
+use crate::masking::plan::{Described, Origin, ResultPlan, Texts, Treatment};
 use crate::protocol::postgres::copy_out::{CopyRows, CopyShape};
 use crate::protocol::postgres::frame::{HEADER, body, split_string};
 use crate::protocol::postgres::judge::{Pass, Rewrite, RewriteError};
@@ -172,15 +172,16 @@ impl ResultRewriter {
 
     fn describe(&mut self, message: &[u8]) -> Result<(), RewriteError> {
         let fields = read_description(body(message)).ok_or_else(|| malformed("RowDescription"))?;
-        let plan = &self.plan()?.result.columns;
-        let count = fields.len();
-        let column = |(index, field): (usize, &Field)| {
-            let treatment = plan.treatment(index, count, field.origin)?;
-            Some(Column { kind: Kind::of(field.type_oid), format: field.format, treatment, hidden: 0 })
-        };
-        let columns: Option<Vec<_>> = fields.iter().enumerate().map(column).collect();
+        let origins: Vec<_> = fields.iter().map(|field| field.origin).collect();
         let other = || RewriteError { reason: "the result has other columns than were planned".to_owned() };
-        self.columns = Some(columns.ok_or_else(other)?);
+        let treatments = self.plan()?.result.columns.treatments(Described::Origins(&origins)).ok_or_else(other)?;
+        let column = |(field, treatment): (&Field, Treatment)| Column {
+            kind: Kind::of(field.type_oid),
+            format: field.format,
+            treatment,
+            hidden: 0,
+        };
+        self.columns = Some(fields.iter().zip(treatments).map(column).collect());
         Ok(())
     }
 

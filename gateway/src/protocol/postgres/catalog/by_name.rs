@@ -16,7 +16,7 @@ impl Catalog {
     /// The relations that a text names and that have labels. A name without a schema may be in any of `path`.
     #[must_use]
     pub fn by_name(facts: &Facts, labels: &Labels, (target, database): (&str, &str), path: &[String]) -> Self {
-        let mut catalog = Self::default();
+        let mut catalog = Self { is_partial: true, ..Self::default() };
         for (schema, name) in named(facts, path) {
             let place = ColumnName { target, database, schema: &schema, relation: &name, column: "" };
             let columns = columns(facts, labels, &place);

@@ -8,6 +8,7 @@
 mod by_name;
 mod question;
 mod read;
+mod shapes;
 mod spread;
 #[cfg(test)]
 mod tests;
@@ -21,6 +22,7 @@ use parking_lot::Mutex;
 
 pub use question::question;
 pub use read::{CatalogError, Known, Said, digest};
+pub use shapes::Seen;
 
 use crate::masking::class::Class;
 use crate::masking::detect::DetectorSet;
@@ -45,6 +47,8 @@ pub struct Catalog {
     /// functions.
     hidden_calls: HashSet<Box<str>>,
     digest: [u8; 32],
+    /// Relations have columns that are not in it.
+    is_partial: bool,
 }
 
 /// A relation of the closure.
@@ -127,6 +131,12 @@ impl Catalog {
     pub fn relation_in(&self, schema: &str, name: &str) -> Option<&Arc<Relation>> {
         let found = self.by_name.get(name)?.iter().filter_map(|index| self.relations.get(*index));
         found.into_iter().find(|relation| *relation.schema == *schema)
+    }
+
+    /// Whether a relation of the closure has this name.
+    #[must_use]
+    pub fn has_name(&self, name: &str) -> bool {
+        self.by_name.contains_key(name)
     }
 
     /// Every relation of the closure.

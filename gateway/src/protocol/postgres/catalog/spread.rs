@@ -1,16 +1,17 @@
 //! How labels spread: to partitions, children and parents, to columns computed from others, to views, to toast tables.
 //!
 //! In: labelled relations and how they hang together. Out: the same with every label that follows. A column of a view
-//! that is a plain column has that one's class; of any other, nobody here says what it derives from, so it gets the
-//! class of all labels that the view reads.
+//! has the class of what it derives from; where nobody here says what that is, of all labels that the view reads.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::Relation;
+use super::shapes::{any_of, closed};
 use crate::masking::class::{Class, Classes};
 use crate::masking::plan::Origin;
-use crate::protocol::postgres::sql::view::{Output, outputs};
+use crate::protocol::postgres::sql::facts::RelationName;
+use crate::protocol::postgres::sql::lineage::{Col, Derived, Following, Relations, Shape, follow};
 
 /// The column of a toast table that holds values, in pieces.
 const CHUNK_DATA: i16 = 3;
@@ -46,11 +47,15 @@ struct Spread<'a> {
 /// Spreads labels until nothing changes. Each column changes twice at most: from none to one, from one to the strictest.
 pub(super) fn spread(relations: &mut [Relation], edges: &Edges, classes: &Classes) {
     let by_oid = relations.iter().enumerate().map(|(index, relation)| (relation.oid, index)).collect();
-    let views: Vec<_> = edges.views.iter().map(|(oid, text)| (*oid, outputs(text))).collect();
     let mut reads: HashMap<u32, Vec<Origin>> = HashMap::new();
     edges.reads.iter().for_each(|(view, origin)| reads.entry(*view).or_default().push(*origin));
     let calling: HashSet<u32> = edges.calls.iter().copied().collect();
     let mut spread = Spread { relations, by_oid, strictest: classes.find("secret").cloned(), changed: true };
+    let outputs = |(view, text): &(u32, String)| {
+        let read = reads.get(view).map(Vec::as_slice).unwrap_or_default();
+        (*view, spread.outputs(*view, text, read))
+    };
+    let views: Vec<_> = edges.views.iter().map(outputs).collect();
     while std::mem::take(&mut spread.changed) {
         for (relation, column, from) in &edges.computes {
             spread.give(*relation, *column, spread.class(*relation, *from));
@@ -123,7 +128,18 @@ impl Spread<'_> {
         }
     }
 
-    fn view(&mut self, view: u32, outputs: Option<&[Output]>, (read, calls): (&[Origin], bool)) {
+    /// The columns of a view by its definition, where it is followed.
+    fn outputs(&self, view: u32, definition: &str, read: &[Origin]) -> Option<Vec<Col>> {
+        let mut oids: Vec<u32> = read.iter().map(|origin| origin.relation).collect();
+        oids.sort_unstable();
+        oids.dedup();
+        let read = Read(oids.into_iter().filter_map(|oid| self.relation(oid)).collect());
+        let lineages = follow(definition, Following { relations: &read, shows_nulls: true });
+        let [Some(lineage)] = lineages.as_slice() else { return None };
+        lineage.outputs.expand(self.relation(view)?.columns.len())
+    }
+
+    fn view(&mut self, view: u32, outputs: Option<&[Col]>, (read, calls): (&[Origin], bool)) {
         let called = calls.then(|| self.strictest.clone()).flatten();
         let all = read.iter().fold(called, |all, origin| self.join(all, self.class_of_read(*origin)));
         if all.is_none() {
@@ -131,17 +147,12 @@ impl Spread<'_> {
         }
         let Some(relation) = self.relation(view) else { return };
         let columns: Vec<i16> = relation.columns.iter().map(|column| column.attribute).collect();
-        let outputs = outputs.filter(|outputs| outputs.len() == columns.len());
         for (index, attribute) in columns.into_iter().enumerate() {
-            let output = outputs.and_then(|outputs| outputs.get(index)).unwrap_or(&Output::Computed);
-            let class = match output {
-                Output::Constant => None,
-                Output::Computed => all.clone(),
-                Output::Column { schema, relation, column } => match self.source(read, schema.as_deref(), relation) {
-                    Source::Unlabelled => None,
-                    Source::Relation(oid) => self.class_by_name(oid, column),
-                    Source::Several => all.clone(),
-                },
+            let class = match outputs.and_then(|outputs| outputs.get(index)) {
+                Some(Col { derived: Derived { from, is_unknown: false, .. }, .. }) => {
+                    from.iter().fold(None, |all, origin| self.join(all, self.class_of_read(*origin)))
+                }
+                _ => all.clone(),
             };
             self.give(view, attribute, class);
         }
@@ -156,34 +167,21 @@ impl Spread<'_> {
             attribute => self.class(origin.relation, attribute),
         }
     }
-
-    fn class_by_name(&self, oid: u32, column: &str) -> Option<Arc<Class>> {
-        self.relation(oid)?.columns.iter().find(|one| *one.name == *column)?.class.clone()
-    }
-
-    /// The relation that a definition names, among those that the view reads. A definition leaves out schemas that are on
-    /// the search path: a name of which there are two is nobody's.
-    fn source(&self, read: &[Origin], schema: Option<&str>, name: &str) -> Source {
-        let mut found: Vec<u32> = read
-            .iter()
-            .filter_map(|origin| self.relation(origin.relation))
-            .filter(|relation| *relation.name == *name && schema.is_none_or(|schema| *relation.schema == *schema))
-            .map(|relation| relation.oid)
-            .collect();
-        found.sort_unstable();
-        found.dedup();
-        match found.as_slice() {
-            [] => Source::Unlabelled,
-            [only] => Source::Relation(*only),
-            _ => Source::Several,
-        }
-    }
 }
 
-/// Where a plain column of a view comes from.
-enum Source {
-    /// From a relation outside of the closure.
-    Unlabelled,
-    Relation(u32),
-    Several,
+/// The relations that a view reads, of those that are known here. Its definition leaves out schemas that are on the
+/// search path.
+struct Read<'a>(Vec<&'a Relation>);
+
+impl Relations for Read<'_> {
+    fn shape(&self, name: &RelationName) -> Shape {
+        let is_meant = |relation: &&&Relation| {
+            *relation.name == *name.name && name.schema.as_ref().is_none_or(|schema| *relation.schema == **schema)
+        };
+        match self.0.iter().filter(is_meant).collect::<Vec<_>>().as_slice() {
+            [] => Shape::outside(),
+            [only] => closed(only),
+            several => any_of(several.iter().map(|relation| **relation)),
+        }
+    }
 }

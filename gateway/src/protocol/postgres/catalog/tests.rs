@@ -53,17 +53,24 @@ fn labels_follow_partitions_children_and_parents_by_name() {
 }
 
 #[test]
-fn labels_follow_views_by_column_where_one_is_plain_and_wholly_where_not() {
+fn labels_follow_views_to_the_columns_that_derive_from_them() {
     let mut rows = relation("10", "customers", &["id", "ssn", "email"]);
     rows.extend(relation("20", "plain", &["id", "code"]));
     rows.extend(relation("21", "mixed", &["id", "one", "both"]));
     rows.extend(relation("22", "above", &["c"]));
     rows.extend(relation("23", "unread", &["id"]));
+    rows.extend(relation("24", "several", &["a", "b", "n"]));
     rows.extend([
         row(&["view", "20", " SELECT id, ssn AS code FROM customers;"]),
         row(&["view", "21", " SELECT c.id, 1 AS one, c.ssn || c.email AS both FROM customers c;"]),
         row(&["view", "22", " SELECT code AS c FROM plain;"]),
         row(&["view", "23", " SELECT id FROM customers;"]),
+        row(&[
+            "view",
+            "24",
+            " WITH q AS (SELECT customers.id AS a, upper(customers.email) AS b FROM customers) \
+             SELECT q.a, q.b, count(*) AS n FROM q GROUP BY q.a, q.b UNION ALL SELECT 1, 'x', o.n FROM other o;",
+        ]),
     ]);
     for (view, base, column) in [
         ("20", "10", "1"),
@@ -73,10 +80,19 @@ fn labels_follow_views_by_column_where_one_is_plain_and_wholly_where_not() {
         ("21", "10", "3"),
         ("22", "20", "2"),
         ("23", "10", "1"),
+        ("24", "10", "1"),
+        ("24", "10", "3"),
     ] {
         rows.push(row(&["reads", view, base, column]));
     }
-    let wanted = ["customers.ssn ssn", "customers.email email", "plain.code ssn", "mixed.both secret", "above.c ssn"];
+    let wanted = [
+        "customers.ssn ssn",
+        "customers.email email",
+        "plain.code ssn",
+        "mixed.both secret",
+        "above.c ssn",
+        "several.b email",
+    ];
     assert_eq!(labelled(rows), wanted);
 }
 
@@ -85,7 +101,7 @@ fn a_definition_that_cannot_be_read_labels_the_whole_view() {
     let mut rows = relation("10", "customers", &["id", "ssn"]);
     rows.extend(relation("20", "v", &["a", "b"]));
     rows.extend([
-        row(&["view", "20", " SELECT id AS a, ssn AS b FROM customers UNION SELECT 1, ''"]),
+        row(&["view", "20", " SELECT id AS a, nobody.ssn AS b FROM customers"]),
         row(&["reads", "20", "10", "0"]),
     ]);
     assert_eq!(labelled(rows), ["customers.ssn ssn", "v.a ssn", "v.b ssn"]);

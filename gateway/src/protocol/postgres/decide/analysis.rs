@@ -14,7 +14,7 @@ use quick_cache::sync::Cache;
 use quick_cache::{Equivalent, Weighter};
 use serde_json::json;
 
-use super::labels::LabelUse;
+use super::labels::{LabelUse, Message};
 use super::questions::{self, NoWord, Scene};
 use super::view::Catalogs;
 use crate::audit::event::{Phase, StatementFrame};
@@ -130,7 +130,16 @@ impl Scope {
     #[must_use]
     pub fn new(scene: Scene, (masking, rules): (Arc<Masking>, u64), principal: serde_json::Value, login: &str) -> Self {
         let catalog = scene.catalog.as_ref().map(|catalog| catalog.digest());
-        let key = json!([principal, scene.database.id(), login, scene.path, scene.in_transaction, rules, catalog]);
+        let key = json!([
+            principal,
+            scene.database.id(),
+            login,
+            scene.path,
+            scene.shadowed,
+            scene.in_transaction,
+            rules,
+            catalog
+        ]);
         Self { key: key.to_string().into(), scene: Arc::new(scene), masking, rules, principal: Arc::new(principal) }
     }
 
@@ -304,7 +313,8 @@ impl Analyses {
 
 impl Shape {
     fn new(scope: &Scope, text: &Arc<str>, facts: &Arc<Facts>, plain: &str) -> Result<Self, NoWord> {
-        let labels = LabelUse::of(facts, scope.scene());
+        let message = Message { text, facts, shows_nulls: scope.masking.keep_null };
+        let labels = LabelUse::of(message, scope.scene());
         let mut questions = questions::ask(facts, scope.scene(), text)?;
         questions.extend(labels.questions(scope.scene()));
         let data_classes = labels.class_names();
@@ -456,7 +466,14 @@ mod tests {
             environment: None,
         });
         let database = postgres::database(&target, "shop");
-        let scene = Scene { target, database, path: vec!["public".to_owned()], in_transaction: false, catalog: None };
+        let scene = Scene {
+            target,
+            database,
+            path: vec!["public".to_owned()],
+            shadowed: Arc::default(),
+            in_transaction: false,
+            catalog: None,
+        };
         Scope::new(scene, Default::default(), json!("agent"), "agent")
     }
 

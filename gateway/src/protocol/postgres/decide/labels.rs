@@ -5,19 +5,22 @@
 //! nothing: a refused `Data::unmask` masks, the others refuse.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::names::made_temporary;
 use super::questions::Scene;
 use crate::masking::class::{Class, Show};
+use crate::masking::plan::Origin;
 use crate::policy::Question;
 use crate::policy::request::Entity;
 use crate::policy::vocabulary::data::{self, Use};
 use crate::policy::vocabulary::names::RelationKind;
 use crate::policy::vocabulary::postgres::{self as vocabulary, RelationFacts};
-use crate::protocol::postgres::catalog::{Catalog, Column, Relation};
+use crate::protocol::postgres::catalog::{Catalog, Column, Found, Relation, Seen};
 use crate::protocol::postgres::sql::facts::{ColumnUse, Effect, Facts, Object, RelationName, Statement};
 use crate::protocol::postgres::sql::functions::is_built_in;
+use crate::protocol::postgres::sql::lineage::{self, Following, Lineage, Shape};
 use crate::protocol::postgres::values::Kind;
 
 /// What a message does with labels.
@@ -31,7 +34,24 @@ pub struct LabelUse {
     pub touches_relation: bool,
     /// It reads or writes a labelled column: its constants may be values of it.
     pub touches_label: bool,
+    /// For each statement the columns of its result, with what they derive from. None where that was not followed; an empty
+    /// list where no statement had to be.
+    pub outputs: Vec<Option<Arc<Shape>>>,
 }
+
+/// A message whose use of labels is looked for.
+#[derive(Clone, Copy)]
+pub struct Message<'m> {
+    /// Its text.
+    pub text: &'m str,
+    /// What it would do.
+    pub facts: &'m Facts,
+    /// Whether a column is NULL is shown of masked ones.
+    pub shows_nulls: bool,
+}
+
+/// Texts longer than this are judged by what they name: following them takes milliseconds.
+const LONG: usize = 64 * 1024;
 
 /// What is done with a labelled column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -44,16 +64,31 @@ enum Usage {
 impl LabelUse {
     /// That of a message.
     #[must_use]
-    pub fn of(facts: &Facts, scene: &Scene) -> Self {
+    pub fn of(message: Message<'_>, scene: &Scene) -> Self {
         let mut found = Self::default();
-        let Some(catalog) = scene.catalog.as_deref() else { return found };
+        let (facts, Some(catalog)) = (message.facts, scene.catalog.as_deref()) else { return found };
         let is_opaque = facts.is_opaque() || changes_and_reads(facts) || has_hidden_calls(facts, catalog);
-        if is_opaque {
+        let each: Vec<_> = facts.statements.iter().map(|statement| Self::named(statement, scene, catalog)).collect();
+        if is_opaque || each.iter().any(|named| named.uses.keys().any(|(_, _, relation)| *relation == 0)) {
             found.everything(catalog);
         }
-        for statement in &facts.statements {
-            found.statement(statement, scene, catalog);
+        let follows =
+            found.uses.is_empty() && message.text.len() <= LONG && each.iter().any(|one| !one.uses.is_empty());
+        let lineages = if follows { followed(message, scene, catalog) } else { Vec::new() };
+        for (index, mut named) in each.into_iter().enumerate() {
+            if let Some(Some(lineage)) = lineages.get(index) {
+                named.uses = uses_of(lineage, catalog);
+            }
+            found.with(&named);
         }
+        found.outputs = lineages.into_iter().map(|lineage| lineage.map(|lineage| Arc::new(lineage.outputs))).collect();
+        found
+    }
+
+    /// That of a statement by the names that it has in it.
+    fn named(statement: &Statement, scene: &Scene, catalog: &Catalog) -> Self {
+        let mut found = Self::default();
+        found.statement(statement, scene, catalog);
         found
     }
 
@@ -166,6 +201,27 @@ impl LabelUse {
             }
         }
     }
+}
+
+/// The lineage of each statement, where there is one of all of them.
+fn followed(message: Message<'_>, scene: &Scene, catalog: &Catalog) -> Vec<Option<Lineage>> {
+    let mut shadowed = BTreeSet::clone(&scene.shadowed);
+    shadowed.extend(made_temporary(message.facts).map(str::to_owned));
+    let seen = Seen { catalog, path: &scene.path, shadowed: &shadowed };
+    let following = Following { relations: &seen, shows_nulls: message.shows_nulls };
+    let lineages = lineage::follow(message.text, following);
+    if lineages.len() == message.facts.statements.len() { lineages } else { Vec::new() }
+}
+
+fn uses_of(lineage: &Lineage, catalog: &Catalog) -> BTreeMap<(Usage, Arc<str>, u32), Arc<Class>> {
+    let shown = lineage.outputs.all().from;
+    let sources = [(Usage::Read, &shown), (Usage::Compared, &lineage.compared), (Usage::Moved, &lineage.moved)];
+    let classed = |(usage, origin): (Usage, &Origin)| {
+        let Found::Column(Column { class: Some(class), .. }) = catalog.origin(*origin) else { return None };
+        Some(((usage, Arc::clone(&class.name), origin.relation), Arc::clone(class)))
+    };
+    let each = sources.iter().flat_map(|(usage, sources)| sources.iter().map(|origin| (*usage, origin)));
+    each.filter_map(classed).collect()
 }
 
 /// Whether what stands for a value of this column is known again when somebody writes it back.

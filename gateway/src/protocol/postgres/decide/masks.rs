@@ -7,20 +7,23 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::analysis::Analysis;
 use super::labels::{LabelUse, class_entity};
+use super::origins::{ByCatalog, whole};
 use super::questions::Scene;
 use super::{PolicyJudge, Understood};
 use crate::masking::Masking;
-use crate::masking::class::{Class, Show};
+use crate::masking::class::Class;
 use crate::masking::detect::DetectorSet;
-use crate::masking::plan::{Columns, Origin, Origins, ResultPlan, Texts, Treatment};
+use crate::masking::plan::{Columns, ResultPlan, Texts, Treatment};
 use crate::policy::decision::Verdict;
 use crate::policy::vocabulary::data::{self, Use};
 use crate::policy::{Moment, Request, RequestPermit};
-use crate::protocol::postgres::catalog::{Catalog, Column, Found, Relation};
+use crate::protocol::postgres::catalog::{Column, Relation};
 use crate::protocol::postgres::copy_out::{CopyFormat, CopyShape};
 use crate::protocol::postgres::rows::StatementPlan;
 use crate::protocol::postgres::sql::facts::{CopyRows, Facts, Statement, Verb};
+use crate::protocol::postgres::sql::lineage::Shape;
 
 /// What is hidden from one session for one message.
 pub(super) struct Masks<'a> {
@@ -28,6 +31,10 @@ pub(super) struct Masks<'a> {
     pub(super) scene: &'a Scene,
     /// What the message does with labels, and what it runs by name.
     pub(super) labels: &'a LabelUse,
+    /// What the message itself does with labels.
+    pub(super) own: &'a LabelUse,
+    /// What it runs by name.
+    pub(super) named: &'a [Arc<Analysis>],
     /// Classes that policy does not show, of those that the message reads.
     pub(super) masked: BTreeSet<Arc<str>>,
     /// Detectors whose finds policy shows.
@@ -44,20 +51,22 @@ impl Masks<'_> {
                  written back: leave the column out"
             ));
         }
-        facts.statements.iter().find_map(|statement| self.copy(statement).err())
+        let mut statements = facts.statements.iter().enumerate();
+        statements.find_map(|(index, statement)| self.copy(statement, &self.outputs(facts, index)).err())
     }
 
     /// A plan for each statement of a message, in order.
     pub(super) fn plans(&self, facts: &Facts) -> Vec<StatementPlan> {
-        let plan = |statement: &Statement| {
-            let (copy, columns) = match self.copy(statement) {
+        let plan = |(index, statement): (usize, &Statement)| {
+            let outputs = self.outputs(facts, index);
+            let (copy, columns) = match self.copy(statement, &outputs) {
                 Ok(Some((shape, columns))) => (Some(shape), columns),
                 // Refused before it came here.
-                Ok(None) | Err(_) => (None, self.columns()),
+                Ok(None) | Err(_) => (None, self.columns(outputs)),
             };
             StatementPlan { result: ResultPlan { columns, texts: self.texts() }, copy }
         };
-        facts.statements.iter().map(plan).collect()
+        facts.statements.iter().enumerate().map(plan).collect()
     }
 
     /// What happens to errors and notices.
@@ -65,15 +74,30 @@ impl Masks<'_> {
         if self.labels.touches_relation { Texts::Scrub } else { Texts::Detect }
     }
 
-    fn columns(&self) -> Columns {
-        match &self.scene.catalog {
-            None => Columns::All(Treatment::Detect(self.allowed)),
-            Some(catalog) => Columns::ByOrigin(Arc::new(ByCatalog {
-                catalog: Arc::clone(catalog),
-                shown: self.shown(),
-                unknown: self.unknown(),
-                allowed: self.allowed,
-            })),
+    fn columns(&self, outputs: Option<Arc<Shape>>) -> Columns {
+        let Some(catalog) = &self.scene.catalog else { return Columns::All(Treatment::Detect(self.allowed)) };
+        let any = || catalog.relations().find_map(|relation| relation.labelled().next().map(|(_, class)| class));
+        Columns::ByOrigin(Arc::new(ByCatalog {
+            catalog: Arc::clone(catalog),
+            shown: self.shown(),
+            unknown: self.unknown(),
+            allowed: self.allowed,
+            outputs,
+            strictest: self.masking.classes.find("secret").or_else(any).map(Arc::clone),
+        }))
+    }
+
+    /// What the columns of a statement derive from, if it was followed: of EXECUTE and FETCH, those of what they run.
+    fn outputs(&self, facts: &Facts, index: usize) -> Option<Arc<Shape>> {
+        let runs_named = |verb: &Verb| matches!(verb, Verb::Execute(_) | Verb::Fetch(_));
+        let verbs = facts.statements.iter().flat_map(|statement| &statement.verbs);
+        if self.named.is_empty() && !verbs.into_iter().any(runs_named) {
+            return self.own.outputs.get(index)?.clone();
+        }
+        // Where it may be one of several, nobody here says which.
+        match (self.named, facts.statements.as_slice()) {
+            ([named], [_]) if named.facts.statements.len() == 1 => named.shape.labels.outputs.first()?.clone(),
+            _ => None,
         }
     }
 
@@ -83,19 +107,9 @@ impl Masks<'_> {
         read.filter(|name| !self.masked.contains(*name)).map(Arc::clone).collect()
     }
 
-    /// As what an output is masked that may derive from a hidden label; none where nothing is hidden. A form that shows
-    /// a part of values, or which of them are equal, would show that of whatever the statement computes from them.
+    /// As what an output is masked that may derive from any hidden label that the message reads; none where nothing is
+    /// hidden.
     fn unknown(&self) -> Option<Arc<Class>> {
-        let class = self.unknown_class()?;
-        Some(match class.show {
-            Show::Redact | Show::Null | Show::Fixed(_) => class,
-            Show::Partial(_) | Show::Hash { .. } | Show::Year => {
-                Arc::new(Class { show: Show::Redact, ..Class::clone(&class) })
-            }
-        })
-    }
-
-    fn unknown_class(&self) -> Option<Arc<Class>> {
         let mut hidden = self.labels.read().filter(|class| self.masked.contains(&class.name));
         let first = hidden.next()?;
         match hidden.next() {
@@ -105,18 +119,20 @@ impl Masks<'_> {
     }
 
     /// What a COPY … TO STDOUT sends, and what is hidden of it.
-    fn copy(&self, statement: &Statement) -> Result<Option<(CopyShape, Columns)>, String> {
+    fn copy(
+        &self,
+        statement: &Statement,
+        outputs: &Option<Arc<Shape>>,
+    ) -> Result<Option<(CopyShape, Columns)>, String> {
         let Some(copy) = statement.copy.as_ref().filter(|_| statement.verbs.contains(&Verb::CopyOut)) else {
             return Ok(None);
         };
         let format = format(copy)?;
-        let (columns, types) = self.copied(copy);
-        let hides = match &columns {
-            Columns::Each(columns) => columns.iter().any(|column| column.class().is_some()),
-            Columns::All(treatment) => treatment.class().is_some(),
-            Columns::ByOrigin(_) => true,
+        let (columns, types) = match outputs {
+            Some(outputs) if copy.relation.is_none() => (self.columns(Some(Arc::clone(outputs))), Vec::new()),
+            _ => self.copied(copy),
         };
-        if hides && format == CopyFormat::Binary {
+        if columns.may_hide() && format == CopyFormat::Binary {
             return Err("COPY in binary of masked columns: use FORMAT text or csv".to_owned());
         }
         Ok(Some((CopyShape { format, has_header: copy.header, types }, columns)))
@@ -132,7 +148,7 @@ impl Masks<'_> {
         match (found.as_deref(), self.unknown()) {
             (Some([relation]), _) => self.copied_relation(relation, &copy.columns),
             // Where more than one relation could have the name, nobody here says which columns come.
-            (_, Some(class)) => all(Treatment::Unknown(class)),
+            (_, Some(class)) => all(Treatment::Unknown(whole(&class))),
             (_, None) => all(Treatment::Detect(self.allowed)),
         }
     }
@@ -186,6 +202,8 @@ impl PolicyJudge {
             masking: understood.scope.masking(),
             scene: understood.scope.scene(),
             labels,
+            own: &understood.own.shape.labels,
+            named: &understood.named,
             masked: permit.masked().map(Arc::clone).collect(),
             allowed,
         })
@@ -237,29 +255,5 @@ fn format(copy: &CopyRows) -> Result<CopyFormat, String> {
         }
         Some("binary") => Ok(CopyFormat::Binary),
         Some(_) => Err("COPY in a format that is neither text, csv nor binary".to_owned()),
-    }
-}
-
-/// Columns of a result by the catalog.
-#[derive(Debug)]
-struct ByCatalog {
-    catalog: Arc<Catalog>,
-    shown: BTreeSet<Arc<str>>,
-    unknown: Option<Arc<Class>>,
-    allowed: DetectorSet,
-}
-
-impl Origins for ByCatalog {
-    fn treatment(&self, origin: Option<Origin>) -> Treatment {
-        let found = origin.map_or(Found::Unknown, |origin| self.catalog.origin(origin));
-        match (found, &self.unknown) {
-            (Found::Column(column), _) => match &column.class {
-                Some(class) if self.shown.contains(&class.name) => Treatment::Pass,
-                Some(class) => Treatment::Mask(Arc::clone(class)),
-                None => Treatment::Detect(self.allowed.and(column.except)),
-            },
-            (Found::Unknown, Some(class)) => Treatment::Unknown(Arc::clone(class)),
-            (Found::Unknown, None) | (Found::Elsewhere, _) => Treatment::Detect(self.allowed),
-        }
     }
 }

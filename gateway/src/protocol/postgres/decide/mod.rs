@@ -10,6 +10,7 @@ mod labels;
 mod latest;
 mod masks;
 mod names;
+mod origins;
 mod parameters;
 mod questions;
 mod raw;
@@ -421,8 +422,8 @@ impl PolicyJudge {
                 forward.copy = CopyIn::Expected;
             }
         }
-        let mut names = self.names.lock();
-        names.follow(&understood.own);
+        self.names.lock().follow(&understood.own);
+        self.follow_shadows(&understood.own.facts);
         forward
     }
 }
@@ -445,6 +446,7 @@ impl Judge for PolicyJudge {
             target: Arc::clone(&self.about.target),
             database,
             path: vec!["public".to_owned()],
+            shadowed: Arc::default(),
             in_transaction: false,
             catalog: None,
         };

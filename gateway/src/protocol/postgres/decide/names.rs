@@ -93,15 +93,8 @@ impl Names {
                 _ => {}
             }
         }
-        let asked = analysis.facts.statements.iter().flat_map(|statement| &statement.questions);
-        for question in asked.filter(|question| question.effect == Effect::Create) {
-            if let Object::Relation(relation) = &question.object
-                && relation.temporary
-                && self.temporaries.len() < MAX_NAMES
-            {
-                self.temporaries.insert(relation.name.clone());
-            }
-        }
+        let made = made_temporary(&analysis.facts).take(MAX_NAMES.saturating_sub(self.temporaries.len()));
+        self.temporaries.extend(made.map(str::to_owned));
     }
 
     /// Temporary relations that this session has made: each may stand before another of its name.
@@ -122,6 +115,15 @@ impl Names {
             self.cursors.add(name, analysis);
         }
     }
+}
+
+/// Temporary relations that a message makes.
+pub fn made_temporary(facts: &Facts) -> impl Iterator<Item = &str> {
+    let asked = facts.statements.iter().flat_map(|statement| &statement.questions);
+    asked.filter(|question| question.effect == Effect::Create).filter_map(|question| match &question.object {
+        Object::Relation(relation) if relation.temporary => Some(relation.name.as_str()),
+        _ => None,
+    })
 }
 
 /// Which of the names at the server a statement takes away.

@@ -4,6 +4,7 @@
 //! and object. A name without a schema is asked for every schema that it may be found in, and the strictest answer
 //! wins; what policies cannot see is an error, never left out.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::labels::classes_of;
@@ -30,6 +31,8 @@ pub struct Scene {
     pub database: Arc<Entity>,
     /// Schemas in which a name without one is looked for.
     pub path: Vec<String>,
+    /// Names of relations that have labels, under which this session made temporary ones.
+    pub shadowed: Arc<BTreeSet<String>>,
     /// A transaction block was open when the message came.
     pub in_transaction: bool,
     /// Which columns carry labels; none: none of this database does.

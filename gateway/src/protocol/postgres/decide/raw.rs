@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::labels::LabelUse;
+use super::labels::{LabelUse, Message};
 use super::questions::{self, Scene};
 use crate::masking::rules::Labels;
 use crate::policy::Question;
@@ -32,10 +32,12 @@ pub fn questions_of(
         target: Arc::clone(target),
         database: vocabulary::database(target, database),
         path,
+        shadowed: Arc::default(),
         in_transaction: false,
         catalog,
     };
     let mut questions = questions::ask(&facts, &scene, &text.into()).map_err(|error| error.to_string())?;
-    questions.extend(LabelUse::of(&facts, &scene).questions(&scene));
+    let message = Message { text, facts: &facts, shows_nulls: true };
+    questions.extend(LabelUse::of(message, &scene).questions(&scene));
     Ok(questions)
 }

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use super::PolicyJudge;
+use super::names::made_temporary;
 use crate::masking::Masking;
 use crate::masking::rules::{Labels, Rules};
 use crate::protocol::postgres::catalog::{self, Catalog, CatalogError, Known, Rows, Said};
@@ -192,6 +193,20 @@ impl PolicyJudge {
         *self.view.lock() =
             Some(View::new(rules, self.about.address, &self.about.target_name, &login.startup.database));
         self.renew_scopes(|scene| scene);
+    }
+}
+
+impl PolicyJudge {
+    /// Follows temporary relations that have the name of one with labels: the name may mean either from now on.
+    pub(super) fn follow_shadows(&self, facts: &Facts) {
+        let Some(catalog) = self.view.lock().as_ref().and_then(View::last) else { return };
+        let made: Vec<_> = made_temporary(facts).filter(|name| catalog.has_name(name)).map(str::to_owned).collect();
+        if !made.is_empty() {
+            self.renew_scopes(|mut scene| {
+                Arc::make_mut(&mut scene.shadowed).extend(made);
+                scene
+            });
+        }
     }
 }
 

@@ -62,13 +62,16 @@ const ROWS_BY_ARGUMENT: &[&str] = &[
     "unnest",
 ];
 
+/// Whether the arguments of a call say how many rows there are, or which.
+pub(super) fn chooses_rows(call: &nodes::FuncCall, name: &str) -> bool {
+    call.agg_distinct || ROWS_BY_ARGUMENT.contains(&name)
+}
+
 /// A call anywhere in a statement.
 pub(super) fn function<'a>(walk: &mut Walk<'a>, call: &'a nodes::FuncCall, place: Place) -> Result<(), SqlError> {
     let parts = names::parts(Node::NodeList(call.funcname()));
-    // Their arguments say how many rows there are, or which.
-    let chooses = call.agg_distinct
-        || !matches!(call.agg_filter(), Node::None)
-        || parts.last().is_some_and(|name| ROWS_BY_ARGUMENT.contains(name));
+    let chooses =
+        !matches!(call.agg_filter(), Node::None) || chooses_rows(call, parts.last().copied().unwrap_or_default());
     walk.push_children(Node::FuncCall(call), if chooses { place.comparing() } else { place })?;
     named(walk, &parts, Some(call))
 }

@@ -46,6 +46,8 @@ pub struct Statement {
     pub verbs: Vec<Verb>,
     /// How it writes rows, where it is COPY.
     pub copy: Option<CopyRows>,
+    /// Constants by which ORDER BY, GROUP BY and DISTINCT name outputs, in order.
+    pub places: Vec<i32>,
     /// It has a place for passwords, keys or connection strings: its constants are kept nowhere.
     pub secret: bool,
 }
@@ -326,12 +328,14 @@ impl Facts {
                 opaque,
                 verbs,
                 copy,
+                places,
                 secret,
             } = a;
             *command == b.command
                 && *questions == b.questions
                 && *uses == b.uses
                 && *copy == b.copy
+                && *places == b.places
                 && *calls == b.calls
                 && *attributes == b.attributes
                 && *settings == b.settings

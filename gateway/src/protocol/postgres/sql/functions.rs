@@ -69,6 +69,13 @@ pub fn relation_behind(name: &str) -> Option<&'static str> {
     matches!(name, "pg_stat_get_activity" | "pg_stat_get_backend_activity").then_some("pg_stat_activity")
 }
 
+/// Whether nothing of its arguments is left in what a function says: how many there are, whether they are NULL, or of
+/// which type.
+#[must_use]
+pub fn cleanses(name: &str) -> bool {
+    matches!(name, "count" | "pg_typeof" | "num_nulls" | "num_nonnulls")
+}
+
 /// Whether `row.name` may call a built-in function where the row has no such column.
 #[must_use]
 pub fn is_built_in(name: &str) -> bool {

@@ -23,7 +23,7 @@ mod alter;
 mod grants;
 mod utility;
 pub mod settings;
-pub mod view;
+pub mod lineage;
 pub mod functions;
 mod names;
 mod tags;

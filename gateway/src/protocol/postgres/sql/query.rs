@@ -36,6 +36,7 @@ pub(super) fn select<'a>(walk: &mut Walk<'a>, s: &'a nodes::SelectStmt, place: P
     walk.push_all(s.from_clause(), Place { filter: filter_of(s.where_clause()), locks, in_from: true, ..here });
     walk.push(s.where_clause(), Place { in_where: true, ..here }.comparing());
     let named = Named::of(s);
+    walk.out.places.extend(named.constants.iter());
     let setting = call::setting_of_row(s, place);
     let outputs = s.target_list().iter().filter(|_| setting.is_none());
     for (index, target) in outputs.enumerate() {
@@ -61,6 +62,7 @@ struct Named<'a> {
     all: bool,
     places: BTreeSet<usize>,
     names: BTreeSet<&'a str>,
+    constants: Vec<i32>,
     has_star: bool,
 }
 
@@ -78,19 +80,35 @@ impl<'a> Named<'a> {
     }
 
     fn add(&mut self, node: Node<'a>) {
-        match node {
-            Node::A_Const(c) => match c.val() {
-                Some(ConstValue::Integer(place)) if !self.has_star => {
-                    self.places.extend(usize::try_from(place).ok().and_then(|place| place.checked_sub(1)));
+        let mut open = vec![node];
+        while let Some(node) = open.pop() {
+            match node {
+                Node::A_Const(c) => {
+                    let place = match c.val() {
+                        Some(ConstValue::Integer(place)) => Some(place),
+                        _ => None,
+                    };
+                    self.constants.extend(place);
+                    let index = |place| usize::try_from(place).ok().and_then(|place: usize| place.checked_sub(1));
+                    match place.filter(|_| !self.has_star) {
+                        Some(place) => self.places.extend(index(place)),
+                        None => self.all = true,
+                    }
                 }
-                _ => self.all = true,
-            },
-            Node::ColumnRef(c) if c.fields().len() == 1 => {
-                self.names.extend(c.fields().iter().filter_map(Node::as_str))
+                Node::ColumnRef(c) if c.fields().len() == 1 => {
+                    self.names.extend(c.fields().iter().filter_map(Node::as_str));
+                }
+                // Both hold places again.
+                Node::GroupingSet(set) => {
+                    self.all = true;
+                    open.extend(set.content());
+                }
+                Node::RowExpr(row) => {
+                    self.all = true;
+                    open.extend(row.args());
+                }
+                _ => {}
             }
-            // Both hold places again.
-            Node::GroupingSet(_) | Node::RowExpr(_) => self.all = true,
-            _ => {}
         }
     }
 
