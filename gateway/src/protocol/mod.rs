@@ -5,6 +5,8 @@
 
 pub mod dns;
 pub mod postgres;
+pub mod scp;
+pub mod sftp;
 pub mod shell;
 pub mod refusal;
 

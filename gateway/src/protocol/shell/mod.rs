@@ -20,6 +20,7 @@ mod effects;
 mod paths;
 
 pub use facts::{Argument, Certainty, Command, Facts, Kind, facts};
+pub use paths::is_startup;
 pub use reason::Reason;
 
 #[cfg(test)]
