@@ -723,6 +723,56 @@ const MUTATIONS: &[Mutation] = &[
         tests: &["story_masking::no_statement_shows_a_labelled_value"],
     },
     Mutation {
+        name: "row-cap",
+        guarantee: "G2",
+        mechanism: "rows beyond a cap of policy are not shown",
+        edits: &[Edit {
+            file: "gateway/src/protocol/postgres/state/limit.rs",
+            from: "self.rows.is_none_or(|cap| before < cap)",
+            to: "self.rows.is_none_or(|cap| before < cap.saturating_mul(100))",
+        }],
+        tests: &["story_limits::a_result_is_cut_where_policy_says_and_the_client_reads_why"],
+    },
+    Mutation {
+        name: "affected-cap",
+        guarantee: "G2",
+        mechanism: "a change of more rows than policy allows is not committed",
+        edits: &[Edit {
+            file: "gateway/src/protocol/postgres/state/limit.rs",
+            from: "        if affected.is_some_and(|affected| affected <= cap) {\n",
+            to: "        if affected.is_some() {\n",
+        }],
+        tests: &[
+            "story_limits::a_change_of_too_many_rows_is_rolled_back",
+            "story_limits::drivers_read_of_cuts_and_nothing_of_what_is_over_stays",
+        ],
+    },
+    Mutation {
+        name: "affected-commit",
+        guarantee: "G2",
+        mechanism: "a lone change with a cap is told when it is committed",
+        edits: &[Edit {
+            file: "gateway/src/protocol/postgres/engine/capped.rs",
+            from: "let wraps = changes && ",
+            to: "let wraps = changes && message.is_empty() && ",
+        }],
+        tests: &[
+            "story_limits::a_constraint_that_is_checked_at_commit_is_told_before_the_client_reads_of_success",
+            "story_limits::a_change_of_too_many_rows_is_rolled_back",
+        ],
+    },
+    Mutation {
+        name: "uncounted",
+        guarantee: "G2",
+        mechanism: "under a cap what nobody counts is refused",
+        edits: &[Edit {
+            file: "gateway/src/protocol/postgres/sql/query.rs",
+            from: "pub(super) fn delete<'a>(walk: &mut Walk<'a>, s: &'a nodes::DeleteStmt, place: Place) {\n    walk.out.nests_writes |= !place.top;\n",
+            to: "pub(super) fn delete<'a>(walk: &mut Walk<'a>, s: &'a nodes::DeleteStmt, place: Place) {\n",
+        }],
+        tests: &["story_limits::what_nobody_counts_is_refused"],
+    },
+    Mutation {
         name: "lineage",
         guarantee: "G4",
         mechanism: "what each output derives from is followed through the statement",
@@ -873,10 +923,32 @@ const MUTATIONS: &[Mutation] = &[
         mechanism: "the catalog is read again after what the session did to names",
         edits: &[Edit {
             file: "gateway/src/protocol/postgres/decide/view.rs",
-            from: "|| asked.into_iter().any(|question| changes(question.effect));",
-            to: "|| asked.into_iter().any(|question| changes(question.effect) && facts.statements.is_empty());",
+            from: "self.is_stale |= has_changed || commits ||",
+            to: "self.is_stale |= commits ||",
         }],
         tests: &["story_values::names_that_the_session_changes_are_known_to_its_next_statement"],
+    },
+    Mutation {
+        name: "catalog-commit",
+        guarantee: "G4",
+        mechanism: "the catalog is read again after a COMMIT that may have been none",
+        edits: &[Edit {
+            file: "gateway/src/protocol/postgres/decide/view.rs",
+            from: "self.is_stale |= has_changed || commits ||",
+            to: "self.is_stale |= has_changed ||",
+        }],
+        tests: &["story_values::names_that_a_failed_commit_brought_back_are_known"],
+    },
+    Mutation {
+        name: "hidden-types",
+        guarantee: "G4",
+        mechanism: "a cast or domain that calls somebody's function makes a statement one that cannot be read",
+        edits: &[Edit {
+            file: "gateway/src/protocol/postgres/decide/labels.rs",
+            from: "statement.attributes.iter().chain(&statement.types)",
+            to: "statement.attributes.iter().chain(statement.types.iter().take(0))",
+        }],
+        tests: &["story_masking::no_statement_shows_a_labelled_value"],
     },
     Mutation {
         name: "written-back",

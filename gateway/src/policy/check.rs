@@ -9,7 +9,7 @@ use std::sync::Arc;
 use cedar_policy::ffi::DetailedError;
 use cedar_policy::{ActionConstraint, Effect, EntityUid, Policy, PolicyId, PolicySet, ValidationMode, Validator};
 
-use super::decision::Vote;
+use super::decision::{Caps, Vote};
 use super::fault::{Fault, Place, Reason};
 use super::load::{KnownIds, PolicyFile, Source};
 use super::reads::Reads;
@@ -153,6 +153,13 @@ fn annotations(located: &Located<'_>, faults: &mut Vec<Fault>) -> Option<Vote> {
     for (name, text) in located.policy.annotations() {
         match name {
             "id" | "doc" => {}
+            "max_rows" | "max_affected" => {
+                let bounds =
+                    located.policy.effect() == Effect::Permit || located.policy.annotation("approval").is_some();
+                if !bounds || text.parse::<u64>().is_err() {
+                    fault(name, Reason::Cap { policy: policy.clone(), name: name.to_owned() });
+                }
+            }
             "message" | "approval" | "approvers" => {
                 if text.trim().is_empty() {
                     fault(name, Reason::EmptyAnnotation { policy: policy.clone(), name: name.to_owned() });
@@ -233,7 +240,9 @@ fn listed(ids: &BTreeSet<String>) -> String {
 fn entry(located: &Located<'_>, vote: Option<Vote>) -> Arc<PolicyEntry> {
     let message = located.policy.annotation("message").map(Into::into);
     let (id, reads) = (located.id.as_str().into(), Reads::of(&located.policy));
-    Arc::new(PolicyEntry { id, message, vote, reads, policy: located.policy.clone() })
+    let cap = |name| located.policy.annotation(name).and_then(|text| text.parse().ok());
+    let caps = Caps { rows: cap("max_rows"), affected: cap("max_affected") };
+    Arc::new(PolicyEntry { id, message, vote, caps, reads, policy: located.policy.clone() })
 }
 
 /// Cedar's strict validation. A warning is a fault too: it says that a policy can never apply, or looks like another.

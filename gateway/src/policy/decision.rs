@@ -59,6 +59,37 @@ impl fmt::Display for Vote {
     }
 }
 
+/// How much a permitted request may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Caps {
+    /// Rows that it may show.
+    pub rows: Option<u64>,
+    /// Rows that it may change.
+    pub affected: Option<u64>,
+}
+
+impl Caps {
+    /// What both let through.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        let least = |one: Option<u64>, other: Option<u64>| one.into_iter().chain(other).min();
+        Self { rows: least(self.rows, other.rows), affected: least(self.affected, other.affected) }
+    }
+
+    /// What either lets through: where one has no cap, there is none.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        let most = |one: Option<u64>, other: Option<u64>| one.zip(other).map(|(one, other)| one.max(other));
+        Self { rows: most(self.rows, other.rows), affected: most(self.affected, other.affected) }
+    }
+
+    /// Whether there is any.
+    #[must_use]
+    pub fn is_some(self) -> bool {
+        self != Self::default()
+    }
+}
+
 /// What was found for one question.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
@@ -70,6 +101,8 @@ pub struct Answer {
     pub messages: Box<[Arc<str>]>,
     /// Whose approval it needs.
     pub votes: Box<[Vote]>,
+    /// How much may be done: `@max_rows` and `@max_affected` of the policies that let it.
+    pub caps: Caps,
     /// Why it could not be evaluated; then it is denied.
     pub errors: Box<[String]>,
     /// `Postgres::drop on Postgres::Relation "shop/app/public.orders"`
@@ -240,7 +273,7 @@ pub(super) fn decide(epoch: Epoch, answers: Vec<Arc<Answer>>, mode: Mode) -> Dec
         Some(Verdict::Deny) => Some(Box::new(WouldBe::Denied(denial(epoch, spared())))),
     };
     let waiting = (strictest(true) == Some(Verdict::Hold)).then(|| held(answers.iter().filter(|answer| binds(answer))));
-    let permit = RequestPermit { epoch, answers, would_be };
+    let permit = RequestPermit { epoch, answers, would_be, is_observed: mode == Mode::Observe };
     match waiting {
         Some(held) => Decision::Hold(Hold { held, permit }),
         None => Decision::Allow(permit),

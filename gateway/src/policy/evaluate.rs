@@ -10,7 +10,9 @@ use std::sync::{Arc, OnceLock};
 use cedar_policy::{Authorizer, Decision as CedarDecision, Effect, PolicyId};
 
 use super::cache::Cache;
-use super::decision::{Answer, ConnectDecision, Decision, Mode, Verdict, Vote, decide, denial, distinct_ids, most};
+use super::decision::{
+    Answer, Caps, ConnectDecision, Decision, Mode, Verdict, Vote, decide, denial, distinct_ids, most,
+};
 use super::permit::{ConnectPermit, Epoch, WouldBe};
 use super::request::{Question, Request};
 use super::schema::Schema;
@@ -149,16 +151,26 @@ impl PolicySnapshot {
             return refused(question, vec!["a policy decided that is not in the set".to_owned()]);
         }
         if response.decision() == CedarDecision::Allow {
-            return answered(Verdict::Allow, question, &decided);
+            return Answer { caps: widest(&decided), ..answered(Verdict::Allow, question, &decided) };
         }
-        let lifted = || authorizer.is_authorized(&asked.request, &slice.permits, &asked.entities).decision();
         let can_wait = !decided.is_empty() && decided.iter().all(|entry| entry.vote.is_some());
-        if can_wait && lifted() == CedarDecision::Allow {
-            return answered(Verdict::Hold, question, &decided);
+        if can_wait {
+            let lifted = authorizer.is_authorized(&asked.request, &slice.permits, &asked.entities);
+            if lifted.decision() == CedarDecision::Allow {
+                let permits: Vec<_> = lifted.diagnostics().reason().filter_map(|id| slice.entry(id)).collect();
+                let permitted = widest(&permits.into_iter().map(Arc::as_ref).collect::<Vec<_>>());
+                let caps = decided.iter().fold(permitted, |caps, entry| caps.and(entry.caps));
+                return Answer { caps, ..answered(Verdict::Hold, question, &decided) };
+            }
         }
         let verdict = if question.action() == Action::DataUnmask { Verdict::Mask } else { Verdict::Deny };
         answered(verdict, question, &decided)
     }
+}
+
+/// What permits let through together.
+fn widest(permits: &[&PolicyEntry]) -> Caps {
+    permits.iter().map(|entry| entry.caps).reduce(Caps::or).unwrap_or_default()
 }
 
 fn answered(verdict: Verdict, question: &Question, decided: &[&PolicyEntry]) -> Answer {
@@ -171,6 +183,7 @@ fn answered(verdict: Verdict, question: &Question, decided: &[&PolicyEntry]) -> 
         policies: decided.iter().map(|entry| entry.id.clone()).collect(),
         messages: messages(verdict, question, decided),
         votes: most(votes.into_iter()).into(),
+        caps: Caps::default(),
         errors: Box::default(),
         asked: asked(question),
         class: class(question),
@@ -195,6 +208,7 @@ fn refused(question: &Question, errors: Vec<String>) -> Answer {
         policies: Box::default(),
         messages: Box::default(),
         votes: Box::default(),
+        caps: Caps::default(),
         errors: errors.into(),
         asked: asked(question),
         class: class(question),

@@ -113,7 +113,9 @@ pub enum Reason {
         first: Place,
     },
     /// An annotation that means nothing.
-    #[error("`{policy}`: unknown annotation `@{name}`: known are @id, @message, @approval, @approvers and @doc")]
+    #[error(
+        "`{policy}`: unknown annotation `@{name}`: known are @id, @message, @approval, @approvers, @max_rows, @max_affected and @doc"
+    )]
     UnknownAnnotation {
         /// The policy.
         policy: String,
@@ -133,6 +135,14 @@ pub enum Reason {
     ApprovalOnPermit {
         /// The policy.
         policy: String,
+    },
+    /// A cap that bounds nothing.
+    #[error("`{policy}`: `@{name}` needs a whole number, on a permit or beside an `@approval`")]
+    Cap {
+        /// The policy.
+        policy: String,
+        /// The annotation.
+        name: String,
     },
     /// The number of approvers makes no sense.
     #[error("`{policy}`: `@approvers` needs an `@approval` beside it and a number from 1 to 9")]

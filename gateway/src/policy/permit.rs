@@ -7,7 +7,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::decision::{Answer, Denial, Held, Verdict};
+use super::decision::{Answer, Caps, Denial, Held, Verdict};
 
 /// Which set of policies decided: a counter that grows with each change, and the digest of the set's text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -52,6 +52,7 @@ pub struct RequestPermit {
     pub(super) epoch: Epoch,
     pub(super) answers: Vec<Arc<Answer>>,
     pub(super) would_be: Option<Box<WouldBe>>,
+    pub(super) is_observed: bool,
 }
 
 impl RequestPermit {
@@ -70,6 +71,15 @@ impl RequestPermit {
     /// Data classes that the request asked to see and may not: they are masked.
     pub fn masked(&self) -> impl Iterator<Item = &Arc<str>> {
         self.answers.iter().filter(|answer| answer.verdict == Verdict::Mask).filter_map(|answer| answer.class.as_ref())
+    }
+
+    /// How much may be done: what all answers let through. Where the attachment is only observed, whatever it likes.
+    #[must_use]
+    pub fn caps(&self) -> Caps {
+        if self.is_observed {
+            return Caps::default();
+        }
+        self.answers.iter().fold(Caps::default(), |caps, answer| caps.and(answer.caps))
     }
 
     /// What would have been, where the attachment is only observed.

@@ -10,7 +10,7 @@ use cedar_policy::{
     ActionConstraint, Effect, EntityTypeName, Policy, PolicyId, PolicySet, PolicySetError, ResourceConstraint,
 };
 
-use super::decision::Vote;
+use super::decision::{Caps, Vote};
 use super::reads::{Reads, Volatile};
 use super::schema::Schema;
 use super::vocabulary::names::{Action, EntityType};
@@ -21,6 +21,7 @@ pub(super) struct PolicyEntry {
     pub(super) id: Arc<str>,
     pub(super) message: Option<Arc<str>>,
     pub(super) vote: Option<Vote>,
+    pub(super) caps: Caps,
     pub(super) reads: Reads,
     pub(super) policy: Policy,
 }

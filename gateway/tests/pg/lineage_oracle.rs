@@ -49,7 +49,7 @@ const FROM: &[&str] = &[
     "(SELECT DISTINCT ON (id) * FROM c ORDER BY id) x",
     "(SELECT name, max(ssn) AS ssn, min(email) AS email, sum(pay)::int AS pay FROM c GROUP BY name) x",
     "(VALUES ('a', 'b', (SELECT email FROM c WHERE id = 1), 4)) x (name, ssn, email, pay)",
-    "(SELECT * FROM unnest(ARRAY['n'], ARRAY['s'], ARRAY['e'], (SELECT array_agg(pay) FROM c)) u) x (name, ssn, email, pay)",
+    "(SELECT * FROM unnest(ARRAY['n'], ARRAY['s'], ARRAY['e'], (SELECT array_agg(pay ORDER BY id) FROM c)) u) x (name, ssn, email, pay)",
 ];
 
 /// Expressions over them.

@@ -68,6 +68,7 @@ mod story_dump;
 mod story_ends;
 mod story_holds;
 mod story_hostile;
+mod story_limits;
 mod story_logins;
 mod story_masking;
 mod story_paths;

@@ -151,6 +151,21 @@ fn what_a_name_runs_is_judged_and_not_the_name() {
 }
 
 #[test]
+fn a_session_drops_its_own_temporary_tables_by_their_bare_names() {
+    let shop = Shop::new();
+    let _gateway = shop.world.attach(&[]);
+    let ran = shop.psql(&[
+        "CREATE TEMP TABLE scratch (a int); CREATE TEMP TABLE \"Orders\" (a int)",
+        "DROP TABLE scratch",
+        "SELECT to_regclass('scratch') IS NULL",
+        "CREATE TEMP TABLE scratch AS SELECT 1 AS a",
+        "DROP TABLE IF EXISTS scratch, \"Orders\" CASCADE",
+        "SELECT count(*) FROM pg_class WHERE relname IN ('scratch', 'Orders')",
+    ]);
+    assert_eq!((ran.out.as_str(), ran.err.as_str()), ("t\n0", ""), "{ran:?}");
+}
+
+#[test]
 fn a_temporary_table_is_no_cover_for_the_real_one() {
     let shop = Shop::new();
     let _gateway = shop.world.attach(&[]);

@@ -52,6 +52,13 @@ const TABLES: &str = "SET ROLE agent;
     CREATE VIEW looking_from AS SELECT found FROM looks(1) found;
     CREATE FUNCTION sees(int, int) RETURNS text LANGUAGE sql AS 'SELECT email FROM public.customers WHERE id = $1';
     CREATE OPERATOR #@# (leftarg = int, rightarg = int, function = sees);
+    CREATE TYPE sight AS (found text);
+    CREATE FUNCTION see(int) RETURNS sight LANGUAGE sql AS 'SELECT ROW(email)::public.sight FROM public.customers WHERE id = $1';
+    CREATE CAST (int AS sight) WITH FUNCTION see(int);
+    CREATE FUNCTION tells(int) RETURNS bool LANGUAGE plpgsql AS
+        'BEGIN RAISE NOTICE ''%'', (SELECT email FROM public.customers WHERE id = $1); RETURN true; END';
+    CREATE DOMAIN told AS int CHECK (tells(VALUE));
+    CREATE DOMAIN told_again AS told;
     CREATE TABLE snapshots (id int, one customers, many customers[]);
     INSERT INTO snapshots SELECT id, c, ARRAY[c] FROM customers c;
     CREATE TABLE ruled (id int);
@@ -181,6 +188,11 @@ const ASKED: &[(&str, bool)] = &[
     ("SELECT one, (one).email, many, many[1].ssn FROM snapshots", true),
     ("INSERT INTO ruled VALUES (1)", false),
     ("SELECT 1 #@# 1", false),
+    ("SELECT 1::sight", false),
+    ("SELECT (CAST(1 AS public.sight)).found", false),
+    ("SELECT 1::told", false),
+    ("SELECT told '1', ARRAY[1]::told[]", false),
+    ("SELECT 1::told_again", false),
     ("SELECT 1 OPERATOR(public.#@#) 1", false),
     ("SELECT ssn FROM customers; SELECT email FROM customers", true),
     ("PREPARE p AS SELECT reverse(ssn) FROM customers WHERE id = $1; EXECUTE p(1)", true),

@@ -73,7 +73,8 @@ impl Shop {
         self.attach_with(&format!("{policy}[masking]\nfile = \"{}\"\n", masking.display()))
     }
 
-    fn python(&self, script: &str) -> Ran {
+    /// A script with the cached drivers.
+    pub fn python(&self, script: &str) -> Ran {
         ran(&mut self.python_command(script))
     }
 
@@ -154,6 +155,24 @@ fn names_that_the_session_changes_are_known_to_its_next_statement() {
         "SELECT home || '' FROM folk WHERE id = 1",
     ]);
     assert_eq!(ran.out, ["[place•••]"; 3].join("\n"), "{ran:?}");
+}
+
+#[test]
+fn names_that_a_failed_commit_brought_back_are_known() {
+    let shop = Shop::with_people();
+    let policies = POLICIES.replace("Action::\"run\"", "Action::\"ddl\"");
+    let folder = shop.world.file("policies/a.cedar", &policies).parent().unwrap().display().to_string();
+    let policy = format!("[policy]\ndir = \"{folder}\"\ndisable = [\"guard.postgres.schema-change\"]\n");
+    let _gateway = shop.attach_people(&policy);
+    let ran = shop.psql(&[
+        "BEGIN",
+        "ALTER TABLE people RENAME home TO place",
+        "SELECT place || '' FROM people WHERE id = 1",
+        "SELECT 1 / 0",
+        "COMMIT",
+        "SELECT home || '' FROM people WHERE id = 1",
+    ]);
+    assert_eq!(ran.out, ["[place•••]"; 2].join("\n"), "{ran:?}");
 }
 
 #[test]

@@ -168,6 +168,33 @@ fn holds_when_approval_is_all_that_is_missing() {
 }
 
 #[test]
+fn the_most_generous_permit_caps_and_so_does_what_was_approved() {
+    let read = |id: &str, cap: &str| {
+        format!("@id(\"{id}\") {cap} permit (principal, action in [Action::\"read\", Action::\"write\"], resource);")
+    };
+    let caps = |policies: &str, actions: &[Action]| {
+        let questions: Vec<_> = actions.iter().map(|action| on_orders(*action)).collect();
+        let permit = match judge(&set(policies), &questions, Mode::Enforce) {
+            Decision::Allow(permit) => permit,
+            Decision::Hold(hold) => hold.approve(),
+            Decision::Deny(denial) => panic!("{denial}"),
+        };
+        (permit.caps().rows, permit.caps().affected)
+    };
+    let (few, many) = (read("few", "@max_rows(\"5\")"), read("many", "@max_rows(\"50\") @max_affected(\"9\")"));
+    assert_eq!(caps(&few, &[Action::PostgresSelect]), (Some(5), None));
+    assert_eq!(caps(&format!("{few}{many}"), &[Action::PostgresSelect]), (Some(50), None));
+    assert_eq!(caps(&format!("{few}{}", read("any", "")), &[Action::PostgresSelect]), (None, None));
+    let held = "@id(\"h\") @approval(\"local:a\") @max_affected(\"2\") forbid (principal, action in Action::\"write\", resource);";
+    let both = [Action::PostgresSelect, Action::PostgresUpdate];
+    assert_eq!(caps(&format!("{many}{held}"), &both), (Some(50), Some(2)));
+    let Decision::Allow(observed) = judge(&set(&few), &[on_orders(Action::PostgresSelect)], Mode::Observe) else {
+        panic!()
+    };
+    assert!(!observed.caps().is_some());
+}
+
+#[test]
 fn does_not_hold_what_approval_would_not_allow() {
     let question = [on_orders(Action::PostgresSelect)];
     let denial = denied(judge(&set(HOLD_A), &question, Mode::Enforce));

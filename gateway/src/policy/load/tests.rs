@@ -132,7 +132,7 @@ fn reports_each_rule_with_its_place_and_fix() {
         ),
         (
             &format!("@severity(\"high\")\n{}", permit("")),
-            "p.cedar:1:1: `a`: unknown annotation `@severity`: known are @id, @message, @approval, @approvers and @doc",
+            "p.cedar:1:1: `a`: unknown annotation `@severity`: known are @id, @message, @approval, @approvers, @max_rows, @max_affected and @doc",
         ),
         (
             &format!("@message(\"\")\n{}", permit("")),
@@ -149,6 +149,14 @@ fn reports_each_rule_with_its_place_and_fix() {
         (
             "@id(\"a\") @approval(\"local:ops\") @approvers(\"no\") forbid (principal, action, resource);",
             "p.cedar:1:33: `a`: `@approvers` needs an `@approval` beside it and a number from 1 to 9",
+        ),
+        (
+            &format!("@max_rows(\"many\")\n{}", permit("")),
+            "p.cedar:1:1: `a`: `@max_rows` needs a whole number, on a permit or beside an `@approval`",
+        ),
+        (
+            "@id(\"a\") @max_affected(\"5\") forbid (principal, action, resource);",
+            "p.cedar:1:10: `a`: `@max_affected` needs a whole number, on a permit or beside an `@approval`",
         ),
         (
             "@id(\"a\") @approval(\"nobody\") forbid (principal, action, resource);",

@@ -4,6 +4,8 @@
 //! while a ruling is awaited the server's messages still reach the client, and what the client sends behind it waits.
 //! The session never ends with something still running at the server, as far as the server answers.
 
+mod capped;
+
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
@@ -379,7 +381,13 @@ impl<J: Judge> Asked<'_, J> {
         say.set_in_transaction(self.link.state.transaction());
         match ask {
             Ask::Query(text) => match self.wait(judge.query(text, say)).await? {
-                Ruling::Forward(forward) => self.send(message, |state, _| state.send_query(forward, judge)),
+                Ruling::Forward(forward) if forward.limit.is_some() => {
+                    return self.query_capped(message, forward).await;
+                }
+                Ruling::Forward(mut forward) => match forward.text.take() {
+                    Some(text) => self.send(&ours::query(&text), |state, _| state.send_query(forward, judge)),
+                    None => self.send(message, |state, _| state.send_query(forward, judge)),
+                },
                 Ruling::Refuse(denial) => return Ok(self.link.state.still(denial)),
             },
             Ask::Parse(request) => match self.wait(judge.parse(request, say)).await? {
@@ -391,6 +399,9 @@ impl<J: Judge> Asked<'_, J> {
                 Ruling::Refuse(denial) => return Ok(self.link.state.still(denial)),
             },
             Ask::Execute { portal, bound, rows } => match self.wait(judge.execute(&bound, rows, say)).await? {
+                Ruling::Forward(forward) if forward.limit.is_some() => {
+                    return self.execute_capped((portal, message), forward).await;
+                }
                 Ruling::Forward(forward) => {
                     self.send(message, |state, out| state.send_execute(portal, forward, judge, out));
                 }

@@ -112,12 +112,16 @@ pub struct Forward<P> {
     pub copy: CopyIn,
     /// What rewrites the results on their way to the client.
     pub rewrite: Option<Box<dyn Rewrite>>,
+    /// How many rows it may show or change.
+    pub limit: Option<Limit>,
+    /// What is sent in place of a Query.
+    pub text: Option<String>,
 }
 
 impl<P> Forward<P> {
     /// A permit for a statement that needs nothing special.
     pub fn plain(permit: P) -> Self {
-        Self { permit, forgets: Vec::new(), copy: CopyIn::Unexpected, rewrite: None }
+        Self { permit, forgets: Vec::new(), copy: CopyIn::Unexpected, rewrite: None, limit: None, text: None }
     }
 }
 
@@ -145,6 +149,9 @@ pub enum CopyIn {
     /// Anything else.
     Unexpected,
 }
+
+/// How many rows a run may show or change.
+pub use crate::protocol::postgres::state::Limit;
 
 /// Rows of an answer to a question of ours, in text.
 pub use crate::protocol::postgres::catalog::Rows;

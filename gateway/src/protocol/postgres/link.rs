@@ -346,6 +346,12 @@ impl<J: Judge> Link<J> {
         self.back.inbox.consume(std::mem::take(&mut self.back.passed));
     }
 
+    /// Puts something of ours behind what the client was sent, between two messages of the server's.
+    pub(super) fn tell(&mut self, bytes: &[u8]) {
+        self.detach();
+        self.to_client.bytes.extend_from_slice(bytes);
+    }
+
     /// Says what is ours to say now, if anything is.
     pub(super) fn speak(&mut self) {
         if self.state.has_say() && self.back.left == 0 {

@@ -156,8 +156,8 @@ async fn begin<J: Judge>(
             relay::log_in(&mut server, client).await.map_err(as_the_server_said)?;
         }
     }
-    let greeting = server.greet().await?;
-    judge.logged_in(server.schemas().await?);
+    let mut greeting = server.greet().await?;
+    judge.logged_in(server.schemas(&mut greeting.reported).await?);
     Ok(Upper { conn, inbox, greeting })
 }
 

@@ -149,8 +149,8 @@ impl Server<'_> {
         Err(UpstreamError::Protocol { what: "no end of messages" })
     }
 
-    /// Asks for the schemas of the search path.
-    pub(super) async fn schemas(&mut self) -> Result<Vec<String>, UpstreamError> {
+    /// Asks for the schemas of the search path. What the server reports meanwhile is added to `reported`.
+    pub(super) async fn schemas(&mut self, reported: &mut Vec<u8>) -> Result<Vec<String>, UpstreamError> {
         self.send(&ours::query(SCHEMAS)).await?;
         let mut schemas = Vec::new();
         for _ in 0..MAX_MESSAGES {
@@ -162,8 +162,12 @@ impl Server<'_> {
                     schemas.push(name.ok_or(UpstreamError::Protocol { what: "a malformed row" })?.to_owned());
                 }
                 // A reload of the server's settings may come at any time; pinned ones are watched from here on.
-                Backend::ParameterStatus => drop(holds(&message)?),
-                Backend::RowDescription | Backend::CommandComplete | Backend::NoticeResponse => {}
+                Backend::ParameterStatus => {
+                    holds(&message)?;
+                    reported.extend_from_slice(&message);
+                }
+                Backend::NoticeResponse => reported.extend_from_slice(&message),
+                Backend::RowDescription | Backend::CommandComplete => {}
                 Backend::ReadyForQuery => return Ok(schemas),
                 _ => return Err(UpstreamError::Protocol { what: "a message out of turn" }),
             }

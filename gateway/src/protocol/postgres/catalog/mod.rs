@@ -150,7 +150,7 @@ impl Catalog {
         &self.known
     }
 
-    /// Whether an operator, or `row.name`, may call a function that somebody made.
+    /// Whether an operator, `row.name`, or a type that is named may call a function that somebody made.
     #[must_use]
     pub fn is_hidden_call(&self, name: &str) -> bool {
         self.hidden_calls.contains(name)

@@ -79,7 +79,7 @@ fn literal(text: &str) -> String {
 ///
 /// With them come a relation with another rule that reads one of them, one with a column of their row type, and a view
 /// that calls a function of somebody's that is neither C nor immutable, so that it may read anything; operators of such
-/// functions too. A function of one row or of any type (`typtype` c and p) can be called as `row.name`. What the server
+/// functions too, types to which one casts, and domains that check by one. A function of one row or of any type (`typtype` c and p) can be called as `row.name`. What the server
 /// brought has a number below 16384 (FirstNormalObjectId, transam.h). Of a toast table only what it stores comes,
 /// `chunk_data`, its third column (create_toast_table, toasting.c).
 const QUESTION: &str = r#"WITH RECURSIVE
@@ -188,6 +188,22 @@ answer(kind, a, b, c, d, e, f, g, h) AS (
   FROM pg_catalog.pg_operator o JOIN pg_catalog.pg_proc p ON p.oid OPERATOR(pg_catalog.=) o.oprcode
   JOIN pg_catalog.pg_language g ON g.oid OPERATOR(pg_catalog.=) p.prolang
   WHERE o.oid OPERATOR(pg_catalog.>=) '16384'::pg_catalog.oid
+    AND g.lanname OPERATOR(pg_catalog.<>) ALL ('{internal,c}'::pg_catalog.name[])
+    AND p.provolatile OPERATOR(pg_catalog.<>) 'i'::pg_catalog."char"
+  UNION ALL
+  SELECT DISTINCT 'function', t.typname::pg_catalog.text, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+  FROM pg_catalog.pg_type t
+  JOIN (SELECT k.casttarget, k.castfunc FROM pg_catalog.pg_cast k
+    UNION ALL
+    SELECT x.contypid, d.refobjid FROM pg_catalog.pg_constraint x
+    JOIN pg_catalog.pg_depend d ON d.objid OPERATOR(pg_catalog.=) x.oid
+      AND d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_constraint'::pg_catalog.regclass
+      AND d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass
+    WHERE x.contypid OPERATOR(pg_catalog.<>) '0'::pg_catalog.oid) c(type, function)
+    ON c.type OPERATOR(pg_catalog.=) ANY (ARRAY[t.oid, t.typbasetype])
+  JOIN pg_catalog.pg_proc p ON p.oid OPERATOR(pg_catalog.=) c.function
+  JOIN pg_catalog.pg_language g ON g.oid OPERATOR(pg_catalog.=) p.prolang
+  WHERE p.oid OPERATOR(pg_catalog.>=) '16384'::pg_catalog.oid
     AND g.lanname OPERATOR(pg_catalog.<>) ALL ('{internal,c}'::pg_catalog.name[])
     AND p.provolatile OPERATOR(pg_catalog.<>) 'i'::pg_catalog."char"
   UNION ALL

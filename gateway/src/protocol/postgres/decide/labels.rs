@@ -247,10 +247,13 @@ fn with_whole_rows<'u>(used: &'u ColumnUse, statement: &Statement, relation: &Re
     Cow::Owned(used)
 }
 
-/// The same of functions that somebody made, and of operators: what they do is not in the statement.
+/// The same of functions that somebody made, of operators, casts and domains: what they do is not in the statement.
 fn has_hidden_calls(facts: &Facts, catalog: &Catalog) -> bool {
-    let mut attributes = facts.statements.iter().flat_map(|statement| &statement.attributes);
-    attributes.any(|name| catalog.is_hidden_call(name))
+    let called = |statement: &Statement| {
+        let mut names = statement.attributes.iter().chain(&statement.types);
+        names.any(|name| catalog.is_hidden_call(name))
+    };
+    facts.statements.iter().any(called)
 }
 
 /// Whether a message changes what names mean and goes on to use names: the catalog is that of before.

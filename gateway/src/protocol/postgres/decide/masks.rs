@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::analysis::Analysis;
+use super::caps;
 use super::labels::{LabelUse, class_entity};
 use super::origins::{ByCatalog, whole};
 use super::questions::Scene;
@@ -177,9 +178,11 @@ impl Masks<'_> {
 
 impl PolicyJudge {
     /// Why a message that policy permits is refused all the same.
-    pub(super) fn refused_by_masks(&self, understood: &Understood, permit: &RequestPermit) -> Option<String> {
+    pub(super) fn refused_all_the_same(&self, understood: &Understood, permit: &RequestPermit) -> Option<String> {
         // What detectors find is no reason.
-        self.with_masks(understood, permit, DetectorSet::default(), |masks| masks.refusal(&understood.own.facts))
+        let by_masks =
+            self.with_masks(understood, permit, DetectorSet::default(), |masks| masks.refusal(&understood.own.facts));
+        by_masks.or_else(|| caps::refusal(understood, permit))
     }
 
     /// What is hidden in the replies to a message.

@@ -5,6 +5,7 @@
 //! what they run.
 
 mod analysis;
+mod caps;
 mod hold;
 mod labels;
 mod latest;
@@ -18,7 +19,7 @@ mod record;
 mod view;
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
@@ -155,6 +156,8 @@ pub struct Bound {
     parameters: Vec<Kept>,
     /// Given by people for one run.
     approved: Mutex<Option<Permit>>,
+    /// Rows that its portal has shown.
+    shown: Arc<AtomicU64>,
 }
 
 /// What came of asking policy.
@@ -282,7 +285,7 @@ impl PolicyJudge {
         let policies = Arc::clone(self.policies.lock().get());
         let all: Vec<Arc<Question>>;
         let questions = if policies.reads_text() || !understood.named.is_empty() {
-            all = self.all_questions(understood, policies.reads_text());
+            all = understood.questions(policies.reads_text());
             &all
         } else {
             &understood.own.shape.questions
@@ -290,20 +293,6 @@ impl PolicyJudge {
         let request =
             Request { principal: &self.about.principal, session: &login.session, at: Moment::now(), questions };
         (policies.judge(&request, self.about.mode), policies)
-    }
-
-    /// The questions of a text and of all that it runs by name.
-    fn all_questions(&self, understood: &Understood, with_texts: bool) -> Vec<Arc<Question>> {
-        let analyses = std::iter::once(&understood.own).chain(&understood.named);
-        let mut all = Vec::new();
-        for analysis in analyses {
-            if with_texts {
-                all.extend(analysis.questions_with_text(&understood.scope));
-            } else {
-                all.extend(analysis.shape.questions.iter().cloned());
-            }
-        }
-        all
     }
 
     /// Asks policy and journals the answer.
@@ -316,7 +305,7 @@ impl PolicyJudge {
         }
         let (decision, policies) = self.judge(understood, login);
         let refusal = match &decision {
-            Decision::Allow(permit) => self.refused_by_masks(understood, permit),
+            Decision::Allow(permit) => self.refused_all_the_same(understood, permit),
             Decision::Hold(_) | Decision::Deny(_) => None,
         };
         let of = (phase, parameters);
@@ -375,7 +364,7 @@ impl PolicyJudge {
                 Decided::Held(hold, request) => (hold, request),
             };
             match self.ask_people(understood, parameters, (hold, request), say).await? {
-                Answer::Approved(permit) => match self.refused_by_masks(understood, &permit) {
+                Answer::Approved(permit) => match self.refused_all_the_same(understood, &permit) {
                     None => return Ok(Permit { permit, request, since: Instant::now() }),
                     Some(reason) => {
                         self.note_refusal(understood.own.kept.clone(), reason.clone());
@@ -405,12 +394,14 @@ impl PolicyJudge {
             .with_detail(format!("Nothing was sent. Session {}.", self.guard.session()))
     }
 
-    fn forward(&self, understood: &Understood, permit: Permit) -> Forward<Permit> {
+    fn forward(&self, understood: &Understood, permit: Permit, shown: &Arc<AtomicU64>) -> Forward<Permit> {
         let masking = understood.scope.masking();
         let rewriter = self.with_masks(understood, &permit.permit, self.allowed(masking), |masks| {
             ResultRewriter::new(Arc::clone(masking), masks.plans(&understood.own.facts))
         });
+        let limit = caps::limit(understood, &permit.permit, shown);
         let mut forward = Forward::plain(permit);
+        forward.limit = limit;
         forward.rewrite = Some(Box::new(rewriter));
         if let Some(view) = self.view.lock().as_mut() {
             view.follow(&understood.own.facts);
@@ -513,8 +504,14 @@ impl Judge for PolicyJudge {
             Ok(understood) => understood,
             Err(denial) => return Ruling::Refuse(Box::new(denial)),
         };
+        let as_temporary = match self.as_temporary(&understood, say).await {
+            Ok(found) => found,
+            Err(denial) => return Ruling::Refuse(Box::new(denial)),
+        };
+        let text = as_temporary.as_ref().map(|instead| instead.own.text.to_string());
+        let understood = as_temporary.unwrap_or(understood);
         match self.settle(&understood, &[], Phase::Query, say).await {
-            Ok(permit) => Ruling::Forward(self.forward(&understood, permit)),
+            Ok(permit) => Ruling::Forward(Forward { text, ..self.forward(&understood, permit, &Arc::default()) }),
             Err(denial) => Ruling::Refuse(denial),
         }
     }
@@ -553,7 +550,12 @@ impl Judge for PolicyJudge {
         };
         self.names.lock().open(bind.portal, &understood.own);
         let parameters = self.kept_parameters(&understood, bind.parameters);
-        Ruling::Forward(Arc::new(Bound { understood, parameters, approved: Mutex::new(approved) }))
+        Ruling::Forward(Arc::new(Bound {
+            understood,
+            parameters,
+            approved: Mutex::new(approved),
+            shown: Arc::default(),
+        }))
     }
 
     async fn execute(&self, bound: &Arc<Bound>, _: u32, _: &Say) -> Ruling<Forward<Permit>> {
@@ -563,10 +565,10 @@ impl Judge for PolicyJudge {
         };
         let approved = bound.approved.lock().take();
         if let Some(permit) = approved {
-            return Ruling::Forward(self.forward(&now, permit));
+            return Ruling::Forward(self.forward(&now, permit, &bound.shown));
         }
         match self.decide(&now, Phase::Execute, &bound.parameters).await {
-            Decided::Permitted(permit) => Ruling::Forward(self.forward(&now, permit)),
+            Decided::Permitted(permit) => Ruling::Forward(self.forward(&now, permit, &bound.shown)),
             Decided::Refused(denial) => Ruling::Refuse(denial),
             Decided::Held(..) => {
                 let reason = "it needs an approval for each run: bind the statement anew";

@@ -7,8 +7,14 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::analysis::Analysis;
-use crate::protocol::postgres::judge::Forgets;
-use crate::protocol::postgres::sql::facts::{Discard, Effect, Facts, Object, SettingClass, SettingValue, Verb};
+use super::{Login, PolicyJudge, Understood};
+use crate::policy::Decision;
+use crate::protocol::postgres::judge::{Forgets, Say};
+use crate::protocol::postgres::reply::Denial;
+use crate::protocol::postgres::sql;
+use crate::protocol::postgres::sql::facts::{
+    Discard, Effect, Facts, Object, Question, SettingClass, SettingValue, Verb,
+};
 
 /// Names of one kind that a session may have at once.
 const MAX_NAMES: usize = 10_000;
@@ -21,6 +27,8 @@ pub struct Names {
     statements: Meanings,
     cursors: Meanings,
     temporaries: BTreeSet<String>,
+    /// Of these, those that this session has not dropped.
+    droppable: BTreeSet<String>,
 }
 
 /// Names of one kind with all that each has meant.
@@ -94,7 +102,34 @@ impl Names {
             }
         }
         let made = made_temporary(&analysis.facts).take(MAX_NAMES.saturating_sub(self.temporaries.len()));
-        self.temporaries.extend(made.map(str::to_owned));
+        let made: Vec<String> = made.map(str::to_owned).collect();
+        self.forget_dropped(&analysis.facts);
+        self.droppable.extend(made.iter().cloned());
+        self.temporaries.extend(made);
+    }
+
+    /// Whether a message drops temporary relations of this session by their bare names, and nothing else.
+    pub fn drops_own(&self, facts: &Facts) -> bool {
+        let ([statement], false) = (facts.statements.as_slice(), self.droppable.is_empty()) else { return false };
+        let is_own = |question: &Question| match &question.object {
+            Object::Relation(relation) => {
+                question.effect == Effect::Drop && relation.schema.is_none() && self.droppable.contains(&relation.name)
+            }
+            _ => false,
+        };
+        !statement.questions.is_empty() && statement.questions.iter().all(is_own)
+    }
+
+    /// What is dropped can be another relation the next time.
+    fn forget_dropped(&mut self, facts: &Facts) {
+        if self.droppable.is_empty() {
+            return;
+        }
+        for question in facts.statements.iter().flat_map(|statement| &statement.questions) {
+            if let (Effect::Drop, Object::Relation(relation)) = (question.effect, &question.object) {
+                self.droppable.remove(&relation.name);
+            }
+        }
     }
 
     /// Temporary relations that this session has made: each may stand before another of its name.
@@ -113,6 +148,28 @@ impl Names {
     pub fn open(&mut self, name: &str, analysis: &Arc<Analysis>) {
         if !name.is_empty() {
             self.cursors.add(name, analysis);
+        }
+    }
+}
+
+impl PolicyJudge {
+    /// A DROP of this session's own temporary relations in words that can mean nothing else, where policy does not permit
+    /// all that the bare names could mean.
+    pub(super) async fn as_temporary(
+        &self,
+        understood: &Arc<Understood>,
+        say: &Say,
+    ) -> Result<Option<Arc<Understood>>, Denial> {
+        if !self.names.lock().drops_own(&understood.own.facts) {
+            return Ok(None);
+        }
+        let is_permitted = |login: &Login| matches!(self.judge(understood, login).0, Decision::Allow(_));
+        if self.login.get().is_some_and(is_permitted) {
+            return Ok(None);
+        }
+        match sql::drop_as_temporary(&understood.own.text) {
+            Some(text) => self.understand(&text, say.in_transaction()).await.map(Some),
+            None => Ok(None),
         }
     }
 }

@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::Understood;
 use super::labels::classes_of;
 use crate::policy::Question;
 use crate::policy::request::Entity;
@@ -69,6 +70,22 @@ pub fn ask(facts: &Facts, scene: &Scene, text: &Arc<str>) -> Result<Vec<Arc<Ques
         questions.push(about.question(Action::PostgresConnect, Arc::clone(&scene.database), None, None));
     }
     Ok(questions)
+}
+
+impl Understood {
+    /// The questions of a text and of all that it runs by name.
+    pub(super) fn questions(&self, with_texts: bool) -> Vec<Arc<Question>> {
+        let analyses = std::iter::once(&self.own).chain(&self.named);
+        let mut all = Vec::new();
+        for analysis in analyses {
+            if with_texts {
+                all.extend(analysis.questions_with_text(&self.scope));
+            } else {
+                all.extend(analysis.shape.questions.iter().cloned());
+            }
+        }
+        all
+    }
 }
 
 struct About<'a> {

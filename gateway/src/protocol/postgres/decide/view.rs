@@ -49,6 +49,8 @@ pub(super) struct View {
     asked: Option<Instant>,
     /// This session did what may have changed the catalog.
     is_stale: bool,
+    /// It did since the last end of a transaction: nobody knows whether a COMMIT is one, until the server has answered.
+    has_changed: bool,
     /// A statement on relations went on in the transaction that is open.
     has_snapshot: bool,
 }
@@ -66,6 +68,7 @@ impl View {
             read: None,
             asked: None,
             is_stale: true,
+            has_changed: false,
             has_snapshot: false,
         }
     }
@@ -143,16 +146,19 @@ impl View {
         if self.labels.is_empty() {
             return;
         }
-        let undoes = |verb: &Verb| matches!(verb, Verb::Rollback | Verb::RollbackTo(_) | Verb::RollbackPrepared);
+        let undoes = |verb: &Verb| {
+            matches!(verb, Verb::Rollback | Verb::RollbackTo(_) | Verb::RollbackPrepared | Verb::PrepareTransaction)
+        };
         let ends = |verb: &Verb| undoes(verb) || matches!(verb, Verb::Discard(_) | Verb::CommitPrepared);
-        let verbs = facts.statements.iter().flat_map(|statement| &statement.verbs);
+        let verbs = || facts.statements.iter().flat_map(|statement| &statement.verbs);
         let asked = facts.statements.iter().flat_map(|statement| &statement.questions);
         let changes = |effect| matches!(effect, Effect::Create | Effect::Alter | Effect::Drop | Effect::RunCode);
         let is_relation = |question: &Question| matches!(question.object, Object::Relation(_));
         self.has_snapshot |= asked.clone().any(is_relation);
-        self.is_stale |= facts.is_opaque()
-            || verbs.into_iter().any(ends)
-            || asked.into_iter().any(|question| changes(question.effect));
+        let has_changed = facts.is_opaque() || asked.into_iter().any(|question| changes(question.effect));
+        self.has_changed |= has_changed;
+        let commits = verbs().any(|verb| *verb == Verb::Commit) && std::mem::take(&mut self.has_changed);
+        self.is_stale |= has_changed || commits || verbs().any(ends);
     }
 
     /// Whether it is known what the names of a message mean.

@@ -24,6 +24,10 @@ pub(super) fn node<'a>(walk: &mut Walk<'a>, node: Node<'a>, place: Place) -> Res
             s.name().iter().filter_map(Node::as_str).for_each(|name| walk.attribute(name));
             walk.push_children(node, place)
         }
+        Node::TypeName(s) => {
+            walk.out.types.extend(s.names().iter().filter_map(|name| name.sval()).next_back().map(str::to_owned));
+            walk.push_children(node, place)
+        }
         Node::A_Indirection(s) => query::fields(walk, s, place),
         Node::JoinExpr(s) => query::join(walk, s, place),
         Node::FuncCall(s) => call::function(walk, s, place),
@@ -228,7 +232,6 @@ pub(super) fn node<'a>(walk: &mut Walk<'a>, node: Node<'a>, place: Place) -> Res
         | Node::Boolean(_)
         | Node::String(_)
         | Node::BitString(_)
-        | Node::TypeName(_)
         | Node::ParamRef(_)
         | Node::A_Const(_)
         | Node::TypeCast(_)

@@ -38,6 +38,8 @@ pub struct Statement {
     /// What calls a function though it is no call: operators, and names after a dot, of relations, rows or other values
     /// (where there is no such column, `row.f` calls `f(row)`).
     pub attributes: BTreeSet<String>,
+    /// Types that it names: a cast to one, or a domain, can call a function.
+    pub types: BTreeSet<String>,
     /// Session and stored settings that it changes.
     pub settings: Vec<SettingChange>,
     /// Why it does more than can be read; empty where all can be read.
@@ -48,6 +50,8 @@ pub struct Statement {
     pub copy: Option<CopyRows>,
     /// Constants by which ORDER BY, GROUP BY and DISTINCT name outputs, in order.
     pub places: Vec<i32>,
+    /// A part of it writes rows that its command tag does not count.
+    pub nests_writes: bool,
     /// It has a place for passwords, keys or connection strings: its constants are kept nowhere.
     pub secret: bool,
 }
@@ -324,11 +328,13 @@ impl Facts {
                 uses,
                 calls,
                 attributes,
+                types,
                 settings,
                 opaque,
                 verbs,
                 copy,
                 places,
+                nests_writes,
                 secret,
             } = a;
             *command == b.command
@@ -336,8 +342,10 @@ impl Facts {
                 && *uses == b.uses
                 && *copy == b.copy
                 && *places == b.places
+                && *nests_writes == b.nests_writes
                 && *calls == b.calls
                 && *attributes == b.attributes
+                && *types == b.types
                 && *settings == b.settings
                 && *opaque == b.opaque
                 && *verbs == b.verbs

@@ -29,11 +29,13 @@ mod names;
 mod tags;
 mod reader;
 mod redact;
+mod temporary;
 
 pub use facts::{Facts, Statement};
 pub use reader::Reader;
 pub use redact::{redact, unreadable};
 pub use scan::Caps;
+pub use temporary::drop_as_temporary;
 
 /// Why a text cannot be read. No variant quotes it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -128,6 +128,7 @@ fn is_star(target: &nodes::ResTarget) -> bool {
 
 /// INSERT with VALUES, a query or DEFAULT VALUES, and its ON CONFLICT.
 pub(super) fn insert<'a>(walk: &mut Walk<'a>, s: &'a nodes::InsertStmt, place: Place) {
+    walk.out.nests_writes |= !place.top;
     let here = open(walk, s.with_clause(), place);
     // The rows are made outside of the target's level: no column in them can be one of the target.
     walk.push(s.select_stmt(), Place { ctes: here.ctes, ..place.below() });
@@ -152,6 +153,7 @@ pub(super) fn insert<'a>(walk: &mut Walk<'a>, s: &'a nodes::InsertStmt, place: P
 
 /// UPDATE.
 pub(super) fn update<'a>(walk: &mut Walk<'a>, s: &'a nodes::UpdateStmt, place: Place) -> Result<(), SqlError> {
+    walk.out.nests_writes |= !place.top;
     // A rule on this view calls set_config for each row (system_views.sql, `pg_settings_u`).
     if s.relation().and_then(|r| r.relname()) == Some("pg_settings") {
         walk.opaque(Opaque::ComputedSetting);
@@ -170,6 +172,7 @@ pub(super) fn update<'a>(walk: &mut Walk<'a>, s: &'a nodes::UpdateStmt, place: P
 
 /// DELETE.
 pub(super) fn delete<'a>(walk: &mut Walk<'a>, s: &'a nodes::DeleteStmt, place: Place) {
+    walk.out.nests_writes |= !place.top;
     let here = open(walk, s.with_clause(), place);
     let filter = filter_of(s.where_clause());
     target(walk, s.relation(), vec![(Effect::Delete, filter)], Default::default(), here);
@@ -180,6 +183,7 @@ pub(super) fn delete<'a>(walk: &mut Walk<'a>, s: &'a nodes::DeleteStmt, place: P
 
 /// MERGE: the join condition chooses the rows; the conditions of its WHEN clauses only narrow one action each.
 pub(super) fn merge<'a>(walk: &mut Walk<'a>, s: &'a nodes::MergeStmt, place: Place) -> Result<(), SqlError> {
+    walk.out.nests_writes |= !place.top;
     let here = open(walk, s.with_clause(), place);
     let mut effects = Vec::new();
     let (mut written, mut updated) = (Columns::default(), Columns::default());

@@ -9,7 +9,7 @@ use crate::protocol::postgres::message::Backend;
 use crate::protocol::postgres::reply::{SqlState, sql_state};
 use crate::protocol::postgres::settings::{Report, watch};
 use crate::protocol::postgres::state::run::Run;
-use crate::protocol::postgres::state::{Awaited, Gate, Item, Mode, State, Transaction};
+use crate::protocol::postgres::state::{Awaited, Capped, Gate, Item, Mode, State, Transaction};
 
 /// Why the session ends: what the server sent is not what it can send here.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -97,6 +97,9 @@ impl<J: Judge> State<J> {
     pub(in super::super) fn row(&mut self, message: &[u8], out: &mut Vec<u8>) -> Result<Pass, Fault> {
         let kind = Backend::DataRow;
         let run = self.running().ok_or(Fault::Unexpected { kind })?;
+        if run.cuts() {
+            return Ok(Pass::Replaced);
+        }
         let rewrite = run.rewrite.as_mut().ok_or(Fault::Unexpected { kind })?;
         let pass = rewrite.rewrite(kind, message, out).map_err(Fault::Mask)?;
         run.row(message.len());
@@ -115,6 +118,9 @@ impl<J: Judge> State<J> {
         if let Some(taken) = self.take_reply(kind, message) {
             return taken;
         }
+        if self.is_cut(kind) {
+            return Ok(Pass::Replaced);
+        }
         let pass = self.rewrite(kind, message, judge, out)?;
         if kind.streams() && !matches!(self.awaited.front(), Some(Item { kind: Awaited::OurDescribe, .. })) {
             self.pass(kind, message.len())?;
@@ -124,14 +130,15 @@ impl<J: Judge> State<J> {
             Backend::NoticeResponse | Backend::NotificationResponse => Ok(pass),
             Backend::ParameterStatus => watched(message).map(|()| pass),
             Backend::ErrorResponse => Ok(self.error(sql_state(body(message)), judge, pass)),
-            Backend::ReadyForQuery => self.ready(message, judge).map(|()| pass),
+            Backend::ReadyForQuery => self.ready(message, judge).map(|shown| shown.unwrap_or(pass)),
             Backend::CopyInResponse => self.copy_in().map(|()| pass),
             Backend::CopyOutResponse | Backend::CopyDone => match self.running() {
                 Some(_) => Ok(pass),
                 None => Err(Fault::Unexpected { kind }),
             },
             Backend::CommandComplete | Backend::EmptyQueryResponse | Backend::PortalSuspended => {
-                self.complete(kind, body(message), judge).map(|()| pass)
+                let is_held = self.complete(kind, message, judge)?;
+                Ok(if is_held { Pass::Replaced } else { pass })
             }
             Backend::ParseComplete
             | Backend::BindComplete
@@ -209,22 +216,39 @@ impl<J: Judge> State<J> {
         Ok(())
     }
 
-    fn complete(&mut self, kind: Backend, tag: &[u8], judge: &J) -> Result<(), Fault> {
-        match self.awaited.front_mut().map(|item| &mut item.kind) {
+    /// Whether what came is a part of what is beyond a cap.
+    fn is_cut(&mut self, kind: Backend) -> bool {
+        match (kind, self.running()) {
+            (Backend::CopyData, Some(run)) => run.cuts(),
+            (Backend::CopyDone, Some(run)) => run.is_cut,
+            _ => false,
+        }
+    }
+
+    /// A statement is done; true where the client does not read of it yet.
+    fn complete(&mut self, kind: Backend, message: &[u8], judge: &J) -> Result<bool, Fault> {
+        let tag = body(message);
+        let is_held = match self.awaited.front_mut().map(|item| &mut item.kind) {
             Some(Awaited::Query(run)) if kind != Backend::PortalSuspended => {
                 run.complete(tag);
-                return Ok(());
+                self.capped = run.capped(message);
+                return Ok(self.capped.is_some());
             }
-            Some(Awaited::Execute(run)) => run.complete(tag),
+            Some(Awaited::Execute(run)) => {
+                run.complete(if kind == Backend::PortalSuspended { b"" } else { tag });
+                self.capped = run.capped(message);
+                self.is_capped_done = self.capped.is_some();
+                self.is_capped_done
+            }
             _ => return Err(Fault::Unexpected { kind }),
-        }
+        };
         match self.awaited.pop_front().map(|item| item.kind) {
             Some(Awaited::Execute(run)) if kind == Backend::PortalSuspended => run.suspend(judge),
             Some(Awaited::Execute(run)) => run.finish(judge),
             _ => {}
         }
         self.end_copy();
-        Ok(())
+        Ok(is_held)
     }
 
     fn copy_in(&mut self) -> Result<(), Fault> {
@@ -266,7 +290,12 @@ impl<J: Judge> State<J> {
                 }
                 return pass;
             }
-            Some(Awaited::Execute(run)) => run.fail(code),
+            Some(Awaited::Execute(run)) => {
+                run.fail(code);
+                if run.limit.is_some() {
+                    (self.capped, self.is_capped_done) = (Some(Capped::Failed), true);
+                }
+            }
             Some(Awaited::OurFailure) => pass = Pass::Replaced,
             Some(_) => {}
         }
@@ -306,7 +335,8 @@ impl<J: Judge> State<J> {
         }
     }
 
-    fn ready(&mut self, message: &[u8], judge: &J) -> Result<(), Fault> {
+    /// The server is ready; whether the client does not read of it yet, where that is known.
+    fn ready(&mut self, message: &[u8], judge: &J) -> Result<Option<Pass>, Fault> {
         let kind = Backend::ReadyForQuery;
         let &[status] = body(message) else { return Err(Fault::Malformed { kind }) };
         let transaction = Transaction::from_byte(status).ok_or(Fault::Malformed { kind })?;
@@ -316,7 +346,14 @@ impl<J: Judge> State<J> {
         let Some(Item { pipeline, kind: awaited }) = self.awaited.pop_front() else {
             return Err(Fault::Unexpected { kind });
         };
+        let mut shown = None;
         if let Awaited::Query(run) = awaited {
+            if run.limit.is_some() {
+                // Somebody waits for it, and says then how the transaction stands.
+                shown = Some(Pass::Replaced);
+                self.is_capped_done = true;
+                self.capped.get_or_insert(Capped::Failed);
+            }
             run.finish(judge);
             self.end_copy();
         }
@@ -325,7 +362,7 @@ impl<J: Judge> State<J> {
         if transaction != Transaction::Open {
             self.portals.forget_until(pipeline);
         }
-        Ok(())
+        Ok(shown)
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod front;
 mod back;
+mod limit;
 mod names;
 mod question;
 mod run;
@@ -20,6 +21,8 @@ use run::Run;
 
 pub use back::Fault;
 pub(super) use front::{Ask, Step, Taken, Unread};
+pub(super) use limit::Capped;
+pub use limit::Limit;
 
 /// Replies awaited at a time; beyond it the client waits until the server has caught up.
 const MAX_AWAITED: usize = 4_096;
@@ -131,6 +134,10 @@ pub(super) struct State<J: Judge> {
     mode: Mode,
     gate: Gate,
     transaction: Transaction,
+    /// What came of a run with a cap, until it is taken.
+    capped: Option<Capped>,
+    /// It is over, ReadyForQuery included where one belongs to it.
+    is_capped_done: bool,
     /// The whole answer to a question of ours, until it is taken.
     answer: Option<Result<Rows, SqlState>>,
     pub(super) statements_sent: u64,
@@ -155,6 +162,8 @@ impl<J: Judge> State<J> {
             mode: Mode::Ready,
             gate: Gate::Open,
             transaction,
+            capped: None,
+            is_capped_done: false,
             answer: None,
             statements_sent: 0,
             rows: 0,
@@ -169,6 +178,11 @@ impl<J: Judge> State<J> {
             Gate::Settling => !self.awaited.is_empty(),
             Gate::AwaitCopy => true,
         }
+    }
+
+    /// What came of a run with a cap, once it is over.
+    pub(super) fn take_capped(&mut self) -> Option<Capped> {
+        if std::mem::take(&mut self.is_capped_done) { self.capped.take() } else { None }
     }
 
     /// Whether the server owes anything.

@@ -2,8 +2,9 @@
 //!
 //! In: the replies that belong to it. Out: its outcome, once, to the judge that permitted it.
 
-use crate::protocol::postgres::judge::{Forward, Judge, Outcome, OutcomeEnd, Rewrite};
+use crate::protocol::postgres::judge::{Forward, Judge, Limit, Outcome, OutcomeEnd, Rewrite};
 use crate::protocol::postgres::reply::SqlState;
+use crate::protocol::postgres::state::limit::Capped;
 
 /// As the server has it (`COMPLETION_TAG_BUFSIZE`, src/include/tcop/cmdtag.h), its NUL left out.
 const TAG: usize = 63;
@@ -39,6 +40,9 @@ impl Tag {
 pub(super) struct Run<J: Judge> {
     permit: J::Permit,
     pub(super) rewrite: Option<Box<dyn Rewrite>>,
+    pub(super) limit: Option<Limit>,
+    /// A row was left out: so is what follows.
+    pub(super) is_cut: bool,
     rows: u64,
     bytes: u64,
     statements: u32,
@@ -51,6 +55,8 @@ impl<J: Judge> Run<J> {
         Self {
             permit: forward.permit,
             rewrite: forward.rewrite,
+            limit: forward.limit,
+            is_cut: false,
             rows: 0,
             bytes: 0,
             statements: 0,
@@ -63,6 +69,24 @@ impl<J: Judge> Run<J> {
     pub(super) fn row(&mut self, size: usize) {
         self.rows += 1;
         self.bytes += size as u64;
+    }
+
+    /// Whether a row or a piece of COPY data goes beyond the cap.
+    pub(super) fn cuts(&mut self) -> bool {
+        self.is_cut |= self.limit.as_ref().is_some_and(|limit| !limit.shows());
+        self.is_cut
+    }
+
+    /// What a run with a cap comes to at its end, which the client reads as `message`.
+    pub(super) fn capped(&mut self, message: &[u8]) -> Option<Capped> {
+        let limit = self.limit.as_ref()?;
+        Some(match limit.exceeded(self.tag.text()) {
+            None => Capped::Within(message.to_vec()),
+            Some(denial) => {
+                self.failed = Some(denial.code);
+                Capped::Over(Box::new(denial))
+            }
+        })
     }
 
     /// A statement of this run is done.

@@ -5,7 +5,7 @@
 
 use super::scope::{Env, Level};
 use super::shape::{Col, Derived, Expected, How, Shape, Sources};
-use super::{Lost, Resolver};
+use super::{COLUMNS, Lost, Resolver};
 use crate::protocol::postgres::sql::call::chooses_rows;
 use crate::protocol::postgres::sql::children::children;
 use crate::protocol::postgres::sql::functions::{self, FunctionClass};
@@ -181,6 +181,9 @@ impl<'a> Resolver<'_> {
         let mut shape = Shape::default();
         for target in targets {
             shape.0.extend(self.target(target, env)?.0);
+            if shape.0.len() > COLUMNS {
+                return Err(Lost);
+            }
         }
         Ok(shape)
     }

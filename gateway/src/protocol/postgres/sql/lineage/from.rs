@@ -65,7 +65,7 @@ impl<'a> Resolver<'_> {
             Some(shape) => shape?,
             None => Rc::new(self.relations.shape(&names::relation(rel))),
         };
-        self.spend(shape.0.len())?;
+        self.spend(shape.weight())?;
         Ok(match rel.alias() {
             Some(alias) => aliased(Some(alias), shape),
             None => Item { label: Some(name), schema: rel.schemaname(), is_aliased: false, shape, is_bare: true },
@@ -80,6 +80,8 @@ impl<'a> Resolver<'_> {
         self.compare(join.quals(), &env.with(&Level { items: &items, outer: env.level }))?;
         let (of_left, of_right) = items.split_at_checked(split).ok_or(Lost)?;
         let (of_left, of_right) = (columns(of_left), columns(of_right));
+        let names = if join.is_natural { of_left.weight() + of_right.weight() } else { join.using_clause().len() };
+        self.spend(names * (of_left.weight() + of_right.weight()))?;
         let using: Option<Vec<Arc<str>>> = if join.is_natural {
             common(&of_left, &of_right)
         } else {

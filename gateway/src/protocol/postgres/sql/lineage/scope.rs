@@ -111,7 +111,7 @@ impl<'a> Resolver<'_> {
     fn bare(&mut self, name: &str, env: &Env<'_, 'a>) -> Result<Col, Lost> {
         let mut gathered = Gathered::default();
         for level in env.levels() {
-            self.spend(level.items.len())?;
+            self.spend(level.items.iter().map(|item| 1 + item.shape.weight()).sum())?;
             let (mut sure, mut maybe) = (Gathered::default(), Gathered::default());
             for item in level.items.iter().filter(|item| item.is_bare) {
                 let hit = item.shape.find(name);
@@ -149,6 +149,7 @@ impl<'a> Resolver<'_> {
                 item.label == Some(label) && may_be
             };
             for item in level.items.iter().filter(is_meant) {
+                self.spend(item.shape.weight())?;
                 let found = of_item(item, name);
                 gathered.add(&found.derived, found.expected);
                 ends |= schema.is_none() || item.schema == schema;
@@ -179,7 +180,7 @@ impl<'a> Resolver<'_> {
                 Shape::clone(&item.shape)
             }
         };
-        self.spend(shape.0.len())?;
+        self.spend(shape.weight())?;
         self.read.extend(shape.all().from);
         Ok(shape)
     }

@@ -176,6 +176,15 @@ impl Shape {
         Derived { how: How::Row, ..self.all() }
     }
 
+    /// How many columns a search looks at.
+    pub(super) fn weight(&self) -> usize {
+        let of = |slot: &Slot| match slot {
+            Slot::One(_) => 1,
+            Slot::Rest(rest) => 1 + rest.named.len(),
+        };
+        self.0.iter().map(of).sum()
+    }
+
     pub(super) fn is_closed(&self) -> bool {
         self.0.iter().all(|slot| matches!(slot, Slot::One(_)))
     }

@@ -240,8 +240,27 @@ fn what_is_not_followed_has_no_lineage() {
     ] {
         assert_eq!(lineage(text).map(|_| ()), (text == "SELECT s.c.ssn FROM c").then_some(()), "{text}");
     }
-    let deep = format!("SELECT {}1", "1 + (".repeat(200)) + &")".repeat(200);
-    assert!(lineage(&deep).is_none());
+}
+
+#[test]
+fn what_is_too_deep_or_too_much_is_not_followed_and_takes_no_time() {
+    let nested = |open: &str, middle: &str, close: &str, count: usize| {
+        format!("SELECT {}{middle}{} FROM c", open.repeat(count), close.repeat(count))
+    };
+    let doubled = |number: usize| format!(", q{number} AS (SELECT * FROM q{0} a, q{0} b)", number - 1);
+    let wide: Vec<String> = (0..1_000).map(|number| format!("c x{number}")).collect();
+    for text in [
+        nested("1 + (", "1", ")", 200),
+        nested("(SELECT ", "ssn", " FROM c)", 150),
+        nested("", "1", " UNION ALL SELECT 1", 300),
+        format!("SELECT 1 FROM c {}", "JOIN o ON true ".repeat(300)),
+        format!("WITH q0 AS (SELECT * FROM c){} SELECT 1", (1..30).map(doubled).collect::<String>()),
+        format!("SELECT {} FROM {}", vec!["ssn"; 1_000].join(", "), wide.join(", ")),
+    ] {
+        let start = std::time::Instant::now();
+        assert!(lineage(&text).is_none(), "{}", &text[..100]);
+        assert!(start.elapsed().as_secs() < 5, "{} took {:?}", &text[..100], start.elapsed());
+    }
 }
 
 #[test]
