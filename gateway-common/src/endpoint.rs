@@ -18,6 +18,9 @@ const _: () = assert!(size_of::<Endpoint>() == 20);
 /// The third word of an IPv4-mapped address: `0000:ffff` in network order.
 const MAPPED: u32 = 0x0000_ffff_u32.to_be();
 
+/// That of an IPv4-translated one: `ffff:0000`.
+const TRANSLATED: u32 = 0xffff_0000_u32.to_be();
+
 impl Endpoint {
     /// From an IPv4 address in network order and a port in host order.
     #[inline(always)]
@@ -39,6 +42,32 @@ impl Endpoint {
     pub const fn is_v4(&self) -> bool {
         let [a, b, c, _] = self.address;
         a == 0 && b == 0 && c == MAPPED
+    }
+
+    /// The IPv4 destination that an IPv6 address leads to through a translator or a tunnel: NAT64 (RFC 6052, and what RFC
+    /// 8215 leaves to operators, with the address at its end), IPv4-translated (RFC 2765), IPv4-compatible (RFC 4291), 6to4
+    /// (RFC 3056), Teredo (RFC 4380) and ISATAP (RFC 5214).
+    #[inline(always)]
+    #[must_use]
+    pub const fn carried_v4(&self) -> Option<Self> {
+        let [a, b, c, d] = self.address;
+        let (first, second) = (u32::from_be(a), u32::from_be(b));
+        let is_at_the_end = match (first, second) {
+            (0x0064_ff9b, 0) => c == 0,
+            (0x0064_ff9b, _) => second >> 16 == 1,
+            (0, 0) => c == TRANSLATED || (c == 0 && u32::from_be(d) > 1),
+            _ => u32::from_be(c) & !0x0200_0000 == 0x0000_5efe,
+        };
+        let address = if is_at_the_end {
+            d
+        } else if first >> 16 == 0x2002 {
+            (first << 16 | second >> 16).to_be()
+        } else if first == 0x2001_0000 {
+            !d
+        } else {
+            return None;
+        };
+        Some(Self::v4(address, self.port))
     }
 
     /// Link-local unicast (fe80::/10) or any multicast (ff00::/8): their scope is not in the hook's context, so that
@@ -109,6 +138,30 @@ mod tests {
         assert_eq!(Endpoint::from(mapped), Endpoint::from(plain));
         assert!(Endpoint::from(plain).is_v4());
         assert_eq!(Endpoint::from(plain), Endpoint::v4(u32::from_ne_bytes([10, 0, 0, 5]), 5432));
+    }
+
+    #[test]
+    fn finds_the_ipv4_address_in_every_form_that_carries_one() {
+        let carried = |text: &str| {
+            let carried = Endpoint::from(text.parse::<SocketAddr>().unwrap()).carried_v4();
+            carried.map(|endpoint| SocketAddr::from(endpoint).to_string())
+        };
+        for text in [
+            "[64:ff9b::a00:5]:22",
+            "[64:ff9b:1::a00:5]:22",
+            "[64:ff9b:1:7::a00:5]:22",
+            "[::ffff:0:a00:5]:22",
+            "[::a00:5]:22",
+            "[2002:a00:5::1]:22",
+            "[2001:0:4136:e378:8000:63bf:f5ff:fffa]:22",
+            "[fd77::5efe:a00:5]:22",
+            "[fd77::200:5efe:a00:5]:22",
+        ] {
+            assert_eq!(carried(text).as_deref(), Some("10.0.0.5:22"), "{text}");
+        }
+        for text in ["10.0.0.5:22", "[::1]:22", "[::]:22", "[64:ff9c::a00:5]:22", "[2001:db8::a00:5]:22"] {
+            assert_eq!(carried(text), None, "{text}");
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What the ring buffer carries, and the reasons that are counted.
 
-use crate::ConnectRecord;
+use crate::{ConnectRecord, Endpoint};
 
 /// Why the kernel side acted. The number indexes the counters.
 #[repr(u32)]
@@ -42,11 +42,15 @@ pub enum Reason {
     ReceiveRefused = 16,
     /// A unix socket outside that is not on the allow-list.
     UnixRefused = 17,
+    /// A packet to a protected destination that left a namespace of the subtree by a link to this host.
+    LinkDropped = 18,
+    /// A question for a name from a namespace that was not seen before: it is told whole, since the packet is lost.
+    QuestionHeld = 19,
 }
 
 impl Reason {
     /// How many there are: the size of the counters.
-    pub const COUNT: u32 = 18;
+    pub const COUNT: u32 = 20;
 
     /// All of them, in the order of their numbers.
     pub const ALL: [Self; Self::COUNT as usize] = [
@@ -68,6 +72,8 @@ impl Reason {
         Self::FamilyRefused,
         Self::ReceiveRefused,
         Self::UnixRefused,
+        Self::LinkDropped,
+        Self::QuestionHeld,
     ];
 
     /// The name in events, `status` and metrics.
@@ -92,6 +98,8 @@ impl Reason {
             Self::FamilyRefused => "family_refused",
             Self::ReceiveRefused => "receive_refused",
             Self::UnixRefused => "unix_refused",
+            Self::LinkDropped => "link_dropped",
+            Self::QuestionHeld => "question_held",
         }
     }
 }
@@ -126,6 +134,61 @@ pub struct NamedEvent {
 
 const _: () = assert!(size_of::<NamedEvent>() == 192);
 
+/// The longest question that is held: longer than any stub resolver's in a datagram (RFC 1035: 512).
+pub const HELD_BYTES: usize = 1_024;
+
+/// An entry with a question for a name behind it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeldEvent {
+    /// As of any other.
+    pub event: KernelEvent,
+    /// Who sent it, and to which of our addresses.
+    pub client: Endpoint,
+    /// Ours.
+    pub listener: Endpoint,
+    /// How many of the bytes count.
+    pub length: u32,
+    /// Always 0: no padding.
+    pub unused: u32,
+    /// The datagram.
+    pub bytes: [u8; HELD_BYTES],
+}
+
+const _: () = assert!(size_of::<HeldEvent>() == 1_152);
+
+/// A question that was held, as user space reads it.
+#[cfg(feature = "user")]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeldQuestion {
+    /// Who asked whom.
+    pub record: ConnectRecord,
+    /// From where.
+    pub client: std::net::SocketAddr,
+    /// Where it would have arrived.
+    pub listener: std::net::SocketAddr,
+    /// The datagram.
+    pub bytes: Vec<u8>,
+}
+
+#[cfg(feature = "user")]
+impl HeldEvent {
+    /// The question in an entry; `None` where there is none.
+    #[must_use]
+    pub fn question_in(entry: &[u8]) -> Option<HeldQuestion> {
+        let record = KernelEvent::read(entry)?.record;
+        let rest = entry.get(size_of::<KernelEvent>()..).filter(|_| entry.len() == size_of::<Self>())?;
+        let word = |at: usize| Some(u32::from_ne_bytes(rest.get(at..at + 4)?.try_into().ok()?));
+        let endpoint = |at: usize| {
+            let address = [word(at)?, word(at + 4)?, word(at + 8)?, word(at + 12)?];
+            Some(std::net::SocketAddr::from(Endpoint { address, port: word(at + 16)? }))
+        };
+        let length = usize::try_from(word(40)?).ok()?;
+        let bytes = rest.get(48..)?.get(..length)?.to_vec();
+        Some(HeldQuestion { record, client: endpoint(0)?, listener: endpoint(20)?, bytes })
+    }
+}
+
 #[cfg(feature = "user")]
 impl NamedEvent {
     /// The name that follows an entry; `None` where there is none.
@@ -142,7 +205,7 @@ impl KernelEvent {
     pub fn read(entry: &[u8]) -> Option<Self> {
         let word = |at: usize| Some(u32::from_ne_bytes(entry.get(at..at + 4)?.try_into().ok()?));
         let long = |at: usize| Some(u64::from_ne_bytes(entry.get(at..at + 8)?.try_into().ok()?));
-        let original = crate::Endpoint { address: [word(24)?, word(28)?, word(32)?, word(36)?], port: word(40)? };
+        let original = Endpoint { address: [word(24)?, word(28)?, word(32)?, word(36)?], port: word(40)? };
         let record = ConnectRecord {
             cgroup: long(0)?,
             netns: long(8)?,
@@ -159,7 +222,7 @@ impl KernelEvent {
 
 #[cfg(all(test, feature = "user"))]
 mod tests {
-    use super::{KernelEvent, Reason};
+    use super::{HELD_BYTES, HeldEvent, KernelEvent, Reason};
     use crate::{ConnectRecord, Endpoint};
 
     #[test]
@@ -181,6 +244,28 @@ mod tests {
         );
         assert_eq!(event.detail.to_ne_bytes(), [76, 77, 78, 79]);
         assert!(KernelEvent::read(&entry[..79]).is_none());
+    }
+
+    #[test]
+    fn reads_a_held_question_as_the_kernel_side_writes_it() {
+        let mut entry: Vec<u8> = (0..80_u8).collect();
+        entry.extend([[0; 10].as_slice(), &[0xff, 0xff, 127, 0, 0, 1], &4242_u32.to_ne_bytes()].concat());
+        entry.extend([[0; 15].as_slice(), &[1], &15001_u32.to_ne_bytes()].concat());
+        entry.extend([3_u32.to_ne_bytes(), [0; 4]].concat());
+        entry.extend([b"ask".as_slice(), &[0; HELD_BYTES - 3]].concat());
+        let question = HeldEvent::question_in(&entry).unwrap();
+        assert_eq!(
+            (question.client.to_string(), question.listener.to_string()),
+            ("127.0.0.1:4242".into(), "[::1]:15001".into())
+        );
+        assert_eq!(
+            (question.bytes.as_slice(), question.record),
+            (b"ask".as_slice(), KernelEvent::read(&entry).unwrap().record)
+        );
+        entry[120] = 255;
+        entry[121] = 255;
+        assert!(HeldEvent::question_in(&entry).is_none(), "a length beyond the bytes");
+        assert!(HeldEvent::question_in(&entry[..80]).is_none());
     }
 
     #[test]

@@ -15,13 +15,15 @@ mod verdict;
 
 pub use connection::{ConnectRecord, FlowKey, SocketState};
 pub use endpoint::Endpoint;
-pub use event::{KernelEvent, NamedEvent, Reason, SocketName};
+#[cfg(feature = "user")]
+pub use event::HeldQuestion;
+pub use event::{HELD_BYTES, HeldEvent, KernelEvent, NamedEvent, Reason, SocketName};
 pub use layout::KernelLayout;
 pub use limits::{
     ASKER_ENTRIES, EVENT_BYTES, FLOW_ENTRIES, HEARTBEAT_LIMIT_NANOS, LISTENER_ENTRIES, NAMED_ENTRIES, NETWORK_ENTRIES,
     NETWORK_PORT_ENTRIES, PORT_ENTRIES, UNIX_ENTRIES,
 };
-pub use verdict::{ListenerState, Named, NetworkPort, Settings, Verdict};
+pub use verdict::{DNS_PORT, ListenerState, Named, NetworkPort, PROTECTED_PORTS, Settings, Verdict};
 
 #[cfg(feature = "user")]
 mod pod {

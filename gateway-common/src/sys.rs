@@ -9,14 +9,18 @@ use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+/// asm-generic/socket.h, Linux 4.12.
+const SO_MEMINFO: c_int = 55;
 /// asm-generic/socket.h, Linux 5.14.
 const SO_NETNS_COOKIE: c_int = 71;
 /// asm-generic/socket.h, Linux 6.5.
 const SO_PEERPIDFD: c_int = 77;
 
 /// enum bpf_cmd of linux/bpf.h.
+const BPF_OBJ_PIN: c_int = 6;
 const BPF_OBJ_GET: c_int = 7;
 const BPF_PROG_QUERY: c_int = 16;
+const BPF_LINK_CREATE: c_int = 28;
 const BPF_LINK_UPDATE: c_int = 29;
 const BPF_LINK_DETACH: c_int = 34;
 
@@ -46,6 +50,8 @@ pub enum AttachType {
     Recvmsg4 = 19,
     /// `BPF_CGROUP_UDP6_RECVMSG`
     Recvmsg6 = 20,
+    /// `BPF_CGROUP_SETSOCKOPT`
+    Setsockopt = 22,
     /// `BPF_CGROUP_INET4_GETPEERNAME`
     Getpeername4 = 29,
     /// `BPF_CGROUP_INET6_GETPEERNAME`
@@ -75,6 +81,18 @@ pub fn peer_pidfd(socket: impl AsFd) -> io::Result<OwnedFd> {
     unsafe { socket_option(socket.as_fd().as_raw_fd(), SO_PEERPIDFD, &mut fd) }?;
     // SAFETY: the kernel made this descriptor for us in the call above.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// How many datagrams a socket has lost since it was made, for want of room (SO_MEMINFO, Linux 4.12).
+///
+/// # Errors
+/// As getsockopt(2).
+pub fn lost_datagrams(socket: impl AsFd) -> io::Result<u32> {
+    // SK_MEMINFO_DROPS is the last of SK_MEMINFO_VARS (linux/sock_diag.h).
+    let mut counters = [0_u32; 9];
+    // SAFETY: the option's value is as many counters.
+    unsafe { socket_option(socket.as_fd().as_raw_fd(), SO_MEMINFO, &mut counters) }?;
+    Ok(counters[8])
 }
 
 /// # Safety
@@ -154,6 +172,38 @@ pub fn pinned_object(path: &Path) -> io::Result<OwnedFd> {
     let mut attributes = Attributes { path: path.as_ptr() as u64, fd: 0, flags: 0 };
     // SAFETY: the attributes are those of the command, and the path outlives the call.
     owned(unsafe { bpf(BPF_OBJ_GET, &mut attributes) }?)
+}
+
+/// Attaches a program to a cgroup by a link, which is pinned (`BPF_LINK_CREATE`, Linux 5.7, and `BPF_OBJ_PIN`).
+///
+/// # Errors
+/// `EPERM` where a program on an ancestor allows no other.
+pub fn attach_pinned(program: impl AsFd, cgroup: impl AsFd, attach_type: AttachType, path: &Path) -> io::Result<()> {
+    #[repr(C)]
+    struct Link {
+        program: u32,
+        target: u32,
+        attach_type: u32,
+        flags: u32,
+    }
+    #[repr(C)]
+    struct Pin {
+        path: u64,
+        fd: u32,
+        flags: u32,
+    }
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    let mut link = Link {
+        program: number(program.as_fd().as_raw_fd())?,
+        target: number(cgroup.as_fd().as_raw_fd())?,
+        attach_type: attach_type as u32,
+        flags: 0,
+    };
+    // SAFETY: the attributes are those of the command.
+    let link = owned(unsafe { bpf(BPF_LINK_CREATE, &mut link) }?)?;
+    let mut pin = Pin { path: path.as_ptr() as u64, fd: number(link.as_raw_fd())?, flags: 0 };
+    // SAFETY: the attributes are those of the command, and the path outlives the call.
+    unsafe { bpf(BPF_OBJ_PIN, &mut pin) }.map(drop)
 }
 
 /// Puts another program behind a link, in one step (`BPF_LINK_UPDATE`, Linux 5.7).

@@ -20,6 +20,13 @@ pub enum Verdict {
     Dns = 6,
 }
 
+/// Ports that are intercepted for every address, with the protocol that is spoken there.
+pub const PROTECTED_PORTS: [(u16, Verdict); 3] =
+    [(5432, Verdict::Postgres), (22, Verdict::Ssh), (6443, Verdict::Kubernetes)];
+
+/// Where servers are asked for names, over UDP and TCP.
+pub const DNS_PORT: u16 = 53;
+
 impl Verdict {
     /// Reads a map value. A number that we did not write refuses.
     #[inline(always)]

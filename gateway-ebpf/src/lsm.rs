@@ -36,10 +36,6 @@ const FAMILY_BYTES: u64 = 2;
 /// `sun_path` of linux/un.h.
 const PATH_BYTES: u64 = 108;
 
-/// Set by the loader: the cgroup of the attachment.
-#[unsafe(no_mangle)]
-static CGROUP_ID: u64 = 0;
-
 /// Set by the loader.
 #[unsafe(no_mangle)]
 static LAYOUT: KernelLayout = KernelLayout {
@@ -145,8 +141,7 @@ fn name(layout: &KernelLayout, address: Address, to: *mut SocketName) -> bool {
 /// Whether a socket was made in the attachment's subtree.
 #[inline(always)]
 fn is_inside(layout: &KernelLayout, sk: Address) -> bool {
-    // SAFETY: a global that the loader sets before it loads the program.
-    let wanted = unsafe { ptr::read_volatile(&raw const CGROUP_ID) };
+    let wanted = crate::maps::cgroup();
     let mut cgroup = read::<u64>(sk, layout.sk_cgroup).unwrap_or(0);
     for _ in 0..DEPTH {
         if cgroup == 0 {
@@ -173,7 +168,7 @@ fn number(ctx: &LsmContext, index: usize) -> u64 {
 
 #[inline(always)]
 fn layout() -> KernelLayout {
-    // SAFETY: as `CGROUP_ID`.
+    // SAFETY: a global that the loader sets before it loads the program.
     unsafe { ptr::read_volatile(&raw const LAYOUT) }
 }
 

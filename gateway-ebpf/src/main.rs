@@ -10,15 +10,17 @@ mod connect;
 mod datagram;
 mod egress;
 mod flow;
+mod link;
 mod lsm;
 mod maps;
 mod namespace;
+mod packet;
 mod report;
 mod socket;
 
 use aya_ebpf::{
-    macros::{cgroup_skb, cgroup_sock, cgroup_sock_addr, lsm_cgroup, sock_ops},
-    programs::{LsmContext, SkBuffContext, SockAddrContext, SockContext, SockOpsContext},
+    macros::{cgroup_skb, cgroup_sock, cgroup_sock_addr, cgroup_sockopt, classifier, lsm_cgroup, sock_ops},
+    programs::{LsmContext, SkBuffContext, SockAddrContext, SockContext, SockOpsContext, SockoptContext, TcContext},
 };
 
 #[cgroup_sock_addr(connect4)]
@@ -76,6 +78,11 @@ pub fn sock_create(ctx: SockContext) -> i32 {
     socket::create(&ctx)
 }
 
+#[cgroup_sockopt(setsockopt)]
+pub fn setsockopt(ctx: SockoptContext) -> i32 {
+    socket::option(&ctx)
+}
+
 #[cgroup_sock(sock_create)]
 pub fn namespace(ctx: SockContext) -> i32 {
     namespace::note(&ctx)
@@ -89,6 +96,11 @@ pub fn flow(ctx: SockOpsContext) -> u32 {
 #[cgroup_skb(egress)]
 pub fn egress(ctx: SkBuffContext) -> i32 {
     egress::packet(&ctx)
+}
+
+#[classifier]
+pub fn link(ctx: TcContext) -> i32 {
+    link::packet(&ctx)
 }
 
 #[lsm_cgroup(hook = "socket_create")]

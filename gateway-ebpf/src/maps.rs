@@ -1,6 +1,6 @@
 //! The maps of one attachment, and the question that every hook asks them: what of this destination?
 //!
-//! User space fills all but `SOCKET`, `TOLD`, `FLOW`, `ASKER`, `NAMESPACE`, `EVENT` and `COUNT`, and pins every one but `NAMESPACE`.
+//! User space fills all but `SOCKET`, `TOLD`, `FRESH`, `FLOW`, `ASKER`, `NAMESPACE`, `EVENT` and `COUNT`, and pins every one but `NAMESPACE`.
 
 use core::ptr;
 
@@ -60,6 +60,10 @@ pub static ASKER: LruHashMap<FlowKey, ConnectRecord, ASKER_ENTRIES> = LruHashMap
 #[btf_map]
 pub static TOLD: SkStorage<Endpoint> = SkStorage::new();
 
+/// A socket for datagrams that was made before its namespace had a listener → the namespace's cookie.
+#[btf_map]
+pub static FRESH: SkStorage<u64> = SkStorage::new();
+
 /// Both ends of a redirected connection → who connected and where to. Never an LRU: an eviction would lose a record.
 #[btf_map]
 pub static FLOW: HashMap<FlowKey, ConnectRecord, FLOW_ENTRIES, { BPF_F_NO_PREALLOC as usize }> = HashMap::new();
@@ -76,6 +80,17 @@ pub static EVENT: RingBuf<KernelEvent, EVENT_BYTES> = RingBuf::new();
 #[btf_map]
 pub static COUNT: PerCpuArray<u64, { Reason::COUNT as usize }> = PerCpuArray::new();
 
+/// Set by the loader: the cgroup of the attachment.
+#[unsafe(no_mangle)]
+static CGROUP_ID: u64 = 0;
+
+/// The cgroup of the attachment.
+#[inline(always)]
+pub fn cgroup() -> u64 {
+    // SAFETY: a global that the loader sets before it loads the program.
+    unsafe { ptr::read_volatile(&raw const CGROUP_ID) }
+}
+
 /// What is said of a destination. What protects it by name comes first, and what allows it by name lifts the default
 /// alone, so that no answer for a name opens what the tables close.
 #[inline(always)]
@@ -84,6 +99,9 @@ pub fn verdict(destination: &Endpoint) -> Verdict {
     if !matches!(named, Verdict::Unknown | Verdict::Allow) {
         return named;
     }
+    if leads_elsewhere(destination) {
+        return Verdict::Refuse;
+    }
     match table_verdict(destination) {
         Verdict::Unknown if matches!(named, Verdict::Allow) => named,
         Verdict::Unknown => {
@@ -91,6 +109,22 @@ pub fn verdict(destination: &Endpoint) -> Verdict {
         }
         said => said,
     }
+}
+
+/// Whether an IPv6 address leads to an IPv4 one of which something else is said than that it is allowed, and is not declared
+/// itself, so that nobody would know what is dialled.
+#[inline(always)]
+fn leads_elsewhere(destination: &Endpoint) -> bool {
+    let Some(carried) = destination.carried_v4() else { return false };
+    let declared = NETWORK.get(&Key::new(128, destination.address)).copied();
+    if declared.is_some_and(|network| network_port(network, destination.port).redirects()) {
+        return false;
+    }
+    let open = |verdict: Verdict| matches!(verdict, Verdict::Unknown | Verdict::Allow);
+    let Some(network) = NETWORK.get(&Key::new(128, carried.address)).copied() else { return !open(named(&carried)) };
+    let exact = network_port(network, carried.port);
+    let said = if matches!(exact, Verdict::Unknown) { network_port(network, 0) } else { exact };
+    !open(said) || !open(named(&carried))
 }
 
 /// What a name says that resolved to this destination.

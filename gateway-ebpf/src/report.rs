@@ -4,7 +4,7 @@ use aya_ebpf::helpers::{
     bpf_get_current_cgroup_id, bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_get_current_uid_gid,
     generated::{bpf_ktime_get_ns, bpf_skb_cgroup_id},
 };
-use aya_ebpf::programs::SkBuffContext;
+use aya_ebpf::programs::{SkBuffContext, TcContext};
 use gateway_common::{ConnectRecord, Endpoint, KernelEvent, NamedEvent, Reason, SocketName};
 
 use crate::maps::{COUNT, EVENT};
@@ -44,6 +44,15 @@ pub fn tell_name(record: ConnectRecord, reason: Reason, name: &SocketName) {
 pub fn packet(ctx: &SkBuffContext, destination: Endpoint) -> ConnectRecord {
     // SAFETY: a helper without arguments, and one that takes the hook's own context.
     let (time, cgroup) = unsafe { (bpf_ktime_get_ns(), bpf_skb_cgroup_id(ctx.skb.skb)) };
+    ConnectRecord { cgroup, time, original: destination, ..ConnectRecord::default() }
+}
+
+/// A record of a packet on a link: the cgroup of its socket, where it has one, else that of the attachment.
+#[inline(always)]
+pub fn link(ctx: &TcContext, destination: Endpoint) -> ConnectRecord {
+    // SAFETY: as in `packet`.
+    let (time, cgroup) = unsafe { (bpf_ktime_get_ns(), bpf_skb_cgroup_id(ctx.skb.skb)) };
+    let cgroup = if cgroup == 0 { crate::maps::cgroup() } else { cgroup };
     ConnectRecord { cgroup, time, original: destination, ..ConnectRecord::default() }
 }
 

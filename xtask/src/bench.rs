@@ -8,6 +8,7 @@ mod measure;
 mod relay;
 mod report;
 mod servers;
+mod storm;
 mod wire;
 mod world;
 
@@ -38,6 +39,15 @@ pub(crate) enum Subject {
     /// A server that greets
     #[command(hide = true)]
     Greet { listen: SocketAddr },
+    /// Connects at a rate, each closed by a reset
+    #[command(hide = true)]
+    Storm { server: SocketAddr, seconds: u64 },
+    /// A server that reads and forgets
+    #[command(hide = true)]
+    Sink { listen: SocketAddr },
+    /// Sends as fast as it goes
+    #[command(hide = true)]
+    Pour { server: SocketAddr },
     /// A plain byte relay: the least that a proxy in user space can cost
     #[command(hide = true)]
     Relay { listen: SocketAddr, upstream: SocketAddr },
@@ -69,10 +79,13 @@ pub(crate) fn perform(subject: Subject) -> Result<()> {
         Subject::Postgres(extent) => postgres(&extent),
         Subject::Capture(extent) => {
             ensure!(is_root(), "cgroups and namespaces need root: run it with sudo");
-            capture::measure(&gateway_of(&extent)?, rounds_of(&extent))
+            capture::measure(&gateway_of(&extent)?, rounds_of(&extent), extent.quick)
         }
         Subject::Connect { server, until } => capture::connect(server, &until),
         Subject::Greet { listen } => capture::greet(listen),
+        Subject::Storm { server, seconds } => storm::storm(server, seconds),
+        Subject::Sink { listen } => storm::sink(listen),
+        Subject::Pour { server } => storm::pour(server),
         Subject::Relay { listen, upstream } => relay::serve(listen, upstream),
         Subject::Read { server, times } => wire::read(server, times),
         Subject::Hold { server, sessions } => wire::hold(server, sessions),

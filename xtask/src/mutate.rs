@@ -168,7 +168,7 @@ const MUTATIONS: &[Mutation] = &[
         mechanism: "the egress hook drops packets with a source route, and those of redirected sockets that go elsewhere",
         edits: &[
             Edit {
-                file: "gateway-ebpf/src/egress.rs",
+                file: "gateway-ebpf/src/packet.rs",
                 from: "LOOSE_SOURCE_ROUTE | STRICT_SOURCE_ROUTE => return Some(true),",
                 to: "LOOSE_SOURCE_ROUTE | STRICT_SOURCE_ROUTE => return Some(false),",
             },
@@ -185,7 +185,7 @@ const MUTATIONS: &[Mutation] = &[
         guarantee: "G1",
         mechanism: "the egress hook drops packets with an IPv6 routing header",
         edits: &[Edit {
-            file: "gateway-ebpf/src/egress.rs",
+            file: "gateway-ebpf/src/packet.rs",
             from: "            HOP_BY_HOP | DESTINATION_OPTIONS => {",
             to: "            HOP_BY_HOP | DESTINATION_OPTIONS | 43 => {",
         }],
@@ -233,10 +233,80 @@ const MUTATIONS: &[Mutation] = &[
             from: "        found.extend(links::gap(&self.namespaces, pids));\n",
             to: "",
         }],
+        tests: &["bypass_links::a_link_that_has_no_hosts_end_is_a_gap"],
+    },
+    Mutation {
+        name: "second-backstop",
+        guarantee: "G1",
+        mechanism: "the program at the host's end of a link drops what goes to a protected destination",
+        edits: &[Edit {
+            file: "gateway-ebpf/src/link.rs",
+            from: "Reason::LinkDropped, packet.protocol.into());\n    DROP",
+            to: "Reason::LinkDropped, packet.protocol.into());\n    NEXT",
+        }],
         tests: &[
-            "bypass_namespaces::a_link_into_a_namespace_whose_root_is_the_workloads_is_a_gap",
-            "bypass_namespaces::a_link_that_is_plugged_in_later_is_journaled",
+            "bypass_links::what_a_namespace_forwards_is_dropped_at_the_hosts_end_of_its_link",
+            "bypass_links::a_translated_destination_is_dropped_at_the_hosts_end_of_the_link",
+            "bypass_links::a_destination_that_is_rewritten_behind_the_hooks_is_dropped_at_the_hosts_end_of_the_link",
         ],
+    },
+    Mutation {
+        name: "second-backstop-others",
+        guarantee: "G1",
+        mechanism: "the program at the host's end of a link lets pass what sockets outside of the subtree send",
+        edits: &[Edit {
+            file: "gateway-ebpf/src/link.rs",
+            from: "passes(&packet.destination, &packet) || is_anothers(ctx, &packet)",
+            to: "passes(&packet.destination, &packet)",
+        }],
+        tests: &["bypass_links::who_shares_a_namespace_and_is_not_attached_connects_as_before"],
+    },
+    Mutation {
+        name: "links-watched",
+        guarantee: "G1",
+        mechanism: "a link that is plugged in is guarded at once",
+        edits: &[Edit { file: "gateway/src/warden/mod.rs", from: "        self.watch_links();\n", to: "" }],
+        tests: &["bypass_links::a_link_that_is_plugged_in_later_is_guarded_at_once"],
+    },
+    Mutation {
+        name: "links-looked-at",
+        guarantee: "G1",
+        mechanism: "a filter that is taken off a link is put back",
+        edits: &[Edit {
+            file: "gateway/src/warden/mod.rs",
+            from: "            attachment.guard_new_links(self);\n",
+            to: "",
+        }],
+        tests: &["bypass_links::a_filter_that_is_taken_off_is_put_back_and_goes_with_the_attachment"],
+    },
+    Mutation {
+        name: "carried-addresses",
+        guarantee: "G1",
+        mechanism: "a declared address in an IPv6 form that carries it is refused",
+        edits: &[Edit {
+            file: "gateway-ebpf/src/maps.rs",
+            from: "    if leads_elsewhere(destination) {",
+            to: "    if leads_elsewhere(destination) && destination.port == 0 {",
+        }],
+        tests: &["refusals::a_declared_address_in_an_ipv6_form_is_refused"],
+    },
+    Mutation {
+        name: "held-questions",
+        guarantee: "G1",
+        mechanism: "the first question of a new network namespace is told whole and answered",
+        edits: &[Edit { file: "gateway-ebpf/src/egress.rs", from: "            hold(ctx, &packet, state);\n", to: "" }],
+        tests: &["names::a_hundred_new_namespaces_are_answered_at_their_first_question_and_connect_at_their_first_try"],
+    },
+    Mutation {
+        name: "unanswered-questions",
+        guarantee: "G7",
+        mechanism: "questions for names that are not answered are counted",
+        edits: &[Edit {
+            file: "gateway/src/warden/forwarder.rs",
+            from: "        attachment.count_refused(TOO_MANY);\n",
+            to: "",
+        }],
+        tests: &["names::every_question_that_is_not_answered_is_in_the_journal"],
     },
     Mutation {
         name: "foreign-sockets",
@@ -378,7 +448,7 @@ const MUTATIONS: &[Mutation] = &[
         guarantee: "G1",
         mechanism: "the canary goes below a cgroup that holds no process itself",
         edits: &[Edit {
-            file: "gateway/src/capture/health.rs",
+            file: "gateway/src/capture/canary.rs",
             from: "error.kind() == io::ErrorKind::ResourceBusy",
             to: "error.kind() == io::ErrorKind::TimedOut",
         }],
@@ -461,8 +531,8 @@ const MUTATIONS: &[Mutation] = &[
         mechanism: "a connection without the kernel's record is reset",
         edits: &[Edit {
             file: "gateway/src/warden/attachment.rs",
-            from: "self.collected.lock().add_without_record();\n                listener::reset(socket);",
-            to: "self.collected.lock().add_without_record();\n                std::mem::forget(socket);",
+            from: "self.count_refused(NO_RECORD);\n                listener::reset(socket);",
+            to: "self.count_refused(NO_RECORD);\n                std::mem::forget(socket);",
         }],
         tests: &["refusals::a_connection_to_the_listener_from_outside_is_reset_without_a_session"],
     },

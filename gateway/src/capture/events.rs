@@ -10,7 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use aya::maps::{MapData, RingBuf};
-use gateway_common::{KernelEvent, NamedEvent, SocketName};
+use gateway_common::{HeldEvent, HeldQuestion, KernelEvent, NamedEvent, SocketName};
 use rustix::event::{PollFd, PollFlags, Timespec};
 
 /// How long the thread sleeps on an empty ring before it looks whether it should end.
@@ -19,6 +19,27 @@ const WAKE_EVERY: Duration = Duration::from_millis(200);
 /// The ring buffer of a gate.
 pub struct Ring(pub(super) RingBuf<MapData>);
 
+/// What the kernel side tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Entry {
+    /// That something happened.
+    Event(KernelEvent),
+    /// The same, to something with a name.
+    Named(KernelEvent, SocketName),
+    /// A question for a name that nobody else will deliver.
+    Held(HeldQuestion),
+}
+
+impl Entry {
+    fn read(entry: &[u8]) -> Option<Self> {
+        if let Some(question) = HeldEvent::question_in(entry) {
+            return Some(Self::Held(question));
+        }
+        let event = KernelEvent::read(entry)?;
+        Some(NamedEvent::name_in(entry).map_or(Self::Event(event), |name| Self::Named(event, name)))
+    }
+}
+
 /// The thread that reads a ring buffer. Ends when it is dropped.
 #[derive(Debug)]
 pub struct RingReader {
@@ -26,11 +47,11 @@ pub struct RingReader {
 }
 
 impl RingReader {
-    /// Starts it; `take` is called for each entry, with the name that it carries, and must not wait.
+    /// Starts it; `take` is called for each entry, and must not wait.
     ///
     /// # Errors
     /// Where the thread cannot be started.
-    pub fn start(ring: Ring, take: impl Fn(KernelEvent, Option<SocketName>) + Send + 'static) -> std::io::Result<Self> {
+    pub fn start(ring: Ring, take: impl Fn(Entry) + Send + 'static) -> std::io::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let Ring(mut ring) = ring;
@@ -38,8 +59,8 @@ impl RingReader {
             while !stopped.load(Ordering::Relaxed) {
                 wait(&ring);
                 while let Some(entry) = ring.next() {
-                    if let Some(event) = KernelEvent::read(&entry) {
-                        take(event, NamedEvent::name_in(&entry));
+                    if let Some(entry) = Entry::read(&entry) {
+                        take(entry);
                     }
                 }
             }

@@ -83,7 +83,7 @@ fn dump(family: u8) -> io::Result<Vec<OpenConnection>> {
 }
 
 fn destroy_one(open: &OpenConnection) -> io::Result<()> {
-    netlink::order(SOCK_DIAG, DESTROY, &request(open.family, u32::MAX, &open.id))
+    netlink::order(SOCK_DIAG, DESTROY, 0, &request(open.family, u32::MAX, &open.id))
 }
 
 /// `struct inet_diag_req_v2`.

@@ -64,6 +64,14 @@ pub fn of_host(config: &Config) -> Vec<Gap> {
             "the record is on this host alone: who takes the host over can remove it; copy it with [audit.clickhouse]";
         gap("record_on_this_host", detail.to_owned());
     }
+    if let Some(unread) = config.egress.passthrough.first() {
+        let detail = format!(
+            "connections to {}:{} and what else [egress] passthrough lists are neither judged nor read; declare a target instead",
+            unread.network,
+            unread.port.unwrap_or_default()
+        );
+        gap("passthrough", detail);
+    }
     let by_name = config.targets.iter().filter(|target| !target.names.is_empty());
     if let Some(target) = by_name.clone().next().filter(|_| config.egress.allow_by_default) {
         let detail = format!(

@@ -10,8 +10,7 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 
 use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, RingBuf, lpm_trie};
-use aya::programs::links::FdLink;
-use aya::programs::{CgroupAttachMode, CgroupSkbAttachType, Program};
+use aya::programs::Program;
 use aya::{Ebpf, EbpfLoader};
 use gateway_common::sys::{self, AttachType};
 use gateway_common::{ConnectRecord, Endpoint, FlowKey, ListenerState, NetworkPort, Reason, Settings, SocketName};
@@ -19,6 +18,7 @@ use gateway_common::{ConnectRecord, Endpoint, FlowKey, ListenerState, NetworkPor
 use rustix::io::Errno;
 use rustix::thread::MembarrierCommand;
 
+use super::backstop::{self, Put};
 use super::events::Ring;
 use super::lsm::{self, Lsm, LsmError};
 use super::names;
@@ -30,7 +30,7 @@ use crate::host::cgroup::Cgroup;
 pub(super) static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("GATEWAY_EBPF_OBJECT_PATH"));
 
 /// The programs with the hook of each, in the order of attaching: the backstop first. `detach` goes the other way.
-pub const HOOKS: [(&str, AttachType); 13] = [
+pub const HOOKS: [(&str, AttachType); 14] = [
     ("egress", AttachType::Egress),
     ("connect4", AttachType::Connect4),
     ("connect6", AttachType::Connect6),
@@ -42,12 +42,16 @@ pub const HOOKS: [(&str, AttachType); 13] = [
     ("getpeername4", AttachType::Getpeername4),
     ("getpeername6", AttachType::Getpeername6),
     ("sock_create", AttachType::SockCreate),
+    ("setsockopt", AttachType::Setsockopt),
     ("bind4", AttachType::Bind4),
     ("bind6", AttachType::Bind6),
 ];
 
+/// The program that looks at what arrives by links (`backstop`).
+const LINK: &str = "link";
+
 /// All maps of the object: pinned, so that a restarted gateway finds the sockets and records of the old one.
-const MAPS: [&str; 14] = [
+const MAPS: [&str; 15] = [
     "SETTINGS",
     "HEARTBEAT",
     "LISTENER",
@@ -58,6 +62,7 @@ const MAPS: [&str; 14] = [
     "UNIX",
     "SOCKET",
     "TOLD",
+    "FRESH",
     "FLOW",
     "ASKER",
     "EVENT",
@@ -101,6 +106,16 @@ pub enum CaptureError {
         /// The kernel's answer.
         source: Cause,
     },
+    /// The second backstop could not be put in place.
+    #[error(
+        "cannot put the program {LINK} on device {device}: needs CONFIG_NET_CLS_BPF, and no filter of another kind before it (`tc filter show`)"
+    )]
+    Link {
+        /// The device's index.
+        device: u32,
+        /// The kernel's answer.
+        source: io::Error,
+    },
     /// The object lacks something that this build of the gateway expects.
     #[error("the eBPF object has no {name}: the build embedded an object of another version")]
     Missing {
@@ -126,7 +141,7 @@ pub struct Gate {
     programs: Vec<(&'static str, AttachType, u32)>,
     maps: Maps,
     /// Programs live as long as their links; kept for their descriptors.
-    _ebpf: Ebpf,
+    ebpf: Ebpf,
 }
 
 struct Maps {
@@ -164,14 +179,14 @@ impl Gate {
         maps.configure(tables, listener_port)?;
         let mut programs = Vec::new();
         for (name, attach_type) in HOOKS.into_iter().chain(lsm.map(|_| lsm::HOOKS).into_iter().flatten()) {
-            attach(&mut ebpf, name, directory, &pins).map_err(|source| CaptureError::Attach {
+            attach(&ebpf, (name, attach_type), directory, &pins).map_err(|source| CaptureError::Attach {
                 program: name,
                 path: cgroup.path.clone(),
                 source,
             })?;
             programs.push((name, attach_type, program_id(&ebpf, name)?));
         }
-        let gate = Self { cgroup: cgroup.clone(), pins, programs, maps, _ebpf: ebpf };
+        let gate = Self { cgroup: cgroup.clone(), pins, programs, maps, ebpf };
         Ok((gate, Ring(ring)))
     }
 
@@ -252,16 +267,30 @@ impl Gate {
         self.maps.flow.keys().count()
     }
 
-    /// The counters, summed over CPUs.
+    /// The counters, summed over CPUs. A map that an earlier version made has none for what only this one counts.
     ///
     /// # Errors
     /// Where the map cannot be read.
     pub fn counts(&self) -> Result<Vec<(Reason, u64)>, CaptureError> {
-        let read = |reason: Reason| {
-            let values = self.maps.count.get(&(reason as u32), 0).map_err(|error| map_error("read", "COUNT", error))?;
-            Ok((reason, values.iter().sum()))
+        let read = |reason: Reason| match self.maps.count.get(&(reason as u32), 0) {
+            Ok(values) => Ok((reason, values.iter().sum())),
+            Err(MapError::KeyNotFound | MapError::OutOfBounds { .. }) => Ok((reason, 0)),
+            Err(error) => Err(map_error("read", "COUNT", error)),
         };
         Reason::ALL.into_iter().map(read).collect()
+    }
+
+    /// Looks at what arrives by a device of our own namespace; false where that was so already.
+    ///
+    /// # Errors
+    /// Where the device is gone, or the kernel refuses.
+    pub fn guard(&self, device: u32, how: Put) -> Result<bool, CaptureError> {
+        let refused = |source| CaptureError::Link { device, source };
+        let Some(Program::SchedClassifier(program)) = self.ebpf.program(LINK) else {
+            return Err(CaptureError::Missing { name: LINK });
+        };
+        let program = program.fd().map_err(|error| refused(io::Error::other(error)))?;
+        backstop::put(device, self.cgroup.id, program.as_fd(), how).map_err(refused)
     }
 
     /// The hooks of a cgroup that are not ours any more: detached by somebody, or gone with a cgroup that was removed
@@ -305,7 +334,8 @@ fn remove(pins: &Pins, cgroup: u64) -> Result<(), CaptureError> {
         // Where it cannot be taken off at once, it goes with its pin below.
         let _ = sys::pinned_object(&pin).and_then(sys::link_detach);
     }
-    pins.remove(programs()).map_err(|source| CaptureError::Pins { what: "remove", cgroup, source })
+    pins.remove(programs()).map_err(|source| CaptureError::Pins { what: "remove", cgroup, source })?;
+    backstop::remove(cgroup).map_err(|source| CaptureError::Link { device: 0, source })
 }
 
 /// Loads the object with its maps pinned, and every program.
@@ -339,20 +369,23 @@ fn load_object(pins: &Pins, has_set_retval: u32, cgroup: u64, lsm: Option<&Lsm>)
         loader.map_pin_path(map, pins.map(map));
     }
     if let Some(lsm) = lsm {
-        lsm.prepare(&mut loader, &cgroup);
+        lsm.prepare(&mut loader);
     }
+    loader.override_global("CGROUP_ID", &cgroup, true);
     loader.override_global("HAS_SET_RETVAL", &has_set_retval, true);
     loader.load(OBJECT).map_err(|error| CaptureError::Object(Box::new(error)))
 }
 
 fn load_programs(ebpf: &mut Ebpf) -> Result<(), CaptureError> {
-    for (name, _) in HOOKS {
+    for name in HOOKS.into_iter().map(|(name, _)| name).chain([LINK]) {
         let program = ebpf.program_mut(name).ok_or(CaptureError::Missing { name })?;
         let loaded = match program {
             Program::CgroupSkb(program) => program.load(),
             Program::CgroupSockAddr(program) => program.load(),
             Program::CgroupSock(program) => program.load(),
+            Program::CgroupSockopt(program) => program.load(),
             Program::SockOps(program) => program.load(),
+            Program::SchedClassifier(program) => program.load(),
             _ => return Err(CaptureError::Missing { name }),
         };
         loaded.map_err(|error| CaptureError::Load { program: name, source: Box::new(error) })?;
@@ -363,9 +396,9 @@ fn load_programs(ebpf: &mut Ebpf) -> Result<(), CaptureError> {
 type Cause = Box<dyn std::error::Error + Send + Sync>;
 
 /// Attaches a program by a pinned link, or puts it behind the link that is pinned already.
-fn attach(ebpf: &mut Ebpf, name: &str, directory: &OwnedFd, pins: &Pins) -> Result<(), Cause> {
+fn attach(ebpf: &Ebpf, (name, attach_type): (&str, AttachType), directory: &OwnedFd, pins: &Pins) -> Result<(), Cause> {
     let pin = pins.link(name);
-    let program = ebpf.program_mut(name).ok_or("no such program")?;
+    let program = ebpf.program(name).ok_or("no such program")?;
     if pin.exists() {
         match sys::link_update(sys::pinned_object(&pin)?, program.fd()?.as_fd()) {
             Ok(()) => return Ok(()),
@@ -374,24 +407,7 @@ fn attach(ebpf: &mut Ebpf, name: &str, directory: &OwnedFd, pins: &Pins) -> Resu
             Err(error) => return Err(error.into()),
         }
     }
-    // `AllowMultiple` is EINVAL with links: a link always allows others.
-    let mode = CgroupAttachMode::Single;
-    /// Each kind of program has link types of its own.
-    macro_rules! link {
-        ($program:ident, $($argument:expr),*) => {{
-            let id = $program.attach($($argument),*)?;
-            FdLink::try_from($program.take_link(id)?)?
-        }};
-    }
-    let link = match program {
-        Program::CgroupSkb(program) => link!(program, directory, CgroupSkbAttachType::Egress, mode),
-        Program::CgroupSockAddr(program) => link!(program, directory, mode),
-        Program::CgroupSock(program) => link!(program, directory, mode),
-        Program::SockOps(program) => link!(program, directory, mode),
-        Program::LsmCgroup(program) => link!(program, directory),
-        _ => return Err("a kind of program that is never attached".into()),
-    };
-    link.pin(&pin)?;
+    sys::attach_pinned(program.fd()?.as_fd(), directory, attach_type, &pin)?;
     Ok(())
 }
 

@@ -1,24 +1,14 @@
-//! Whether the hooks still catch what they should: looked at from outside, and tried from inside.
+//! Whether the hooks still catch what they should: looked at from outside, and tried from inside (`canary`).
 //!
 //! In: a gate and its cgroup's path. Out: what is wrong. Pins prove nothing, since they outlive a cgroup that was
 //! removed and made anew; the programs attached to the cgroup that the path leads to now do, and a connect from inside
 //! proves that sockets meet them at all.
 
-use std::io;
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream};
 use std::path::Path;
-use std::process::Command;
-use std::time::Duration;
 
+use super::canary::{self, Trial};
 use super::gate::Gate;
-use super::lsm;
 use crate::host::cgroup::Hierarchy;
-
-/// TEST-NET-1 (RFC 5737): nobody is there, so that only a redirect connects.
-pub const CANARY: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::new(192, 0, 2, 1), 5432));
-
-/// How long the canary waits for the redirect.
-const CANARY_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What is wrong with an attachment's hooks.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -68,53 +58,17 @@ pub fn look(gate: &Gate, hierarchy: &Hierarchy) -> Result<(), Unhealthy> {
     if hooks.is_empty() { Ok(()) } else { Err(Unhealthy::HooksMissing { path, hooks }) }
 }
 
-/// A cgroup for the canary below one that holds no process itself.
-const PERCH: &str = "gateway-canary";
-
-/// Starts a process of ours inside the cgroup that connects to `CANARY`. The listener sees the record and closes it.
-/// Where the gate has LSM hooks, it tries these too.
+/// Has a process of ours inside the cgroup connect. The listener sees the record and closes it. Where the gate has LSM
+/// hooks, it tries these too.
 ///
 /// # Errors
 /// Where the connect was not redirected, the LSM hooks did not run, or the process could not be started.
 pub fn send_canary(cgroup: &str, directory: &Path, has_lsm: bool) -> Result<(), Unhealthy> {
+    let trials: &[Trial] = if has_lsm { &[Trial::Connect, Trial::Lsm] } else { &[Trial::Connect] };
     let lost = |reason: String| Unhealthy::CanaryLost { path: cgroup.to_owned(), reason };
-    let program = std::env::current_exe().map_err(|error| lost(error.to_string()))?;
-    let output = Command::new(program)
-        .args(["canary", "--connect"])
-        .args(has_lsm.then_some("--lsm"))
-        .arg("--cgroup")
-        .arg(directory)
-        .output()
-        .map_err(|error| lost(format!("the canary did not start: {error}")))?;
-    // There where it had to make it.
-    let _ = std::fs::remove_dir(directory.join(PERCH));
-    if output.status.success() { Ok(()) } else { Err(lost(String::from_utf8_lossy(&output.stderr).trim().to_owned())) }
-}
-
-/// Joins a cgroup, or one below it: a cgroup that gives controllers to those below holds no process itself, as above
-/// containers and services (cgroup-v2.rst, "No Internal Process Constraint").
-fn join(cgroup: &Path) -> io::Result<()> {
-    let enter = |cgroup: &Path| std::fs::write(cgroup.join("cgroup.procs"), std::process::id().to_string());
-    match enter(cgroup) {
-        Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
-            let perch = cgroup.join(PERCH);
-            match std::fs::create_dir(&perch) {
-                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-                _ => enter(&perch),
-            }
-        }
-        other => other,
+    match canary::send(directory, trials) {
+        Ok(None) => Ok(()),
+        Ok(Some(said)) => Err(lost(said)),
+        Err(error) => Err(lost(format!("the canary did not start: {error}"))),
     }
-}
-
-/// What the canary's process does: joins the cgroup and tries what it is asked to.
-///
-/// # Errors
-/// Where it cannot join, nobody answers, or the LSM hooks do not run.
-pub fn canary(cgroup: &Path, connect: bool, lsm: bool) -> io::Result<()> {
-    join(cgroup)?;
-    if lsm && !lsm::run_here() {
-        return Err(io::Error::other("the LSM hooks do not run"));
-    }
-    if connect { TcpStream::connect_timeout(&CANARY, CANARY_TIMEOUT).map(drop) } else { Ok(()) }
 }

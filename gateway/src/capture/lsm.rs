@@ -6,8 +6,6 @@
 
 use std::fs;
 use std::io;
-use std::path::Path;
-use std::process::Command;
 
 use aya::programs::{Program, ProgramError};
 use aya::{Btf, Ebpf, EbpfLoader};
@@ -17,6 +15,7 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
 use super::btf;
+use super::canary;
 use super::gate::OBJECT;
 use super::trial::{Trial, TrialError};
 use crate::host::cgroup::Hierarchy;
@@ -89,7 +88,8 @@ impl Lsm {
         let (cgroup, directory) = trial.open(hierarchy)?;
         let mut loader = EbpfLoader::new();
         loader.btf(Some(&lsm.types));
-        let mut ebpf = lsm.prepare(&mut loader, &cgroup.id).load(OBJECT).map_err(|e| LsmError::Object(Box::new(e)))?;
+        loader.override_global("CGROUP_ID", &cgroup.id, true);
+        let mut ebpf = lsm.prepare(&mut loader).load(OBJECT).map_err(|e| LsmError::Object(Box::new(e)))?;
         lsm.load(&mut ebpf)?;
         for (name, _) in HOOKS {
             let Some(Program::LsmCgroup(program)) = ebpf.program_mut(name) else {
@@ -97,12 +97,13 @@ impl Lsm {
             };
             program.attach(&directory).map_err(|error| failed(name, "attach", &error))?;
         }
-        if runs(trial.path())? { Ok(lsm) } else { Err(LsmError::Silent) }
+        let failed = canary::send(trial.path(), &[canary::Trial::Lsm]).map_err(LsmError::Process)?;
+        if failed.is_none() { Ok(lsm) } else { Err(LsmError::Silent) }
     }
 
-    /// Tells the programs what they are over, before they are loaded.
-    pub(super) fn prepare<'l, 'a>(&'a self, loader: &'l mut EbpfLoader<'a>, cgroup: &'a u64) -> &'l mut EbpfLoader<'a> {
-        loader.override_global("LAYOUT", &self.layout, true).override_global("CGROUP_ID", cgroup, true)
+    /// Tells the programs of the kernel that they run on, before they are loaded.
+    pub(super) fn prepare<'l, 'a>(&'a self, loader: &'l mut EbpfLoader<'a>) -> &'l mut EbpfLoader<'a> {
+        loader.override_global("LAYOUT", &self.layout, true)
     }
 
     /// Loads them.
@@ -124,12 +125,6 @@ fn failed(program: &'static str, what: &'static str, error: &ProgramError) -> Ls
         other => other.to_string(),
     };
     LsmError::Program { program, what, answer }
-}
-
-/// Whether they run in a cgroup: asked by a process of ours in it.
-fn runs(directory: &Path) -> Result<bool, LsmError> {
-    let start = || Command::new(std::env::current_exe()?).args(["canary", "--lsm", "--cgroup"]).arg(directory).output();
-    Ok(start().map_err(LsmError::Process)?.status.success())
 }
 
 /// Whether they run where we are: only they refuse, without a word, a socket of the family that nobody has.

@@ -4,7 +4,9 @@
 //! and where to, taken from kernel maps and never from the client's word. Links and maps are pinned and outlive the
 //! process. Never reads a byte of a connection.
 
+pub mod backstop;
 mod btf;
+pub mod canary;
 pub mod cookies;
 pub mod events;
 pub mod existing;

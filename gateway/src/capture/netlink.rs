@@ -4,7 +4,9 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::time::Duration;
 
+use rustix::io::Errno;
 use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::{AddressFamily, Protocol, RecvFlags, SendFlags, SocketFlags, SocketType};
 
@@ -15,7 +17,12 @@ const REQUEST: u16 = 0x01;
 const ACK: u16 = 0x04;
 const DUMP: u16 = 0x300;
 const HEADER: usize = 16;
+/// `RTMGRP_LINK` of linux/rtnetlink.h.
+const LINK_GROUP: u32 = 1;
 const RECEIVE_BYTES: usize = 64 * 1024;
+
+/// Between two calls for news: devices come and go by the dozen.
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// `NETLINK_ROUTE` and `NETLINK_SOCK_DIAG`.
 pub(super) const ROUTE: Option<Protocol> = None;
@@ -46,10 +53,28 @@ pub(super) fn dump<T>(
     }
 }
 
-/// Has something done.
-pub(super) fn order(protocol: Option<Protocol>, kind: u16, body: &[u8]) -> io::Result<()> {
+/// Asks for one thing; `None` where the answer does not have it.
+pub(super) fn ask<T>(
+    protocol: Option<Protocol>,
+    kind: u16,
+    body: &[u8],
+    read: impl Fn(&[u8]) -> Option<T>,
+) -> io::Result<Option<T>> {
     let socket = open(protocol)?;
-    send(&socket, kind, REQUEST | ACK, body)?;
+    send(&socket, kind, REQUEST, body)?;
+    let mut buffer = vec![0; RECEIVE_BYTES];
+    let (length, _) = rustix::net::recv(&socket, buffer.as_mut_slice(), RecvFlags::empty())?;
+    match buffer.get(..length).and_then(message) {
+        Some((ERROR, body, _)) => Err(error_of(body).unwrap_or_else(|| io::ErrorKind::InvalidData.into())),
+        Some((_, body, _)) => Ok(read(body)),
+        None => Err(io::ErrorKind::InvalidData.into()),
+    }
+}
+
+/// Has something done; `how` are further flags.
+pub(super) fn order(protocol: Option<Protocol>, kind: u16, how: u16, body: &[u8]) -> io::Result<()> {
+    let socket = open(protocol)?;
+    send(&socket, kind, REQUEST | ACK | how, body)?;
     let mut buffer = vec![0; RECEIVE_BYTES];
     let (length, _) = rustix::net::recv(&socket, buffer.as_mut_slice(), RecvFlags::empty())?;
     match buffer.get(..length).and_then(message) {
@@ -68,6 +93,35 @@ pub(super) fn attribute(mut bytes: &[u8], wanted: u16) -> Option<&[u8]> {
             return Some(value);
         }
         bytes = bytes.get(length.next_multiple_of(4)..)?;
+    }
+}
+
+/// Adds an attribute to a message.
+pub(super) fn put_attribute(message: &mut Vec<u8>, kind: u16, value: &[u8]) {
+    let length = u16::try_from(4 + value.len()).unwrap_or(u16::MAX);
+    message.extend_from_slice(&length.to_ne_bytes());
+    message.extend_from_slice(&kind.to_ne_bytes());
+    message.extend_from_slice(value);
+    message.resize(message.len().next_multiple_of(4), 0);
+}
+
+/// Waits for news of devices in the namespace of the calling thread, for ever, and calls back after each burst of them.
+pub(super) fn watch_devices(mut changed: impl FnMut() -> bool) -> io::Result<()> {
+    let socket = open(ROUTE)?;
+    rustix::net::bind(&socket, &SocketAddrNetlink::new(0, LINK_GROUP))?;
+    let mut buffer = vec![0; RECEIVE_BYTES];
+    let mut wait = RecvFlags::empty();
+    loop {
+        match rustix::net::recv(&socket, buffer.as_mut_slice(), wait) {
+            // The second is more than the socket could keep: something changed.
+            Ok(_) | Err(Errno::NOBUFS) => wait = RecvFlags::DONTWAIT,
+            Err(Errno::AGAIN) if !changed() => return Ok(()),
+            Err(Errno::AGAIN) => {
+                wait = RecvFlags::empty();
+                std::thread::sleep(PAUSE);
+            }
+            Err(error) => return Err(error.into()),
+        }
     }
 }
 

@@ -5,22 +5,15 @@
 //! one here.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 
-use gateway_common::{NetworkPort, SocketName, Verdict};
+use gateway_common::{DNS_PORT, Endpoint, NetworkPort, PROTECTED_PORTS, SocketName, Verdict};
 
-use crate::host::network::Network;
+use crate::host::network::{Network, is_local};
 use crate::host::unix_name::UnixName;
-
-/// Ports that are intercepted for every address, with the protocol that is spoken there.
-pub const PROTECTED_PORTS: [(u16, Verdict); 3] =
-    [(5432, Verdict::Postgres), (22, Verdict::Ssh), (6443, Verdict::Kubernetes)];
 
 /// Ports that are refused for every address: the kubelet's API (10250, read-only 10255) and etcd (2379, 2380).
 pub const REFUSED_PORTS: [u16; 4] = [10_250, 10_255, 2_379, 2_380];
-
-/// Where servers are asked for names, over UDP and TCP.
-const DNS_PORT: u16 = 53;
 
 /// Cloud metadata services, which hand out credentials of the host: AWS, Azure, GCP and others on 169.254.169.254, AWS
 /// container credentials on 169.254.170.2, AWS over IPv6, Alibaba Cloud.
@@ -75,22 +68,13 @@ pub struct Tables {
 #[must_use]
 pub fn is_nameable(address: IpAddr) -> bool {
     let is_metadata = METADATA.iter().any(|text| text.parse() == Ok(Network::host(address)));
-    let is_local = match address.to_canonical() {
-        IpAddr::V4(v4) => {
-            v4.octets()[0] == 0 || v4.is_loopback() || v4.is_link_local() || v4.is_multicast() || v4.is_broadcast()
-        }
-        IpAddr::V6(v6) => match v6.segments() {
-            // NAT64 (RFC 6052) and 6to4 (RFC 3056) carry an IPv4 address.
-            [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0x2002, high, low, ..] => {
-                let [a, b] = high.to_be_bytes();
-                let [c, d] = low.to_be_bytes();
-                !is_nameable(Ipv4Addr::new(a, b, c, d).into())
-            }
-            [0, 0, 0, 0, 0, 0, ..] => true,
-            [first, ..] => first & 0xffc0 == 0xfe80 || first >> 8 == 0xff,
-        },
+    let is_nobodys = match address.to_canonical() {
+        IpAddr::V4(v4) => v4.octets()[0] == 0 || v4.is_multicast() || v4.is_broadcast(),
+        // What is left of the first 96 bits is IPv4-compatible.
+        IpAddr::V6(v6) => v6.is_multicast() || matches!(v6.segments(), [0, 0, 0, 0, 0, 0, ..]),
     };
-    !is_metadata && !is_local
+    let carried = Endpoint::from(SocketAddr::new(address, 0)).carried_v4().map(|v4| SocketAddr::from(v4).ip());
+    !is_metadata && !is_nobodys && !is_local(address) && carried.is_none_or(is_nameable)
 }
 
 impl Tables {
@@ -124,6 +108,11 @@ impl Tables {
             return;
         }
         self.networks.entry(network).or_default().insert(port.unwrap_or(0), verdict);
+    }
+
+    /// Lets connects to a port of a network pass unread, also where it is protected, unless `set` says something else later.
+    pub fn pass_unread(&mut self, network: Network, port: u16) {
+        self.networks.entry(network).or_default().insert(port, Verdict::Allow);
     }
 
     /// What the kernel side will say of a destination.
@@ -253,6 +242,17 @@ mod tests {
         assert_eq!(verdict(&tables, "10.1.2.3:443"), Verdict::Allow);
         assert_eq!(verdict(&tables, "10.1.2.3:5432"), Verdict::Postgres);
         assert_eq!(verdict(&tables, "11.1.2.3:443"), Verdict::Refuse);
+    }
+
+    #[test]
+    fn what_passes_unread_does_at_its_port_alone_and_not_where_a_target_is_declared() {
+        let mut tables = Tables::new(Verdict::Refuse);
+        tables.pass_unread(network("10.1.2.3"), 22);
+        tables.pass_unread(network("10.1.2.4"), 22);
+        tables.set(network("10.1.2.4"), Some(22), Verdict::Ssh);
+        assert_eq!(verdict(&tables, "10.1.2.3:22"), Verdict::Allow);
+        assert_eq!(verdict(&tables, "10.1.2.3:5432"), Verdict::Postgres);
+        assert_eq!(verdict(&tables, "10.1.2.4:22"), Verdict::Ssh);
     }
 
     #[test]

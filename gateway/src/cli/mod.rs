@@ -29,6 +29,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use serde::Serialize;
 
+use crate::capture::canary::{self, Trial};
 use crate::chain::chain;
 
 /// Sits between the runtimes of this host and production: judges, masks and records what they do.
@@ -157,7 +158,9 @@ pub fn main() -> ExitCode {
         Command::Engine => crate::engine::run(),
         Command::Shipper => crate::shipper::run(),
         Command::Canary { cgroup, connect, lsm } => {
-            crate::capture::health::canary(&cgroup, connect, lsm).map_err(Into::into)
+            let trials = [(connect, Trial::Connect), (lsm, Trial::Lsm)];
+            let trials: Vec<_> = trials.into_iter().filter_map(|(asked, trial)| asked.then_some(trial)).collect();
+            canary::sing(&cgroup, &trials).map_err(Into::into)
         }
         Command::ExecChild(arguments) => exec::child(arguments),
     };

@@ -5,15 +5,13 @@
 
 use std::str::FromStr;
 
-use gateway_common::Verdict;
+use gateway_common::{DNS_PORT, PROTECTED_PORTS, Verdict};
 
 use super::table::Section;
 use super::{Config, Target};
 use crate::host::network::Network;
 use crate::host::unix_name::UnixName;
 
-/// Where names are asked for.
-const DNS_PORT: u16 = 53;
 /// A name and its labels (RFC 1035, section 2.3.4), without the length bytes.
 const MAX_NAME: usize = 253;
 const MAX_LABEL: usize = 63;
@@ -27,6 +25,8 @@ pub struct Egress {
     pub allow: Vec<AllowedNetwork>,
     /// Names whose addresses pass.
     pub names: Vec<AllowedName>,
+    /// Addresses and protected ports that are reached unread: a gap.
+    pub passthrough: Vec<AllowedNetwork>,
     /// Unix sockets of programs outside that may be connected to, beside those that every program needs.
     pub unix: Vec<UnixName>,
 }
@@ -138,9 +138,12 @@ impl Config {
 
 /// What only shows when all is read.
 pub(super) fn check(section: &Section<'_, '_>, config: &Config) {
-    if config.asks_names_here() && config.egress.allow.iter().any(|allowed| allowed.port == Some(DNS_PORT)) {
-        let why = "port 53: names are asked through the gateway, of the servers in /etc/resolv.conf, and nowhere else";
-        section.fault("allow", why);
+    for (key, list) in [("allow", &config.egress.allow), ("passthrough", &config.egress.passthrough)] {
+        if config.asks_names_here() && list.iter().any(|allowed| allowed.port == Some(DNS_PORT)) {
+            let why =
+                "port 53: names are asked through the gateway, of the servers in /etc/resolv.conf, and nowhere else";
+            section.fault(key, why);
+        }
     }
 }
 
@@ -178,6 +181,7 @@ pub(super) fn read(section: &Section<'_, '_>) -> Egress {
         allow_by_default: section.one_of("default", &[("allow", true), ("deny", false)]).unwrap_or(true),
         allow: Vec::new(),
         names: Vec::new(),
+        passthrough: Vec::new(),
         unix: section.all_parsed("unix"),
     };
     for allowed in section.all_parsed("allow") {
@@ -186,17 +190,22 @@ pub(super) fn read(section: &Section<'_, '_>) -> Egress {
             Allowed::Name(name) => egress.names.push(name),
         }
     }
+    for allowed in section.all_parsed("passthrough") {
+        match allowed {
+            Allowed::Network(network) if network.port.is_some() => egress.passthrough.push(network),
+            _ => section
+                .fault("passthrough", "what goes past the gateway unread has an address and a port: `10.0.0.9:22`"),
+        }
+    }
+    let is_protected = |port: &u16| *port == DNS_PORT || PROTECTED_PORTS.iter().any(|(protected, _)| protected == port);
     for allowed in &egress.names {
-        if let Some(port) = allowed.port.filter(|port| PROTECTED.contains(port)) {
+        if let Some(port) = allowed.port.filter(is_protected) {
             let why = "is protected at every address, and a name does not open it";
             section.fault("allow", format!("`{}:{port}`: port {port} {why}", allowed.name));
         }
     }
     egress
 }
-
-/// Postgres, SSH, Kubernetes and names, as `capture::tables` has them.
-const PROTECTED: [u16; 4] = [5432, 22, 6443, DNS_PORT];
 
 #[cfg(test)]
 mod tests {

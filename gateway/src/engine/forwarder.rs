@@ -21,8 +21,10 @@ use crate::bridge::{Connection, ToWarden};
 use crate::identity::Workload;
 use crate::protocol::dns::{Answer, Instead, MAX_QUESTION, Question, not_understood};
 
-/// Questions and connections of one attachment at once: beyond, datagrams are lost and connections closed.
+/// Questions and connections of one attachment at once: beyond, datagrams are refused and connections closed.
 const MAX_QUESTIONS: usize = 256;
+/// Why those are refused.
+const TOO_MANY: &str = "too_many_questions";
 /// How long a connection may say nothing.
 const IDLE: Duration = Duration::from_secs(10);
 /// How long a connection may take from the hook to here.
@@ -110,7 +112,7 @@ impl Forwarder {
 impl Engine {
     /// Answers a datagram.
     pub(super) fn answer_datagram(self: &Arc<Self>, request: u64, connection: Connection, datagram: Vec<u8>) {
-        let Some(place) = self.forwarder.place(&connection.attachment) else { return };
+        let Some(place) = self.place(&connection) else { return };
         let engine = Arc::clone(self);
         tokio::spawn(async move {
             if let Some(datagram) = engine.answer(&connection, &datagram, Transport::Datagram).await {
@@ -120,9 +122,17 @@ impl Engine {
         });
     }
 
+    fn place(&self, connection: &Connection) -> Option<OwnedSemaphorePermit> {
+        let place = self.forwarder.place(&connection.attachment);
+        if place.is_none() {
+            self.note_refused(&self.settings(), connection, None, TOO_MANY);
+        }
+        place
+    }
+
     /// Answers the questions of a connection, one after the other.
     pub(super) fn answer_connection(self: &Arc<Self>, connection: Connection, socket: TcpStream) {
-        let Some(place) = self.forwarder.place(&connection.attachment) else { return };
+        let Some(place) = self.place(&connection) else { return };
         let engine = Arc::clone(self);
         tokio::spawn(async move {
             // Its end is the client's matter: no session rests on it.
@@ -139,6 +149,7 @@ impl Engine {
             // A length, then as many bytes (RFC 1035, section 4.2.2).
             let length = usize::from(tokio::time::timeout(IDLE, socket.read_u16()).await??);
             if length > MAX_QUESTION {
+                self.note_refused(&self.settings(), connection, None, "too_long");
                 return Ok(());
             }
             let mut bytes = vec![0; length];

@@ -48,14 +48,7 @@ impl RefusedQuestions {
             let (cgroup, name, record_type, reason) = (0, String::new(), String::new(), "not_told_apart".to_owned());
             key = Key { cgroup, name, record_type, reason, ..key };
         }
-        let destination = Destination {
-            address: connection.original.ip(),
-            port: connection.original.port(),
-            protocol: "dns".to_owned(),
-            target: None,
-            environment: None,
-            name: None,
-        };
+        let destination = Destination::of(connection.original, "dns");
         let event = DnsRefused {
             who,
             destination,

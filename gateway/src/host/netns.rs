@@ -11,7 +11,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::mpsc;
 use std::thread;
 
-use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, sockopt};
+use rustix::net::{AddressFamily, Protocol, SocketFlags, SocketType, ipproto, sockopt};
 use rustix::thread::LinkNameSpaceType;
 
 /// Connections that wait to be accepted; the kernel caps it at `net.core.somaxconn`.
@@ -132,10 +132,10 @@ impl NetnsThread {
         namespace: &Netns,
         work: impl FnOnce(&CookieOf) -> Result<T, NetnsError> + Send + 'static,
     ) -> Result<T, NetnsError> {
-        let namespace = namespace.0.try_clone().map_err(NetnsError::Enter)?;
+        let namespace = namespace.try_clone()?;
         let (answer, result) = mpsc::channel();
         let job: Job = Box::new(move |cookie_of| {
-            let _ = answer.send(enter_and(&namespace, || work(cookie_of)));
+            let _ = answer.send(enter_and(&namespace.0, || work(cookie_of)));
         });
         self.jobs.send(job).map_err(|_| NetnsError::Gone)?;
         result.recv().map_err(|_| NetnsError::Gone)?
@@ -175,6 +175,14 @@ impl Netns {
         })
     }
 
+    /// Another descriptor of it.
+    ///
+    /// # Errors
+    /// Where there are no more.
+    pub fn try_clone(&self) -> Result<Self, NetnsError> {
+        self.0.try_clone().map(Self).map_err(NetnsError::Enter)
+    }
+
     /// The inode number under which `/proc` shows it.
     ///
     /// # Errors
@@ -197,6 +205,12 @@ impl Netns {
     }
 }
 
+impl AsFd for Netns {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
 fn enter_and<T>(namespace: &File, work: impl FnOnce() -> Result<T, NetnsError>) -> Result<T, NetnsError> {
     let home = File::open("/proc/thread-self/ns/net").map_err(NetnsError::Enter)?;
     enter(namespace).map_err(NetnsError::Enter)?;
@@ -214,28 +228,28 @@ fn enter(namespace: &File) -> io::Result<()> {
 }
 
 fn bind_datagrams(address: SocketAddr) -> io::Result<UdpSocket> {
-    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let socket = rustix::net::socket_with(family, SocketType::DGRAM, flags, Some(ipproto::UDP))?;
-    if address.is_ipv6() {
-        sockopt::set_ipv6_v6only(&socket, true)?;
-    }
-    rustix::net::bind(&socket, &address)?;
-    Ok(UdpSocket::from(socket))
+    Ok(UdpSocket::from(bound(address, SocketType::DGRAM, ipproto::UDP)?))
 }
 
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = bound(address, SocketType::STREAM, ipproto::TCP)?;
+    rustix::net::listen(&socket, BACKLOG)?;
+    Ok(TcpListener::from(socket))
+}
+
+fn bound(address: SocketAddr, kind: SocketType, protocol: Protocol) -> io::Result<OwnedFd> {
     let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, Some(ipproto::TCP))?;
-    // Old connections in TIME_WAIT must not keep us from our port; never SO_REUSEPORT, which others could join.
-    sockopt::set_socket_reuseaddr(&socket, true)?;
+    let socket = rustix::net::socket_with(family, kind, flags, Some(protocol))?;
+    if kind == SocketType::STREAM {
+        // Old connections in TIME_WAIT must not keep us from our port; never SO_REUSEPORT, which others could join.
+        sockopt::set_socket_reuseaddr(&socket, true)?;
+    }
     if address.is_ipv6() {
         sockopt::set_ipv6_v6only(&socket, true)?;
     }
     rustix::net::bind(&socket, &address)?;
-    rustix::net::listen(&socket, BACKLOG)?;
-    Ok(TcpListener::from(socket))
+    Ok(socket)
 }
 
 #[cfg(test)]

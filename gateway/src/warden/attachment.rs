@@ -3,38 +3,46 @@
 //! In: accepted sockets. Out: connections with the kernel's record, for the engine; a socket without a record is
 //! reset. Everything here belongs to one attachment alone, so that one that is flooded fails alone.
 
+mod namespaces;
+
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
-use std::os::unix::fs::MetadataExt;
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use gateway_common::{ConnectRecord, KernelEvent, ListenerState, Reason, SocketName, Verdict};
-use parking_lot::Mutex;
+use gateway_common::{ConnectRecord, HeldQuestion, Reason, Verdict};
+use parking_lot::{Condvar, MappedMutexGuard, Mutex, MutexGuard};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
+use self::namespaces::Namespace;
 use super::forwarder;
 use super::kernel_events::{Collected, executable};
+use super::links::Guarded;
 use super::names::{self, Kept};
 use super::{Warden, WardenError};
 use crate::audit::event::{self, Event, Mode};
 use crate::bridge::{AttachmentInfo, Connection};
-use crate::capture::events::{Ring, RingReader};
+use crate::capture::canary::CANARY;
+use crate::capture::events::{Entry, Ring, RingReader};
 use crate::capture::foreign;
 use crate::capture::gaps::Gap;
-use crate::capture::health::{self, CANARY, Unhealthy};
+use crate::capture::health::{self, Unhealthy};
 use crate::capture::{CaptureError, Gate, Tables};
 use crate::host::cgroup::{Cgroup, Hierarchy};
-use crate::host::netns::{Netns, NetnsError};
+use crate::host::netns::Netns;
 use crate::host::network::Network;
 use crate::listener::{self, Accepted};
 
 /// Reports of new network namespaces that wait to be looked at.
 const NAMESPACE_QUEUE: usize = 1_024;
-/// Looks at an unused namespace before its listener goes; the listener keeps the namespace alive.
-const LOOKS_BEFORE_CLOSE: u8 = 2;
+/// Counted of what comes to our listener and was not redirected there.
+const NO_RECORD: &str = "no_record";
+/// Counted of questions for names that nobody could take in time.
+pub(super) const QUESTIONS_LOST: &str = "questions_lost";
+/// The longest that the canary's connection waits to be accepted, after it came about.
+const CANARY_ACCEPTED: Duration = Duration::from_secs(2);
 
 /// An intercepted subtree.
 pub struct Attachment {
@@ -44,29 +52,36 @@ pub struct Attachment {
     terms: Terms,
     gate: Mutex<Option<Gate>>,
     reader: Mutex<RingReader>,
-    new_namespaces: mpsc::Sender<ConnectRecord>,
+    new_namespaces: mpsc::Sender<Newcomer>,
     namespaces: Mutex<HashMap<u64, Namespace>>,
     collected: Arc<Mutex<Collected>>,
     health: Mutex<Health>,
     /// Inodes of sockets that were looked at.
     sockets: Mutex<HashSet<u64>>,
-    canary_awaited: AtomicBool,
+    canary: Canary,
     /// The engine knows it: heartbeats open the gate.
     known: AtomicBool,
 }
 
-struct Namespace {
-    handle: Netns,
-    inode: u64,
-    state: ListenerState,
-    tasks: Vec<AbortHandle>,
-    unused: u8,
+/// Somebody in a namespace that was not seen before.
+struct Newcomer {
+    record: ConnectRecord,
+    question: Option<HeldQuestion>,
+}
+
+/// Whether the canary's connection is awaited.
+#[derive(Default)]
+struct Canary {
+    alone: Mutex<()>,
+    awaited: Mutex<bool>,
+    caught: Condvar,
 }
 
 struct Health {
     looked: Instant,
     degraded: Option<Unhealthy>,
     gaps: Vec<Gap>,
+    guarded: Guarded,
 }
 
 /// What an attachment is made of.
@@ -108,18 +123,26 @@ impl Attachment {
             new_namespaces,
             namespaces: Mutex::default(),
             collected,
-            health: Mutex::new(Health { looked: Instant::now(), degraded: None, gaps }),
+            health: Mutex::new(Health { looked: Instant::now(), degraded: None, gaps, guarded: Guarded::new() }),
             sockets: Mutex::default(),
-            canary_awaited: AtomicBool::new(false),
+            canary: Canary::default(),
             known: AtomicBool::new(false),
         });
         attachment.listen_in(warden, Netns::own()?)?;
         attachment.tend_namespaces(warden);
+        // `tend_namespaces` goes on where it meets an error.
+        if let Err(error) = attachment.guard_links(warden) {
+            attachment.detach()?;
+            return Err(error);
+        }
         let (weak, of) = (Arc::downgrade(&attachment), Arc::clone(warden));
         tokio::spawn(async move {
-            while let Some(record) = queue.recv().await {
+            while let Some(Newcomer { record, question }) = queue.recv().await {
                 let Some(attachment) = weak.upgrade() else { break };
                 attachment.listen_where(&of, &record);
+                if let Some(question) = question {
+                    forwarder::ask_held(&of, &attachment, question).await;
+                }
             }
         });
         Ok(attachment)
@@ -140,9 +163,14 @@ impl Attachment {
         self.gate.lock().as_ref().map(|gate| gate.cgroup().clone())
     }
 
-    /// The namespace with a cookie, if we listen there.
-    pub(super) fn with_namespace<T>(&self, cookie: u64, work: impl FnOnce(&Netns) -> T) -> Option<T> {
-        self.namespaces.lock().get(&cookie).map(|namespace| work(&namespace.handle))
+    /// Devices that the second backstop stands on.
+    pub(super) fn guarded(&self) -> MappedMutexGuard<'_, Guarded> {
+        MutexGuard::map(self.health.lock(), |health| &mut health.guarded)
+    }
+
+    /// Asks the gate, unless it is detached.
+    pub(super) fn with_gate<T>(&self, work: impl FnOnce(&Gate) -> T) -> Option<T> {
+        self.gate.lock().as_ref().map(work)
     }
 
     /// From now on heartbeats open the gate.
@@ -191,6 +219,7 @@ impl Attachment {
         let name_of = |destination| {
             self.gate.lock().as_mut().and_then(|gate| gate.names().name_of(destination).map(str::to_owned))
         };
+        self.count_lost_questions();
         self.collected.lock().take(self.name(), hierarchy, name_of)
     }
 
@@ -230,12 +259,19 @@ impl Attachment {
     /// Has a process of ours connect from inside.
     pub(super) fn send_canary(&self, hierarchy: &Hierarchy) -> Result<(), Unhealthy> {
         let Some(cgroup) = self.cgroup() else { return Ok(()) };
-        self.canary_awaited.store(true, Ordering::SeqCst);
+        // One at a time: each waits for its own connection.
+        let _alone = self.canary.alone.lock();
+        *self.canary.awaited.lock() = true;
         let has_lsm = self.gate.lock().as_ref().is_some_and(Gate::has_lsm);
         let result = health::send_canary(&cgroup.path, &hierarchy.full_path(&cgroup), has_lsm);
-        let caught = !self.canary_awaited.swap(false, Ordering::SeqCst);
+        let mut awaited = self.canary.awaited.lock();
+        if result.is_ok() {
+            // The kernel completes a connection before we accept it.
+            self.canary.caught.wait_while_for(&mut awaited, |awaited| *awaited, CANARY_ACCEPTED);
+        }
+        let lost = std::mem::take(&mut *awaited);
         match result {
-            Ok(()) if !caught => {
+            Ok(()) if lost => {
                 Err(Unhealthy::CanaryLost { path: cgroup.path, reason: "it connected, but not to us".into() })
             }
             other => other,
@@ -273,7 +309,9 @@ impl Attachment {
             names::forget(replaced.cgroup().id);
             replaced.detach()?;
         }
-        Ok(())
+        // Those that stand now are of the old programs.
+        self.guarded().clear();
+        self.guard_links(warden)
     }
 
     /// Its state as an event tells it.
@@ -296,38 +334,6 @@ impl Attachment {
             reason,
             ..event::Attachment::default()
         }
-    }
-
-    pub(super) fn is_in_several_namespaces(&self) -> bool {
-        self.namespaces.lock().len() > 1
-    }
-
-    /// Listens where the runtime's processes are, and leaves namespaces that nobody is in.
-    pub(super) fn tend_namespaces(self: &Arc<Self>, warden: &Arc<Warden>) {
-        let Some(cgroup) = self.cgroup() else { return };
-        let pids = warden.hierarchy.processes(&cgroup).unwrap_or_default();
-        let mut used = HashSet::new();
-        for pid in pids {
-            let Ok(found) = std::fs::metadata(format!("/proc/{pid}/ns/net")) else { continue };
-            if used.insert(found.ino()) && !self.knows(found.ino()) {
-                self.listen_at(warden, pid);
-            }
-        }
-        let own = std::fs::metadata("/proc/self/ns/net").map(|found| found.ino()).unwrap_or_default();
-        let mut namespaces = self.namespaces.lock();
-        namespaces.retain(|cookie, namespace| {
-            let in_use = namespace.inode == own || used.contains(&namespace.inode);
-            namespace.unused = if in_use { 0 } else { namespace.unused + 1 };
-            let keep = namespace.unused <= LOOKS_BEFORE_CLOSE;
-            if !keep {
-                namespace.tasks.iter().for_each(AbortHandle::abort);
-                warden.shelf.forget(self.name(), Some(*cookie));
-                if let Some(gate) = self.gate.lock().as_mut() {
-                    gate.remove_listener(*cookie);
-                }
-            }
-            keep
-        });
     }
 
     /// Makes sockets deaf that processes brought in from outside, and journals what was found.
@@ -362,96 +368,6 @@ impl Attachment {
         }
     }
 
-    fn knows(&self, inode: u64) -> bool {
-        self.namespaces.lock().values().any(|namespace| namespace.inode == inode)
-    }
-
-    /// A connect came from a namespace without a listener.
-    fn listen_where(self: &Arc<Self>, warden: &Arc<Warden>, record: &ConnectRecord) {
-        if self.namespaces.lock().contains_key(&record.netns) {
-            return;
-        }
-        if let Ok(pid) = i32::try_from(record.pid) {
-            self.listen_at(warden, pid);
-        }
-    }
-
-    fn listen_at(self: &Arc<Self>, warden: &Arc<Warden>, pid: i32) {
-        let listening =
-            Netns::of_process(pid).map_err(WardenError::from).and_then(|netns| self.listen_in(warden, netns));
-        if let Err(error) = listening {
-            tracing::warn!(
-                attachment = self.name(),
-                pid,
-                error = &error as &dyn std::error::Error,
-                "cannot listen in a network namespace"
-            );
-        }
-    }
-
-    /// Listens in a namespace and tells the hooks. In one that belongs to another user namespace nobody listens, since
-    /// its root is the workload's: connects there are refused.
-    fn listen_in(self: &Arc<Self>, warden: &Arc<Warden>, handle: Netns) -> Result<(), WardenError> {
-        let cookie = handle.cookie(&warden.namespaces)?;
-        // Held to the end: of two who come here at once, the second would find the port taken and close the namespace.
-        let mut namespaces = self.namespaces.lock();
-        if namespaces.contains_key(&cookie) {
-            return Ok(());
-        }
-        let mut state = ListenerState::default();
-        let mut tasks = Vec::new();
-        if handle.is_ours().unwrap_or(false) {
-            for address in [SocketAddr::from((Ipv4Addr::LOCALHOST, self.port)), (Ipv6Addr::LOCALHOST, self.port).into()]
-            {
-                match self.serve_at(warden, &handle, cookie, address) {
-                    Ok(serving) => {
-                        let listening = if address.is_ipv4() { &mut state.v4 } else { &mut state.v6 };
-                        *listening = 1;
-                        tasks.extend(serving);
-                    }
-                    Err(error @ NetnsError::Listen { .. }) => {
-                        tracing::warn!(
-                            attachment = self.name(),
-                            error = &error as &dyn std::error::Error,
-                            "connects of this address family are refused here"
-                        );
-                    }
-                    Err(error) => return Err(error.into()),
-                }
-            }
-        }
-        let namespace = Namespace { inode: handle.inode()?, handle, state, tasks, unused: 0 };
-        namespaces.insert(cookie, namespace);
-        match self.gate.lock().as_mut() {
-            Some(gate) => Ok(gate.set_listener(cookie, state)?),
-            None => Ok(()),
-        }
-    }
-
-    /// Takes connections, and questions for names, at an address of a namespace.
-    fn serve_at(
-        self: &Arc<Self>,
-        warden: &Arc<Warden>,
-        namespace: &Netns,
-        cookie: u64,
-        address: SocketAddr,
-    ) -> Result<[AbortHandle; 2], NetnsError> {
-        let held = warden.shelf.take(self.name(), cookie, address);
-        let listener = held.map_or_else(|| warden.namespaces.listen(namespace, address), Ok)?;
-        warden.shelf.keep(self.name(), cookie, &listener);
-        let datagrams = warden.namespaces.take_datagrams(namespace, address)?;
-        let datagrams = tokio::net::UdpSocket::from_std(datagrams).map_err(NetnsError::Socket)?;
-        let (attachment, of) = (Arc::clone(self), Arc::clone(warden));
-        let connections = tokio::spawn(async move {
-            let take = |accepted| attachment.accepted(&of, cookie, accepted);
-            if let Err(error) = listener::accept(listener, take).await {
-                tracing::error!(%error, "a listener ended");
-            }
-        });
-        let questions = tokio::spawn(forwarder::serve(Arc::clone(warden), Arc::clone(self), cookie, datagrams));
-        Ok([connections.abort_handle(), questions.abort_handle()])
-    }
-
     /// Who sent a datagram to our forwarder; `None`, and counted, where it was not one that a hook sent there.
     pub(super) fn asker(
         &self,
@@ -462,13 +378,18 @@ impl Attachment {
     ) -> Option<Connection> {
         let record = self.gate.lock().as_ref().and_then(|gate| gate.asker(netns, client, here));
         let Some(record) = record else {
-            self.collected.lock().add_without_record();
+            self.count_refused(NO_RECORD);
             return None;
         };
         Some(self.connection(hierarchy, &record, client))
     }
 
-    fn connection(&self, hierarchy: &Hierarchy, record: &ConnectRecord, client: SocketAddr) -> Connection {
+    /// Counts what was refused here, for the journal.
+    pub(super) fn count_refused(&self, reason: &'static str) {
+        self.collected.lock().count(reason, 1);
+    }
+
+    pub(super) fn connection(&self, hierarchy: &Hierarchy, record: &ConnectRecord, client: SocketAddr) -> Connection {
         let place = hierarchy.place_of(record.cgroup);
         Connection { executable: executable(record), ..Connection::new(self.name(), place, record, client) }
     }
@@ -504,7 +425,7 @@ impl Attachment {
             Ok(Some(record)) => self.hand_over(warden, record, socket, client).await,
             // Nobody whom we redirected: a connect straight to our port, or a record that was lost.
             Ok(None) => {
-                self.collected.lock().add_without_record();
+                self.count_refused(NO_RECORD);
                 listener::reset(socket);
             }
             Err(error) => {
@@ -515,7 +436,8 @@ impl Attachment {
     }
 
     async fn hand_over(&self, warden: &Warden, record: ConnectRecord, socket: TcpStream, client: SocketAddr) {
-        if SocketAddr::from(record.original) == CANARY && self.canary_awaited.swap(false, Ordering::SeqCst) {
+        if SocketAddr::from(record.original) == CANARY && std::mem::take(&mut *self.canary.awaited.lock()) {
+            self.canary.caught.notify_all();
             return;
         }
         let connection = self.connection(&warden.hierarchy, &record, client);
@@ -530,19 +452,24 @@ impl Attachment {
 fn read_events(
     ring: Ring,
     collected: &Arc<Mutex<Collected>>,
-    namespaces: &mpsc::Sender<ConnectRecord>,
+    namespaces: &mpsc::Sender<Newcomer>,
 ) -> Result<RingReader, WardenError> {
     let (collected, namespaces) = (Arc::clone(collected), namespaces.clone());
-    let take = move |event: KernelEvent, name: Option<SocketName>| {
-        if event.reason == Reason::NewNamespace as u32 {
-            // Full: the client's TCP sends its SYN again, and the hook tells again with the next connect.
-            let _ = namespaces.try_send(event.record);
-        } else {
+    // Full: who waits sends again, and the hook tells again with the next connect.
+    let take = move |entry: Entry| match entry {
+        Entry::Held(question) => {
+            if namespaces.try_send(Newcomer { record: question.record, question: Some(question) }).is_err() {
+                collected.lock().count(QUESTIONS_LOST, 1);
+            }
+        }
+        Entry::Event(event) if event.reason == Reason::NewNamespace as u32 => {
+            let _ = namespaces.try_send(Newcomer { record: event.record, question: None });
+        }
+        Entry::Event(event) => collected.lock().add(&event),
+        Entry::Named(event, name) => {
             let mut collected = collected.lock();
             collected.add(&event);
-            if let Some(name) = name {
-                collected.add_name(&name);
-            }
+            collected.add_name(&name);
         }
     };
     RingReader::start(ring, take).map_err(WardenError::Thread)
@@ -557,6 +484,11 @@ pub(super) fn tables(config: &crate::config::Config, attachment: &str) -> Tables
     }
     for allowed in &config.egress.allow {
         tables.set(allowed.network, allowed.port, Verdict::Allow);
+    }
+    for unread in &config.egress.passthrough {
+        if let Some(port) = unread.port {
+            tables.pass_unread(unread.network, port);
+        }
     }
     for name in &config.egress.unix {
         tables.allow_unix(name.clone());

@@ -10,18 +10,23 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use gateway_common::HeldQuestion;
 use parking_lot::Mutex;
 use tokio::net::UdpSocket;
 
 use super::Warden;
-use super::attachment::Attachment;
+use super::attachment::{Attachment, QUESTIONS_LOST};
 use crate::audit::event::{DnsAdmitted, Event};
-use crate::bridge::ToEngine;
+use crate::bridge::{Connection, ToEngine};
 use crate::config::is_host_name;
 use crate::protocol::dns::MAX_QUESTION;
 
-/// Questions of one attachment that may wait at once: beyond, they are lost, and asked again.
+/// Questions of one attachment that may wait at once: beyond, they are refused, and asked again.
 const MAX_WAITING: usize = 256;
+/// Why questions are refused here, as the journal counts them.
+const TOO_LONG: &str = "questions_too_long";
+const TOO_MANY: &str = "too_many_questions";
+const NOBODY: &str = "questions_without_engine";
 /// After this a client asks again, on its own.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Pause after a failed receive, so that it does not become a busy loop.
@@ -66,9 +71,8 @@ impl Forwarder {
 }
 
 /// Hands questions to the engine for ever.
-pub(super) async fn serve(warden: Arc<Warden>, attachment: Arc<Attachment>, netns: u64, socket: UdpSocket) {
+pub(super) async fn serve(warden: Arc<Warden>, attachment: Arc<Attachment>, netns: u64, socket: Arc<UdpSocket>) {
     let Ok(here) = socket.local_addr() else { return };
-    let socket = Arc::new(socket);
     let mut buffer = vec![0; MAX_QUESTION + 1];
     loop {
         let (length, client) = match socket.recv_from(&mut buffer).await {
@@ -79,13 +83,40 @@ pub(super) async fn serve(warden: Arc<Warden>, attachment: Arc<Attachment>, netn
                 continue;
             }
         };
-        let Some(datagram) = buffer.get(..length).filter(|_| length <= MAX_QUESTION) else { continue };
         let Some(connection) = attachment.asker(&warden.hierarchy, netns, client, here) else { continue };
-        let Some(request) = warden.forwarder.note(attachment.name(), &socket, client) else { continue };
-        let asked = ToEngine::Asked { request, connection: Box::new(connection), datagram: datagram.to_vec() };
-        if let Err(error) = warden.engine.send(&asked).await {
-            tracing::warn!(attachment = attachment.name(), %error, "no engine takes a question for a name");
-        }
+        let Some(datagram) = buffer.get(..length).filter(|_| length <= MAX_QUESTION) else {
+            attachment.count_refused(TOO_LONG);
+            continue;
+        };
+        hand_over(&warden, &attachment, &socket, (connection, client, datagram)).await;
+    }
+}
+
+/// The same with a question that was held until somebody listened.
+pub(super) async fn ask_held(warden: &Warden, attachment: &Attachment, question: HeldQuestion) {
+    let HeldQuestion { record, client, listener, bytes } = question;
+    let Some(socket) = attachment.questions_at(record.netns, listener) else {
+        attachment.count_refused(QUESTIONS_LOST);
+        return;
+    };
+    let connection = attachment.connection(&warden.hierarchy, &record, client);
+    hand_over(warden, attachment, &socket, (connection, client, &bytes)).await;
+}
+
+async fn hand_over(
+    warden: &Warden,
+    attachment: &Attachment,
+    socket: &Arc<UdpSocket>,
+    (connection, client, datagram): (Connection, SocketAddr, &[u8]),
+) {
+    let Some(request) = warden.forwarder.note(attachment.name(), socket, client) else {
+        attachment.count_refused(TOO_MANY);
+        return;
+    };
+    let asked = ToEngine::Asked { request, connection: Box::new(connection), datagram: datagram.to_vec() };
+    if let Err(error) = warden.engine.send(&asked).await {
+        attachment.count_refused(NOBODY);
+        tracing::warn!(attachment = attachment.name(), %error, "no engine takes a question for a name");
     }
 }
 

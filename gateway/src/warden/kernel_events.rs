@@ -77,10 +77,12 @@ impl Collected {
         }
     }
 
-    /// Counts a connection to our listener that the kernel has no record of.
-    pub fn add_without_record(&mut self) {
-        self.since.get_or_insert_with(Timestamp::now);
-        *self.bypass.entry("no_record").or_default() += 1;
+    /// Counts what user space refused.
+    pub fn count(&mut self, reason: &'static str, times: u64) {
+        if times > 0 {
+            self.since.get_or_insert_with(Timestamp::now);
+            *self.bypass.entry(reason).or_default() += times;
+        }
     }
 
     /// Takes what was collected, as events of an attachment; `name_of` tells which name stands for an address.
@@ -93,7 +95,7 @@ impl Collected {
         let Self { connects, refusals, bypass, about, since } = std::mem::take(self);
         let not_told_apart = connects.not_told_apart + refusals.not_told_apart;
         let of = |call: &Call| {
-            let destination = destination(&call.record, call.protocol);
+            let destination = Destination::of(SocketAddr::from(call.record.original), transport(call.protocol));
             let name = name_of(call.record.original);
             (who(attachment, hierarchy, &call.record), Destination { name, ..destination })
         };
@@ -109,7 +111,9 @@ impl Collected {
         let mut events: Vec<Event> = passed.chain(refused).collect();
         let (mut dropped, mut refused) = (BTreeMap::new(), BTreeMap::new());
         for (reason, count) in bypass {
-            let packets = [Reason::PacketDropped.name(), Reason::PacketUnreadable.name()].contains(&reason);
+            let packets = [Reason::PacketDropped, Reason::LinkDropped, Reason::PacketUnreadable]
+                .map(Reason::name)
+                .contains(&reason);
             let counts = if packets { &mut dropped } else { &mut refused };
             counts.insert(reason.to_owned(), count);
         }
@@ -168,19 +172,11 @@ fn has_destination(reason: Reason) -> bool {
     )
 }
 
-fn destination(record: &ConnectRecord, protocol: u32) -> Destination {
-    let to = SocketAddr::from(record.original);
-    Destination {
-        address: to.ip(),
-        port: to.port(),
-        protocol: match protocol {
-            1 | 58 => "icmp".into(),
-            17 => "udp".into(),
-            _ => "tcp".into(),
-        },
-        target: None,
-        environment: None,
-        name: None,
+fn transport(protocol: u32) -> &'static str {
+    match protocol {
+        1 | 58 => "icmp",
+        17 => "udp",
+        _ => "tcp",
     }
 }
 

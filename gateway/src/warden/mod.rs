@@ -9,6 +9,7 @@ mod commands;
 mod engine_process;
 mod forwarder;
 mod kernel_events;
+mod links;
 mod lock;
 pub mod materials;
 pub mod names;
@@ -165,6 +166,8 @@ pub struct Warden {
     /// Where the configuration was read from.
     config_file: Option<PathBuf>,
     policies: Mutex<policies::Folder>,
+    /// The servers for names that this host had at the last look.
+    resolvers: Mutex<Vec<std::net::IpAddr>>,
     hierarchy: Hierarchy,
     namespaces: NetnsThread,
     shelf: Shelf,
@@ -186,6 +189,7 @@ pub struct Warden {
 impl Warden {
     /// Serves until it is stopped. The hooks stay in force: a signal never detaches.
     pub async fn run(self: Arc<Self>, mut sealer: Sealer) {
+        self.watch_links();
         let mut flush = tokio::time::interval(FLUSH_EVERY);
         let mut seal = tokio::time::interval(SEAL_EVERY);
         let mut look = tokio::time::interval(LOOK_EVERY);
@@ -273,6 +277,7 @@ impl Warden {
             if let Err(unhealthy) = attachment.look(&self.hierarchy) {
                 self.repair(&attachment, &unhealthy);
             }
+            attachment.guard_new_links(self);
             attachment.look_for_gaps(self);
             attachment.look_for_foreign_sockets(self);
         }
@@ -302,9 +307,11 @@ impl Warden {
         }
     }
 
-    /// Hands changed policies to the engine, which journals what it makes of them.
+    /// Hands changed policies to the engine, which journals what it makes of them, and changed servers for names.
     async fn look_after_policies(self: &Arc<Self>) {
-        if self.policies.lock().has_changed()
+        let resolvers = materials::resolvers(&self.config.lock());
+        let changed = std::mem::replace(&mut *self.resolvers.lock(), resolvers.clone()) != resolvers;
+        if (self.policies.lock().has_changed() || changed)
             && let Err(reason) = self.reload().await
         {
             tracing::error!(%reason, "the old policies stay in force");

@@ -165,6 +165,7 @@ pub async fn start(options: Options) -> Result<Started, StartError> {
         reloading: tokio::sync::Mutex::default(),
         config_file,
         policies: Mutex::new(folder),
+        resolvers: Mutex::new(bundle.resolvers.clone()),
         seal_now: Notify::new(),
         stop: Notify::new(),
         config: Mutex::new(config),

@@ -5,11 +5,11 @@ use rustix::io::Errno;
 use crate::agent::Agent;
 use crate::server::SERVER;
 use crate::tricks::program;
-use crate::world::{As, NAME, World};
+use crate::world::{As, World};
 
 /// A process inside that is root of a user namespace and a network namespace of its own, which it may do as it likes
 /// with; only by descriptors that it was given could it be anywhere else.
-fn root_of_its_own(world: &World) -> Agent {
+pub fn root_of_its_own(world: &World) -> Agent {
     let cgroup = world.cgroup();
     let id = world.uid().to_string();
     let through = [
@@ -31,7 +31,7 @@ fn root_of_its_own(world: &World) -> Agent {
 }
 
 /// Has such a process run a script; `$1` is the program of tricks.
-fn run(world: &World, agent: &Agent, script: &str) -> String {
+pub fn run(world: &World, agent: &Agent, script: &str) -> String {
     let script = world.file("script.sh", script);
     agent.ask(&format!("run {} {}", script.display(), program(world).display())).unwrap()
 }
@@ -105,58 +105,6 @@ fn a_declared_target_is_dialled_from_the_gateways_namespace_whatever_is_in_the_c
     agent.ask("ssl_request s").unwrap();
     crate::wait::until("the gateway at the real server", || server.seen("accept 5432") > 0);
     assert_eq!(agent.ask("accept_at_once fake"), Err(Errno::AGAIN), "and not at the fake");
-}
-
-/// A link of the host's root into such a namespace, by which it has a way to the server.
-fn plug_in(world: &World, agent: &Agent) {
-    let pid = agent.pid();
-    world.sh(&format!(
-        "ip link add plug type veth peer name eth0 netns {pid}; ip addr add 10.88.0.1/24 dev plug; ip link set plug up
-         ip route add 10.99.0.0/24 dev plug; echo 1 > /proc/sys/net/ipv4/ip_forward"
-    ));
-    run(world, agent, "ip addr add 10.88.0.2/24 dev eth0; ip link set eth0 up; ip route add default via 10.88.0.1");
-}
-
-/// Packets as from a namespace behind it, with no socket that a hook would look at.
-const FORWARDED: &str = r#"
-    echo 1 > /proc/sys/net/ipv4/ip_forward
-    for filter in /proc/sys/net/ipv4/conf/*/rp_filter; do echo 0 > "$filter"; done
-    "$1" tun /run/tun 10.99.0.2 10.77.0.2 5432
-"#;
-
-#[test]
-fn a_link_into_a_namespace_whose_root_is_the_workloads_is_a_gap() {
-    let world = World::new();
-    let server = world.server();
-    world.sh("mknod -m 666 /run/tun c 10 200");
-    let agent = root_of_its_own(&world);
-    plug_in(&world, &agent);
-    let cgroup = world.cgroup();
-    let said = world.cli(&["attach", "--cgroup", cgroup.to_str().unwrap()]);
-    assert!(!said.status.success(), "{said:?}");
-    assert!(said.err.contains("linked_namespace: ") && said.err.contains("eth0"), "{said:?}");
-    let _gateway = world.attach(&["--accept-gap", "linked_namespace", "--accept-gap", "cap_net_raw"]);
-    world.event("gap", |body| body["name"] == "linked_namespace" && body["attachment"] == NAME);
-    for _ in 0..2 {
-        assert_eq!(agent.connect(&format!("{SERVER}:5432")), Err(Errno::CONNREFUSED), "its sockets are looked at");
-    }
-    world.refused("no_listener");
-    assert_eq!(server.seen("tcp 5432"), 0);
-    run(&world, &agent, FORWARDED);
-    assert_eq!(server.seen("tcp 5432"), 1, "and this is what the gap is");
-}
-
-#[test]
-fn a_link_that_is_plugged_in_later_is_journaled() {
-    let world = World::new();
-    let _gateway = world.attach(&[]);
-    let agent = root_of_its_own(&world);
-    plug_in(&world, &agent);
-    let looks = std::time::Duration::from_secs(30);
-    world.event_within(looks, "gap", |body| body["name"] == "linked_namespace" && body["attachment"] == NAME);
-    let status = world.cli_json(&["status"]);
-    let mut gaps = status["attachments"][0]["gaps"].as_array().unwrap().iter();
-    assert!(gaps.any(|gap| gap["name"] == "linked_namespace"), "{status}");
 }
 
 const DECLARED: &str = r#"

@@ -34,6 +34,11 @@ impl DnsServer {
         this
     }
 
+    /// Has it answer nobody any more.
+    pub fn stop(&self) {
+        crate::gateway::send(self.child.id(), rustix::process::Signal::STOP);
+    }
+
     /// How often it was asked for a name, up to now.
     pub fn asked(&self, name: &str) -> usize {
         fs::read_to_string(&self.log).unwrap().matches(&format!("] {name} from ")).count()

@@ -84,3 +84,19 @@ fn the_store_of_the_record_is_out_of_reach_for_who_is_recorded() {
     agent.ask("recv s").unwrap();
     world.refused("destination_refused");
 }
+
+#[test]
+fn what_passes_unread_is_listed_and_a_gap() {
+    let world = World::new();
+    let server = world.server();
+    let config = world.file("gateway.toml", "version = 1\n[egress]\npassthrough = [\"10.77.0.2:22\"]\n");
+    let _gateway = world.attach(&["--config", config.to_str().unwrap()]);
+    world.event("gap", |body| body["name"] == "passthrough");
+    let agent = world.agent();
+    agent.connect("10.77.0.2:22").unwrap();
+    assert_eq!(agent.recv().unwrap(), "hello from the server");
+    world.event("network.connect", |body| body["destination"]["port"] == 22);
+    agent.connect("[fd77::2]:22").unwrap();
+    assert_eq!(agent.recv().unwrap(), "SSH-2.0-gateway\\r\\n", "that address is not listed");
+    assert_eq!(server.seen("accept 22"), 1);
+}

@@ -130,6 +130,8 @@ impl Serve for Calls {
                     }
                     "fastopen" => send_to(socket, b"hello", SendFlags::from_bits_retain(MSG_FASTOPEN), address()),
                     "sendto" => send_to(socket, b"hello", SendFlags::empty(), address()),
+                    "sendto_long" => send_to(socket, &vec![0; number(1) as usize], SendFlags::empty(), address()),
+                    "ask_many" => ask_many(socket, address(), rest[1], number(2)),
                     "ask_name" => ask_name(socket, address(), rest[1]),
                     "syn" => send_to(socket, &syn(address().port()), SendFlags::empty(), address()),
                     "send" => rustix::net::send(socket, rest[0].as_bytes(), SendFlags::NOSIGNAL).map(|n| n.to_string()),
@@ -201,6 +203,16 @@ fn receive(socket: &OwnedFd) -> Result<String, Errno> {
 }
 
 /// Asks a server for an address of a name, and says who answered what.
+/// Asks the same so many times, and waits for no answer.
+fn ask_many(socket: &OwnedFd, server: SocketAddr, name: &str, times: u32) -> Result<String, Errno> {
+    for _ in 0..times {
+        let mut question = Message::query();
+        question.add_query(Query::query(Name::from_ascii(name).unwrap(), RecordType::A));
+        rustix::net::sendto(socket, &question.to_vec().unwrap(), SendFlags::NOSIGNAL, &server)?;
+    }
+    Ok(String::new())
+}
+
 fn ask_name(socket: &OwnedFd, server: SocketAddr, name: &str) -> Result<String, Errno> {
     let mut question = Message::query();
     question.add_query(Query::query(Name::from_ascii(name).unwrap(), RecordType::A));

@@ -26,6 +26,7 @@ mod attach_which;
 mod bypass;
 mod bypass_cgroups;
 mod bypass_floods;
+mod bypass_links;
 mod bypass_namespaces;
 mod containers;
 mod control_socket;

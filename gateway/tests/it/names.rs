@@ -286,3 +286,69 @@ fn a_target_by_name_where_all_else_passes_is_a_gap_that_is_said() {
     assert_eq!(agent.recv().unwrap(), "SSH-2.0-gateway\\r\\n");
     assert_eq!(agent.connect("10.77.0.2:443"), Err(Errno::CONNREFUSED), "other ports of a declared address");
 }
+
+/// A namespace of its own each time: its first question, then its first connect. Without an address but 127.0.0.1 the C
+/// library asks nobody.
+const FRESH: &str = r#"
+for _ in $(seq "$1"); do unshare --net sh -ec 'ip link set lo up; ip addr add 192.0.2.7/32 dev lo
+    exec setpriv --reuid "$0" --regid "$0" --clear-groups bash -c "getent ahostsv4 api.example.com | head -1
+        exec 3<>/dev/tcp/10.77.0.2/22; read -r -t 20 line <&3; echo \$line"' "$USER_ID"; done
+"#;
+
+#[test]
+fn a_hundred_new_namespaces_are_answered_at_their_first_question_and_connect_at_their_first_try() {
+    let setting = Setting::new();
+    let _gateway = setting.world.attach(&["--config", &setting.config()]);
+    let cgroup = setting.world.cgroup();
+    let mut command = setting.world.command_as(As { cgroup: Some(&cgroup), root: true, ..As::default() });
+    command.args(["bash", "-c", FRESH, "bash", "100"]).env("USER_ID", setting.world.uid().to_string());
+    let output = command.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    let count = |start: &str| said.lines().filter(|line| line.starts_with(start)).count();
+    assert_eq!(
+        (count(SERVER), count("SSH-2.0-gateway")),
+        (100, 100),
+        "{said}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert!(setting.dns.asked("api.example.com") >= 100);
+}
+
+#[test]
+fn every_question_that_is_not_answered_is_in_the_journal() {
+    const ASKED: u64 = 2_000;
+    let setting = Setting::new();
+    let _gateway = setting.world.attach(&["--config", &setting.config()]);
+    let agent = setting.world.agent();
+    setting.dns.stop();
+    agent.ask("udp u").unwrap();
+    agent.ask(&format!("ask_many u 10.77.0.2:53 api.example.com {ASKED}")).unwrap();
+    let refused = |reason: &str| {
+        let counts = setting.world.events("network.bypass").into_iter();
+        counts.filter_map(|event| event["body"]["refused"][reason].as_u64()).sum::<u64>()
+    };
+    let unanswered = || {
+        let counts = setting.world.events("dns.refused").into_iter();
+        counts.filter_map(|event| event["body"]["count"].as_u64()).sum::<u64>()
+    };
+    let all = || refused("too_many_questions") + refused("questions_lost") + unanswered();
+    wait::for_some_within(Duration::from_secs(40), "all questions in the journal", || (all() == ASKED).then_some(()));
+    assert!(refused("too_many_questions") + refused("questions_lost") > 0);
+    agent.ask("sendto_long u 10.77.0.2:53 5000").unwrap();
+    setting.world.refused("questions_too_long");
+    agent.connect("10.77.0.2:53").unwrap();
+    // As a length: 16705.
+    agent.ask("send s AA").unwrap();
+    setting.world.event("dns.refused", |body| body["reason"] == "too_long");
+}
+
+#[test]
+fn changed_servers_for_names_are_asked_from_the_next_second_on() {
+    let setting = Setting::new();
+    let _gateway = setting.world.attach(&["--config", &setting.config()]);
+    assert_eq!(setting.look_up("ahostsv4", "api.example.com"), [SERVER]);
+    setting.world.file("resolv.conf", "nameserver 10.77.0.9\n");
+    wait::until("nobody to ask", || setting.dig(&["@10.77.0.2", "api.example.com"]).contains("SERVFAIL"));
+    setting.world.file("resolv.conf", "nameserver 10.77.0.2\n");
+    wait::until("the server", || setting.look_up("ahostsv4", "api.example.com") == [SERVER]);
+}

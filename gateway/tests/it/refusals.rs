@@ -186,3 +186,33 @@ fn a_tls_client_of_kubernetes_reads_access_denied() {
     assert!(error.contains("AccessDenied"), "{error}");
     assert_eq!(server.seen("tcp 6443"), 0);
 }
+
+/// 10.77.0.2 by NAT64, 6to4, Teredo and IPv4-translated, and a metadata service by NAT64.
+const CARRIED: [&str; 5] = [
+    "[64:ff9b::a4d:2]:5432",
+    "[2002:a4d:2::1]:5432",
+    "[2001:0:4136:e378:8000:63bf:f5b2:fffd]:5432",
+    "[::ffff:0:a4d:2]:5432",
+    "[64:ff9b::a9fe:a9fe]:80",
+];
+
+#[test]
+fn a_declared_address_in_an_ipv6_form_is_refused() {
+    let world = World::new();
+    let _server = world.server();
+    let config = world.file(
+        "gateway.toml",
+        "version = 1\n[[target]]\nname = \"shop\"\nprotocol = \"postgres\"\naddresses = [\"10.77.0.2\"]\nports = [5432]\n",
+    );
+    let _gateway = world.attach(&["--config", config.to_str().unwrap()]);
+    let agent = world.agent();
+    for address in CARRIED {
+        assert_eq!(agent.connect(address), Err(Errno::CONNREFUSED), "{address}");
+        let address: std::net::SocketAddr = address.parse().unwrap();
+        world.event("network.refused", |body| {
+            body["reason"] == "destination_refused" && body["destination"]["address"] == address.ip().to_string()
+        });
+    }
+    // Of what nothing is declared, the port is protected as at every address.
+    agent.connect("[64:ff9b::c633:6407]:5432").unwrap();
+}

@@ -10,6 +10,7 @@
 #include <linux/bpf.h>
 #include <linux/if_packet.h>
 #include <linux/if_tun.h>
+#include <linux/if_xdp.h>
 #include <linux/io_uring.h>
 #include <net/if.h>
 #include <netinet/in.h>
@@ -26,6 +27,13 @@
 
 #ifndef IP_LOCAL_PORT_RANGE
 #define IP_LOCAL_PORT_RANGE 51 /* linux/in.h, Linux 6.3 */
+#endif
+
+#ifndef AF_XDP
+#define AF_XDP 44
+#endif
+#ifndef SOL_XDP
+#define SOL_XDP 283
 #endif
 
 static void fail_with(const char *what, int error)
@@ -268,6 +276,37 @@ static void packet_socket(char **arguments)
 	printf("sent\n");
 }
 
+/* xdp DEVICE FROM TO PORT: sends a packet past the whole stack, from memory that the device's queue reads. */
+static void xdp(char **arguments)
+{
+	struct xdp_umem_reg memory = {.len = 4 * 4096, .chunk_size = 4096};
+	struct sockaddr_xdp own = {.sxdp_family = AF_XDP, .sxdp_flags = XDP_COPY};
+	struct xdp_mmap_offsets at;
+	socklen_t length = sizeof at;
+	int entries = 4, s = socket(AF_XDP, SOCK_RAW, 0);
+	must(s, "socket");
+	char *frames = mmap(0, memory.len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	memory.addr = (unsigned long)frames;
+	must(setsockopt(s, SOL_XDP, XDP_UMEM_REG, &memory, sizeof memory), "XDP_UMEM_REG");
+	must(setsockopt(s, SOL_XDP, XDP_UMEM_FILL_RING, &entries, sizeof entries), "XDP_UMEM_FILL_RING");
+	must(setsockopt(s, SOL_XDP, XDP_UMEM_COMPLETION_RING, &entries, sizeof entries), "XDP_UMEM_COMPLETION_RING");
+	must(setsockopt(s, SOL_XDP, XDP_TX_RING, &entries, sizeof entries), "XDP_TX_RING");
+	must(getsockopt(s, SOL_XDP, XDP_MMAP_OFFSETS, &at, &length), "XDP_MMAP_OFFSETS");
+	char *ring = mmap(0, at.tx.desc + entries * sizeof(struct xdp_desc), PROT_READ | PROT_WRITE, MAP_SHARED, s,
+			  XDP_PGOFF_TX_RING);
+	if (frames == MAP_FAILED || ring == MAP_FAILED)
+		fail_with("mmap", errno);
+	own.sxdp_ifindex = if_nametoindex(arguments[0]);
+	must(bind(s, (void *)&own, sizeof own), "bind");
+	memset(frames, 0xff, 6);
+	memcpy(frames + 6, "\x02\0\0\0\0\x07\x08\0", 8);
+	syn((unsigned char *)frames + 14, arguments[1], arguments[2], arguments[3]);
+	((struct xdp_desc *)(ring + at.tx.desc))[0] = (struct xdp_desc){.addr = 0, .len = 54};
+	__atomic_store_n((unsigned *)(ring + at.tx.producer), 1, __ATOMIC_RELEASE);
+	must(sendto(s, 0, 0, MSG_DONTWAIT, 0, 0), "sendto");
+	printf("sent\n");
+}
+
 int main(int count, char **arguments)
 {
 	static const struct {
@@ -282,6 +321,7 @@ int main(int count, char **arguments)
 		{"hooks", 4, hooks},
 		{"tun", 4, tun},
 		{"packet", 4, packet_socket},
+		{"xdp", 4, xdp},
 	};
 	for (unsigned at = 0; at < sizeof tricks / sizeof *tricks; at++)
 		if (count == tricks[at].arguments + 2 && !strcmp(arguments[1], tricks[at].name)) {

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 
 use super::report::median;
+use super::storm;
 use super::world::{HOME, Place, Running, World};
 use crate::run::{quiet, until};
 
@@ -20,10 +21,10 @@ const CONFIGURATION: &str = r#"
 version = 1
 [egress]
 default = "deny"
-allow = ["127.0.0.0/8:8099", "api.example.com:443"]
+allow = ["127.0.0.0/8:8099", "127.0.0.0/8:8098", "api.example.com:443"]
 "#;
 /// Nobody listens there: what greets is the gateway, once the session is judged and in the journal.
-const REDIRECTED: &str = "127.0.0.1:22";
+pub(super) const REDIRECTED: &str = "127.0.0.1:22";
 /// In one round. The first ones only warm up.
 const CONNECTS: usize = 1_000;
 const UNMEASURED: usize = 100;
@@ -32,11 +33,11 @@ const UNPROTECTED_GOAL: f64 = 2.0;
 const REDIRECTED_GOAL: f64 = 60.0;
 
 /// Measures in rounds.
-pub(super) fn measure(gateway: &Path, rounds: u32) -> Result<()> {
+pub(super) fn measure(gateway: &Path, rounds: u32, is_quick: bool) -> Result<()> {
     let world = World::new(gateway)?;
     let mut greet = world.command(format!("{HOME}/xtask"));
     let _server = Running::start("server", greet.args(["bench", "greet", SERVER]), &world.log("server"))?;
-    let _gateway = attach(&world)?;
+    let gateway = attach(&world)?;
     let (mut unprotected, mut redirected) = (Vec::new(), Vec::new());
     for round in 0..rounds {
         let connect = |place, server: &str, until: &str| connects(&world, place, server, until);
@@ -53,14 +54,15 @@ pub(super) fn measure(gateway: &Path, rounds: u32) -> Result<()> {
         unprotected.push(inside.0 - beside.0);
         redirected.push(inside.1 - beside.1);
     }
-    goal("a connect to an unprotected port", median(&unprotected), UNPROTECTED_GOAL);
-    goal("a redirected connect, accepted, judged and journaled,", median(&redirected), REDIRECTED_GOAL);
-    Ok(())
+    goal("a connect to an unprotected port, in µs,", median(&unprotected), UNPROTECTED_GOAL);
+    goal("a redirected connect, accepted, judged and journaled, in µs,", median(&redirected), REDIRECTED_GOAL);
+    storm::stream(&world, rounds)?;
+    storm::measure(&world, &gateway, is_quick)
 }
 
-fn goal(what: &str, more: f64, bound: f64) {
+pub(super) fn goal(what: &str, more: f64, bound: f64) {
     let word = if more <= bound { "met" } else { "MISSED" };
-    println!("{word}: {what} costs {more:.2} µs more (goal: at most {bound})");
+    println!("{word}: {what} costs {more:.2} more (goal: at most {bound})");
 }
 
 fn attach(world: &World) -> Result<Running> {

@@ -30,7 +30,7 @@ pub(crate) const LINKER: [Package; 4] = [
 ];
 
 /// Everything else.
-pub(crate) const OTHERS: [Package; 30] = [
+pub(crate) const OTHERS: [Package; 31] = [
     package("clang", "bindings of the SQL parser: compiler headers"),
     package("libclang-dev", "bindings of the SQL parser: libclang"),
     package("iproute2", "tests: network namespaces, veth"),
@@ -60,5 +60,6 @@ pub(crate) const OTHERS: [Package; 30] = [
     package("runc", "tests: what it starts containers with"),
     package("netavark", "tests: its networks"),
     package("iptables", "tests: its address translation"),
+    package("nftables", "tests: packets that are rewritten behind the hooks"),
     package("sudo", "tests: the user behind sudo"),
 ];

@@ -3,7 +3,7 @@
 //! In: facts from capture, identity and policy. Out: bodies of lines. Texts of requests never stand here, decision
 //! inputs only as `KeptInput`.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -84,6 +84,15 @@ pub struct Destination {
     /// The server's name, where one is known.
     #[serde(default)]
     pub name: Option<String>,
+}
+
+impl Destination {
+    /// One that is not declared.
+    #[must_use]
+    pub fn of(address: SocketAddr, protocol: &str) -> Self {
+        let (protocol, port) = (protocol.to_owned(), address.port());
+        Self { address: address.ip(), port, protocol, target: None, environment: None, name: None }
+    }
 }
 
 /// What policy said.

@@ -1,0 +1,187 @@
+//! The network namespaces of an attachment: where we listen, for connections and for questions for names.
+//!
+//! In: processes of the subtree, and what the hooks tell of new namespaces. Out: listeners there, and the hooks told of them.
+//! It must never listen where the root is the workload's.
+
+use std::collections::HashSet;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::unix::fs::MetadataExt;
+use std::sync::Arc;
+
+use gateway_common::{ConnectRecord, ListenerState};
+use tokio::net::UdpSocket;
+use tokio::task::AbortHandle;
+
+use super::{Attachment, QUESTIONS_LOST};
+use crate::host::netns::{Netns, NetnsError};
+use crate::listener;
+use crate::warden::{Warden, WardenError, forwarder};
+
+/// Looks at an unused namespace before its listener goes; the listener keeps the namespace alive.
+const LOOKS_BEFORE_CLOSE: u8 = 2;
+
+/// One that we listen in.
+pub(super) struct Namespace {
+    pub(super) handle: Netns,
+    pub(super) inode: u64,
+    pub(super) state: ListenerState,
+    /// Where questions for names arrive, and how many were lost there for want of room.
+    pub(super) questions: Vec<(Arc<UdpSocket>, u32)>,
+    pub(super) tasks: Vec<AbortHandle>,
+    pub(super) unused: u8,
+}
+
+impl Attachment {
+    /// The namespace with a cookie, if we listen there.
+    pub(in crate::warden) fn with_namespace<T>(&self, cookie: u64, work: impl FnOnce(&Netns) -> T) -> Option<T> {
+        self.namespaces.lock().get(&cookie).map(|namespace| work(&namespace.handle))
+    }
+
+    /// All of them, for work that must not hold the others up.
+    pub(in crate::warden) fn clone_namespaces(&self) -> Vec<Netns> {
+        self.namespaces.lock().values().filter_map(|namespace| namespace.handle.try_clone().ok()).collect()
+    }
+
+    pub(in crate::warden) fn is_in_several_namespaces(&self) -> bool {
+        self.namespaces.lock().len() > 1
+    }
+
+    /// Listens where the runtime's processes are, and leaves namespaces that nobody is in.
+    pub(in crate::warden) fn tend_namespaces(self: &Arc<Self>, warden: &Arc<Warden>) {
+        let Some(cgroup) = self.cgroup() else { return };
+        let pids = warden.hierarchy.processes(&cgroup).unwrap_or_default();
+        let mut used = HashSet::new();
+        for pid in pids {
+            let Ok(found) = std::fs::metadata(format!("/proc/{pid}/ns/net")) else { continue };
+            if used.insert(found.ino()) && !self.knows(found.ino()) {
+                self.listen_at(warden, pid);
+            }
+        }
+        let own = std::fs::metadata("/proc/self/ns/net").map(|found| found.ino()).unwrap_or_default();
+        let mut namespaces = self.namespaces.lock();
+        namespaces.retain(|cookie, namespace| {
+            let in_use = namespace.inode == own || used.contains(&namespace.inode);
+            namespace.unused = if in_use { 0 } else { namespace.unused + 1 };
+            let keep = namespace.unused <= LOOKS_BEFORE_CLOSE;
+            if !keep {
+                namespace.tasks.iter().for_each(AbortHandle::abort);
+                warden.shelf.forget(self.name(), Some(*cookie));
+                if let Some(gate) = self.gate.lock().as_mut() {
+                    gate.remove_listener(*cookie);
+                }
+            }
+            keep
+        });
+    }
+
+    fn knows(&self, inode: u64) -> bool {
+        self.namespaces.lock().values().any(|namespace| namespace.inode == inode)
+    }
+
+    /// A connect came from a namespace without a listener.
+    pub(super) fn listen_where(self: &Arc<Self>, warden: &Arc<Warden>, record: &ConnectRecord) {
+        if self.namespaces.lock().contains_key(&record.netns) {
+            return;
+        }
+        if let Ok(pid) = i32::try_from(record.pid) {
+            self.listen_at(warden, pid);
+        }
+    }
+
+    fn listen_at(self: &Arc<Self>, warden: &Arc<Warden>, pid: i32) {
+        let listening =
+            Netns::of_process(pid).map_err(WardenError::from).and_then(|netns| self.listen_in(warden, netns));
+        if let Err(error) = listening {
+            tracing::warn!(
+                attachment = self.name(),
+                pid,
+                error = &error as &dyn std::error::Error,
+                "cannot listen in a network namespace"
+            );
+        }
+    }
+
+    /// Listens in a namespace and tells the hooks. In one that belongs to another user namespace nobody listens, since
+    /// its root is the workload's: connects there are refused.
+    pub(super) fn listen_in(self: &Arc<Self>, warden: &Arc<Warden>, handle: Netns) -> Result<(), WardenError> {
+        let cookie = handle.cookie(&warden.namespaces)?;
+        // Held to the end: of two who come here at once, the second would find the port taken and close the namespace.
+        let mut namespaces = self.namespaces.lock();
+        if namespaces.contains_key(&cookie) {
+            return Ok(());
+        }
+        let mut state = ListenerState::default();
+        let (mut tasks, mut questions) = (Vec::new(), Vec::new());
+        if handle.is_ours().unwrap_or(false) {
+            for address in [SocketAddr::from((Ipv4Addr::LOCALHOST, self.port)), (Ipv6Addr::LOCALHOST, self.port).into()]
+            {
+                match self.serve_at(warden, &handle, cookie, address) {
+                    Ok((serving, socket)) => {
+                        let listening = if address.is_ipv4() { &mut state.v4 } else { &mut state.v6 };
+                        *listening = 1;
+                        tasks.extend(serving);
+                        questions.push((socket, 0));
+                    }
+                    Err(error @ NetnsError::Listen { .. }) => {
+                        tracing::warn!(
+                            attachment = self.name(),
+                            error = &error as &dyn std::error::Error,
+                            "connects of this address family are refused here"
+                        );
+                    }
+                    Err(error) => return Err(error.into()),
+                }
+            }
+        }
+        let namespace = Namespace { inode: handle.inode()?, handle, state, questions, tasks, unused: 0 };
+        let handle = namespace.handle.try_clone()?;
+        namespaces.insert(cookie, namespace);
+        if let Some(gate) = self.gate.lock().as_mut() {
+            gate.set_listener(cookie, state)?;
+        }
+        drop(namespaces);
+        // Not before: who connects waits for the listener.
+        self.guard_links_of(warden, &handle)
+    }
+
+    /// Takes connections, and questions for names, at an address of a namespace.
+    fn serve_at(
+        self: &Arc<Self>,
+        warden: &Arc<Warden>,
+        namespace: &Netns,
+        cookie: u64,
+        address: SocketAddr,
+    ) -> Result<([AbortHandle; 2], Arc<UdpSocket>), NetnsError> {
+        let held = warden.shelf.take(self.name(), cookie, address);
+        let listener = held.map_or_else(|| warden.namespaces.listen(namespace, address), Ok)?;
+        warden.shelf.keep(self.name(), cookie, &listener);
+        let datagrams = warden.namespaces.take_datagrams(namespace, address)?;
+        let datagrams = Arc::new(UdpSocket::from_std(datagrams).map_err(NetnsError::Socket)?);
+        let (attachment, of) = (Arc::clone(self), Arc::clone(warden));
+        let connections = tokio::spawn(async move {
+            let take = |accepted| attachment.accepted(&of, cookie, accepted);
+            if let Err(error) = listener::accept(listener, take).await {
+                tracing::error!(%error, "a listener ended");
+            }
+        });
+        let serving = forwarder::serve(Arc::clone(warden), Arc::clone(self), cookie, Arc::clone(&datagrams));
+        let questions = tokio::spawn(serving);
+        Ok(([connections.abort_handle(), questions.abort_handle()], datagrams))
+    }
+
+    /// Where questions arrive at one of our addresses in a namespace.
+    pub(in crate::warden) fn questions_at(&self, netns: u64, here: SocketAddr) -> Option<Arc<UdpSocket>> {
+        let namespaces = self.namespaces.lock();
+        let mut sockets = namespaces.get(&netns)?.questions.iter().map(|(socket, _)| socket);
+        sockets.find(|socket| socket.local_addr().is_ok_and(|address| address == here)).cloned()
+    }
+
+    /// Counts questions that came faster than they could be read.
+    pub(super) fn count_lost_questions(&self) {
+        for (socket, known) in self.namespaces.lock().values_mut().flat_map(|namespace| &mut namespace.questions) {
+            let lost = gateway_common::sys::lost_datagrams(&**socket).unwrap_or(*known);
+            let more = lost.wrapping_sub(std::mem::replace(known, lost));
+            self.collected.lock().count(QUESTIONS_LOST, more.into());
+        }
+    }
+}

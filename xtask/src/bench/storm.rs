@@ -1,0 +1,180 @@
+//! Many connects a second, for a while, and bytes as fast as they go. In: a gateway, attached. Out: how many were served, what
+//! was lost, how much memory it took, and what the hooks cost a stream; the goals that are met or missed. It must never count
+//! a connect that was not identified: the greeting comes once the session is judged and in the journal.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+
+use super::capture::{REDIRECTED, goal};
+use super::report::median;
+use super::world::{HOME, Place, Running, World};
+use crate::run::quiet;
+
+/// The goals: connects a second for so long, bytes of memory more at the end than after a sixth of it, and the part of a
+/// stream's speed that the hooks may cost.
+const RATE: u32 = 10_000;
+const SECONDS: u64 = 60;
+const GROWTH_MIB: f64 = 8.0;
+const STREAM_PERCENT: f64 = 5.0;
+/// Connects that wait for their greeting at once.
+const CLIENTS: u32 = 32;
+/// Where streams go: on the list of what is allowed.
+pub(super) const SINK: &str = "127.0.0.1:8098";
+const POUR: Duration = Duration::from_secs(3);
+const CHUNK: usize = 128 * 1024;
+
+/// Connects from inside, and what it took.
+pub(super) fn measure(world: &World, gateway: &Running, is_quick: bool) -> Result<()> {
+    let seconds = if is_quick { SECONDS / 6 } else { SECONDS };
+    let mut client = world.client(Place::Inside, format!("{HOME}/xtask"));
+    client.args(["bench", "storm", REDIRECTED, &seconds.to_string()]);
+    let log = world.log("storm");
+    let running = Running::start("storm", &mut client, &log)?;
+    thread::sleep(Duration::from_secs(seconds / 6));
+    let before = memory(gateway.pid())?;
+    thread::sleep(Duration::from_secs(seconds - seconds / 6));
+    let after = memory(gateway.pid())?;
+    let said = until_said(running, &log, seconds)?;
+    let number =
+        |at: usize| said.split_whitespace().nth(at).and_then(|word| word.parse::<u64>().ok()).context("no number");
+    let (served, failed) = (number(0)?, number(1)?);
+    let lost = refused(world, "no_record")? + refused(world, "event_lost")? + refused(world, "map_failed")?;
+    let rate = served as f64 / seconds as f64;
+    println!(
+        "storm: {served} connects in {seconds} s, {failed} failed, {lost} records or events lost; memory {before:.1} MiB, then {after:.1}"
+    );
+    let word = |is_met: bool| if is_met { "met" } else { "MISSED" };
+    println!("{}: {rate:.0} connects a second were identified (goal: {RATE})", word(rate >= f64::from(RATE) * 0.99));
+    println!("{}: {} connects or records were lost (goal: 0)", word(failed + lost == 0), failed + lost);
+    goal("memory, from the first sixth to the end, in MiB:", after - before, GROWTH_MIB);
+    Ok(())
+}
+
+/// What the hooks cost a stream on loopback.
+pub(super) fn stream(world: &World, rounds: u32) -> Result<()> {
+    let mut sink = world.command(format!("{HOME}/xtask"));
+    let _server = Running::start("sink", sink.args(["bench", "sink", SINK]), &world.log("sink"))?;
+    let pour = |place| -> Result<f64> {
+        let mut client = world.client(place, format!("{HOME}/xtask"));
+        let said = quiet(client.args(["bench", "pour", SINK]))?;
+        said.trim().parse().with_context(|| format!("no number: {said}"))
+    };
+    crate::run::until("the sink", || Ok(pour(Place::Beside).is_ok()))?;
+    let mut costs = Vec::new();
+    for round in 0..rounds {
+        let (beside, inside) = (pour(Place::Beside)?, pour(Place::Inside)?);
+        println!("round {}: a stream of {beside:.2} GiB/s, attached {inside:.2}", round + 1);
+        costs.push((beside - inside) / beside * 100.0);
+    }
+    goal("a stream on loopback, in percent of its speed,", median(&costs), STREAM_PERCENT);
+    Ok(())
+}
+
+fn until_said(mut running: Running, log: &Path, seconds: u64) -> Result<String> {
+    let start = Instant::now();
+    while running.check().is_ok() {
+        ensure!(start.elapsed() < Duration::from_secs(seconds + 60), "the storm does not end");
+        thread::sleep(Duration::from_millis(50));
+    }
+    Ok(fs::read_to_string(log)?)
+}
+
+/// What the gateway's processes have in memory, in MiB.
+fn memory(warden: u32) -> Result<f64> {
+    let status = |pid: &str| fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let field = |status: &str, name: &str| {
+        status.lines().find_map(|line| line.strip_prefix(name)?.split_whitespace().next()?.parse::<u64>().ok())
+    };
+    let mut sum = 0;
+    for entry in fs::read_dir("/proc")?.flatten() {
+        let pid = entry.file_name().to_string_lossy().into_owned();
+        let status = status(&pid);
+        if pid == warden.to_string() || field(&status, "PPid:") == Some(warden.into()) {
+            sum += field(&status, "VmRSS:").unwrap_or(0);
+        }
+    }
+    Ok(sum as f64 / 1024.0)
+}
+
+/// How often the journal says that something was refused for a reason.
+fn refused(world: &World, reason: &str) -> Result<u64> {
+    let mut events = world.command(format!("{HOME}/gateway"));
+    let said = quiet(events.args(["--json", "events", "--kind", "network.bypass"]))?;
+    let name = format!("\"{reason}\":");
+    let count = |line: &str| {
+        let digits: String = line.split_once(&name)?.1.trim_start().chars().take_while(char::is_ascii_digit).collect();
+        digits.parse::<u64>().ok()
+    };
+    Ok(said.lines().filter_map(count).sum())
+}
+
+/// The client of a storm: connects at a rate, each closed by a reset after the greeting; prints how many were and were not.
+pub(super) fn storm(server: SocketAddr, seconds: u64) -> Result<()> {
+    let end = Instant::now() + Duration::from_secs(seconds);
+    let each = Duration::from_secs(1) * CLIENTS / RATE;
+    let client = move |number: u32| {
+        let (mut served, mut failed) = (0_u64, 0_u64);
+        let mut due = Instant::now() + each * number / CLIENTS;
+        while due < end {
+            thread::sleep(due.saturating_duration_since(Instant::now()));
+            due += each;
+            match once(server) {
+                Ok(()) => served += 1,
+                Err(_) => failed += 1,
+            }
+            if Instant::now() > end {
+                break;
+            }
+        }
+        (served, failed)
+    };
+    let clients: Vec<_> = (0..CLIENTS).map(|number| thread::spawn(move || client(number))).collect();
+    let mut sum = (0, 0);
+    for client in clients {
+        let (served, failed) = client.join().map_err(|_| anyhow::anyhow!("a client panicked"))?;
+        sum = (sum.0 + served, sum.1 + failed);
+    }
+    println!("{} {}", sum.0, sum.1);
+    Ok(())
+}
+
+fn once(server: SocketAddr) -> Result<()> {
+    let mut stream = TcpStream::connect(server)?;
+    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+    // What is left unread makes the kernel close by a reset, so that no port waits for its end.
+    ensure!(stream.read(&mut [0])? == 1, "nobody greets");
+    Ok(())
+}
+
+/// The server of a stream: reads and forgets.
+pub(super) fn sink(listen: SocketAddr) -> Result<()> {
+    let listener = TcpListener::bind(listen)?;
+    for stream in listener.incoming() {
+        let mut stream = stream?;
+        thread::spawn(move || {
+            let mut buffer = vec![0; CHUNK];
+            while stream.read(&mut buffer).is_ok_and(|count| count > 0) {}
+        });
+    }
+    Ok(())
+}
+
+/// The client of a stream: prints GiB a second.
+pub(super) fn pour(server: SocketAddr) -> Result<()> {
+    let mut stream = TcpStream::connect(server)?;
+    let chunk = vec![0; CHUNK];
+    let start = Instant::now();
+    let mut sent = 0;
+    while start.elapsed() < POUR {
+        stream.write_all(&chunk)?;
+        sent += CHUNK;
+    }
+    println!("{}", sent as f64 / start.elapsed().as_secs_f64() / f64::from(1 << 30));
+    Ok(())
+}
