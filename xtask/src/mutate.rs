@@ -470,7 +470,7 @@ const MUTATIONS: &[Mutation] = &[
         guarantee: "G1",
         mechanism: "nobody listens in a namespace whose root is the workload's",
         edits: &[Edit {
-            file: "gateway/src/warden/attachment.rs",
+            file: "gateway/src/warden/attachment/namespaces.rs",
             from: "if handle.is_ours().unwrap_or(false) {",
             to: "if handle.is_ours().is_ok() {",
         }],
