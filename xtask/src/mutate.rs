@@ -25,7 +25,7 @@ struct Mutation {
     /// What is taken out, in words.
     mechanism: &'static str,
     edits: &'static [Edit],
-    /// Tests of the programs `it` and `pg` that must fail without it.
+    /// Tests of the programs `it`, `pg` and `kube` that must fail without it.
     tests: &'static [&'static str],
 }
 
@@ -1153,6 +1153,178 @@ const MUTATIONS: &[Mutation] = &[
         }],
         tests: &["story_holds::an_approval_is_for_what_the_statement_meant_and_not_for_its_words"],
     },
+    Mutation {
+        name: "kube-secrets",
+        guarantee: "G4",
+        mechanism: "what Secrets hold is hidden in every answer",
+        edits: &[Edit {
+            file: "gateway/src/protocol/kubernetes/object.rs",
+            from: "                b\"data\" if self.rule.secret.is_some() => Hidden::Encoded,\n",
+            to: "",
+        }],
+        tests: &["story_secrets::no_shape_of_an_answer_shows_what_a_secret_holds"],
+    },
+    Mutation {
+        name: "kube-last-applied",
+        guarantee: "G4",
+        mechanism: "the object in an annotation is hidden like the one around it",
+        edits: &[Edit {
+            file: "gateway/src/protocol/kubernetes/object.rs",
+            from: "is_object && self.key == LAST_APPLIED && !self.is_nested",
+            to: "is_object && self.key.is_empty() && !self.is_nested",
+        }],
+        tests: &["story_secrets::no_shape_of_an_answer_shows_what_a_secret_holds"],
+    },
+    Mutation {
+        name: "kube-accept",
+        guarantee: "G4",
+        mechanism: "answers are asked for in a form that can be masked",
+        edits: &[Edit {
+            file: "gateway/src/protocol/kubernetes/head.rs",
+            from: "        _ => asked.iter().copied().filter(is_json).collect::<Vec<_>>().join(\",\"),",
+            to: "        _ => asked.iter().copied().filter(|item| is_json(item) || !item.is_empty()).collect::<Vec<_>>().join(\",\"),",
+        }],
+        tests: &["story_secrets::no_shape_of_an_answer_shows_what_a_secret_holds"],
+    },
+    Mutation {
+        name: "kube-masks-back",
+        guarantee: "G4",
+        mechanism: "bodies that hold a mask are refused",
+        edits: &[Edit {
+            file: "gateway/src/protocol/kubernetes/body.rs",
+            from: "    if contains_mask(body) || holds_mask(&json) {",
+            to: "    if contains_mask(&[]) && holds_mask(&json) {",
+        }],
+        tests: &["story_secrets::masks_are_not_written_back_and_what_was_shown_can_be"],
+    },
+    Mutation {
+        name: "kube-handed-on",
+        guarantee: "G4",
+        mechanism: "who hands a Secret to code may see it",
+        edits: &[Edit {
+            file: "gateway/src/protocol/kubernetes/decide.rs",
+            from: "        let hidden = questions.asked.handed_on.iter().find(",
+            to: "        let hidden = questions.asked.handed_on.iter().skip(usize::MAX).find(",
+        }],
+        tests: &["story_secrets::a_workload_does_not_take_a_secret_that_its_maker_may_not_see"],
+    },
+    Mutation {
+        name: "kube-compare",
+        guarantee: "G4",
+        mechanism: "a patch does not compare what is hidden",
+        edits: &[Edit {
+            file: "gateway/src/protocol/kubernetes/body/json.rs",
+            from: "                \"test\" => changes.compares = true,",
+            to: "                \"test\" => {}",
+        }],
+        tests: &["story_secrets::a_patch_does_not_tell_what_a_secret_holds"],
+    },
+    Mutation {
+        name: "kube-identity",
+        guarantee: "G5",
+        mechanism: "what a client says of who it is does not go on",
+        edits: &[Edit {
+            file: "gateway/src/protocol/kubernetes/head.rs",
+            from: "        if IDENTITY.iter().any(|start| text.starts_with(start)) {",
+            to: "        if IDENTITY.iter().all(|start| text.starts_with(start)) {",
+        }],
+        tests: &["story_credentials::the_server_sees_the_gateways_credential_and_the_client_never_does"],
+    },
+    Mutation {
+        name: "kube-protocol-token",
+        guarantee: "G5",
+        mechanism: "bearer tokens in WebSocket subprotocols do not go on",
+        edits: &[
+            Edit {
+                file: "gateway/src/protocol/kubernetes/stream.rs",
+                from: ".filter(|one| readable.contains(one))",
+                to: ".filter(|one| !one.is_empty() || readable.contains(one))",
+            },
+            Edit {
+                file: "gateway/src/protocol/kubernetes/head.rs",
+                from: ".filter(|protocol| !protocol.starts_with(TOKEN_PROTOCOL))",
+                to: ".filter(|protocol| !protocol.is_empty())",
+            },
+        ],
+        tests: &["story_exec::a_token_in_a_subprotocol_names_nobody"],
+    },
+    Mutation {
+        name: "kube-verified",
+        guarantee: "G5",
+        mechanism: "a token is configured for verified servers alone",
+        edits: &[Edit {
+            file: "gateway/src/config/target.rs",
+            from: "        section.fault(\"token\", \"goes only to a server that was verified: set [target.tls] mode to `verify-full`\");\n",
+            to: "",
+        }],
+        tests: &["story_credentials::no_token_goes_to_a_server_that_was_not_verified"],
+    },
+    Mutation {
+        name: "kube-streams-end",
+        guarantee: "G6",
+        mechanism: "answers end when policies no longer permit them",
+        edits: &[Edit {
+            file: "gateway/src/protocol/kubernetes/answer.rs",
+            from: "        if this.revoked.as_mut().poll(context).is_ready() {",
+            to: "        if this.is_over && this.revoked.as_mut().poll(context).is_ready() {",
+        }],
+        tests: &["story_policies::a_watch_ends_when_policies_no_longer_permit_it"],
+    },
+    Mutation {
+        name: "kube-paths",
+        guarantee: "G2",
+        mechanism: "paths that readers differ about are refused",
+        edits: &[Edit {
+            file: "gateway/src/protocol/kubernetes/uri.rs",
+            from: "    if decoded.is_empty() || decoded == \".\" || decoded == \"..\" { Err(UriError::Segment) } else { Ok(decoded) }",
+            to: "    Ok(decoded)",
+        }],
+        tests: &["story_hostile::requests_that_can_be_read_twice_are_refused"],
+    },
+    Mutation {
+        name: "kube-bodies",
+        guarantee: "G2",
+        mechanism: "a key that stands there twice is refused",
+        edits: &[Edit {
+            file: "gateway/src/protocol/kubernetes/body/json.rs",
+            from: "                return Err(serde::de::Error::custom(\"a key twice\"));",
+            to: "                ();",
+        }],
+        tests: &["story_policies::a_pod_that_reaches_for_the_node_is_denied_however_it_is_written"],
+    },
+    Mutation {
+        name: "kube-exec-masked",
+        guarantee: "G4",
+        mechanism: "output of exec is masked in its frames",
+        edits: &[Edit {
+            file: "gateway/src/protocol/kubernetes/stream/channel.rs",
+            from: "            Channel::Stdout => self.out.push(bytes, &mut shown),",
+            to: "            Channel::Stdout => shown.extend_from_slice(bytes),",
+        }],
+        tests: &["story_exec::commands_run_masked_and_recorded_by_every_protocol"],
+    },
+    Mutation {
+        name: "kube-exec-action",
+        guarantee: "G2",
+        mechanism: "exec is asked as such whatever verb it comes by",
+        edits: &[Edit {
+            file: "gateway/src/protocol/kubernetes/questions.rs",
+            from: "        (_, \"exec\") => Action::KubernetesExec,",
+            to: "        (_, \"exec\") if writes => Action::KubernetesExec,",
+        }],
+        tests: &["story_exec::a_command_that_policy_denies_is_denied_by_every_protocol"],
+    },
+    Mutation {
+        name: "kube-names",
+        guarantee: "G2",
+        mechanism: "no certificate is shown to who asks for another name",
+        edits: &[Edit {
+            file: "gateway/src/trust/leaf.rs",
+            from: "hello.server_name().is_none_or(is_ours).then(",
+            to: "(hello.server_name().is_none_or(is_ours) || !self.names.is_empty() || self.names.is_empty()).then(",
+        }],
+        tests: &["story_hostile::a_name_that_is_not_the_targets_is_shown_no_certificate"],
+    },
 ];
 
 /// Those whose tests tell only where the kernel runs LSM programs: tried on the usual kernel, in an emulated machine.
@@ -1256,7 +1428,7 @@ enum Place {
 }
 
 /// The test programs, and that one goes on when another has failed.
-const PROGRAMS: [&str; 5] = ["--no-fail-fast", "--test", "it", "--test", "pg"];
+const PROGRAMS: [&str; 7] = ["--no-fail-fast", "--test", "it", "--test", "pg", "--test", "kube"];
 
 /// A copy of the tree, with a target folder that all mutations share.
 struct Copy {

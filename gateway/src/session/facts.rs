@@ -157,6 +157,8 @@ impl Facts {
     fn connect_question(&self) -> Arc<Question> {
         let handling = match self.protocol {
             Protocol::Postgres => Handling::Inspected,
+            // Of a server that nobody declared, nobody could say which certificate to show.
+            Protocol::Kubernetes if self.target.is_some() => Handling::Inspected,
             Protocol::Ssh | Protocol::Kubernetes => Handling::Unread,
         };
         network::connect(network::endpoint(

@@ -3,7 +3,9 @@
 //! In: a socket with the kernel's record of who connected and where to. Out: the same, served or refused, between one
 //! `session.start` and one `session.end`. Whatever cannot be recorded does not happen.
 
+mod dial;
 mod facts;
+mod kubernetes;
 mod postgres;
 
 use std::net::TcpStream;
@@ -72,7 +74,8 @@ async fn serve(
 ) -> EndCause {
     match facts.protocol {
         Protocol::Postgres => postgres::serve(engine, facts, Arc::clone(guard), socket, permit).await,
-        Protocol::Ssh | Protocol::Kubernetes => {
+        Protocol::Kubernetes => kubernetes::serve(engine, facts, Arc::clone(guard), socket, permit).await,
+        Protocol::Ssh => {
             let reason = "nothing here reads this protocol yet, and what is not read is not relayed";
             refuse(engine, facts, guard, socket, reason).await;
             EndCause::Policy

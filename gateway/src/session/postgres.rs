@@ -3,7 +3,7 @@
 //! In: the facts of a connection and its permit. Out: the engine's run, and its end in the words of the journal.
 
 use std::io;
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -13,7 +13,6 @@ use crate::audit::SessionGuard;
 use crate::audit::event::EndCause;
 use crate::conn::BoxConn;
 use crate::engine::Engine;
-use crate::host::network::{dialled_address, is_local};
 use crate::policy::ConnectPermit;
 use crate::protocol::postgres::{
     About, Cause, Denial, Dial, End, Limits, LoginMode, Options, PolicyJudge, SqlState, serve as engine,
@@ -92,18 +91,7 @@ struct Way {
 
 impl Dial for Way {
     fn dial(&self) -> Pin<Box<dyn Future<Output = Result<BoxConn, io::Error>> + Send + '_>> {
-        Box::pin(async move {
-            let destination: SocketAddr = dialled_address(self.facts.connection.original);
-            let dialler = self.engine.dialler();
-            // In a namespace that the runtime owns an address is no identity: declared targets are dialled from ours. What
-            // is local to the client's is there alone: in ours it would be this host's.
-            let dialled = if self.facts.target.is_some() && !is_local(destination.ip()) {
-                dialler.from_here(destination).await
-            } else {
-                dialler.from_namespace(self.facts.connection.netns, destination).await
-            };
-            dialled.map(|stream| Box::new(stream) as BoxConn).map_err(io::Error::other)
-        })
+        Box::pin(super::dial::dial(&self.engine, &self.facts))
     }
 }
 

@@ -12,6 +12,8 @@ use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
 use serde::{Deserialize, Serialize};
 
 use super::ca::{Authority, CaError, valid_for};
@@ -26,6 +28,9 @@ pub struct Leaf {
     pub chain: String,
     /// Its private key.
     pub key: String,
+    /// The names that it is for; addresses are not among them, since clients ask for those without a name.
+    #[serde(default)]
+    pub names: Vec<String>,
 }
 
 impl std::fmt::Debug for Leaf {
@@ -60,7 +65,7 @@ impl Authority {
         params.use_authority_key_identifier_extension = true;
         valid_for(&mut params, VALIDITY);
         let certificate = params.signed_by(&key, self.issuer())?;
-        Ok(Leaf { chain: certificate.pem() + self.certificate_pem(), key: key.serialize_pem() })
+        Ok(Leaf { chain: certificate.pem() + self.certificate_pem(), key: key.serialize_pem(), names: names.to_vec() })
     }
 }
 
@@ -70,14 +75,50 @@ impl Leaf {
     /// # Errors
     /// Where chain or key are damaged.
     pub fn server_config(&self, alpn: &str) -> Result<Arc<ServerConfig>, LeafError> {
-        let chain = CertificateDer::pem_slice_iter(self.chain.as_bytes()).collect::<Result<Vec<_>, _>>()?;
-        let key = PrivateKeyDer::from_pem_slice(self.key.as_bytes())?;
-        let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-            .with_safe_default_protocol_versions()?
-            .with_no_client_auth()
-            .with_single_cert(chain, key)?;
+        let (chain, key) = self.read()?;
+        let mut config = builder()?.with_single_cert(chain, key)?;
         config.alpn_protocols = vec![alpn.as_bytes().to_vec()];
         Ok(Arc::new(config))
+    }
+
+    /// The same for clients that speak one of `alpn`, and ask for no other name than those of the leaf: whoever does means
+    /// another server.
+    ///
+    /// # Errors
+    /// Likewise.
+    pub fn strict_server_config(&self, alpn: &[&str]) -> Result<Arc<ServerConfig>, LeafError> {
+        let (chain, key) = self.read()?;
+        let provider = aws_lc_rs::default_provider();
+        let key = CertifiedKey::from_der(chain, key, &provider)?;
+        let names = self.names.iter().map(|name| name.to_ascii_lowercase()).collect();
+        let mut config = builder()?.with_cert_resolver(Arc::new(ForNames { names, key: Arc::new(key) }));
+        config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
+        Ok(Arc::new(config))
+    }
+
+    fn read(&self) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), LeafError> {
+        let chain = CertificateDer::pem_slice_iter(self.chain.as_bytes()).collect::<Result<Vec<_>, _>>()?;
+        let key = PrivateKeyDer::from_pem_slice(self.key.as_bytes())?;
+        Ok((chain, key))
+    }
+}
+
+fn builder() -> Result<rustls::ConfigBuilder<ServerConfig, rustls::server::WantsServerCert>, rustls::Error> {
+    let builder = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()));
+    Ok(builder.with_safe_default_protocol_versions()?.with_no_client_auth())
+}
+
+/// Shows a certificate to who asks for one of its names, or for none.
+#[derive(Debug)]
+struct ForNames {
+    names: Vec<String>,
+    key: Arc<CertifiedKey>,
+}
+
+impl ResolvesServerCert for ForNames {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let is_ours = |asked: &str| self.names.iter().any(|name| asked.eq_ignore_ascii_case(name));
+        hello.server_name().is_none_or(is_ours).then(|| Arc::clone(&self.key))
     }
 }
 

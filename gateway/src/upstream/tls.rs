@@ -53,13 +53,14 @@ pub struct Peer {
     mode: TlsMode,
     encrypted: bool,
     end_point: Option<Vec<u8>>,
+    protocol: Option<Vec<u8>>,
 }
 
 impl Peer {
     /// A peer on a plaintext connection: it could be anybody.
     #[must_use]
     pub fn plaintext() -> Self {
-        Self { mode: TlsMode::Disable, encrypted: false, end_point: None }
+        Self { mode: TlsMode::Disable, encrypted: false, end_point: None, protocol: None }
     }
 
     /// Whether the peer proved to be the declared server.
@@ -78,6 +79,12 @@ impl Peer {
     #[must_use]
     pub fn end_point(&self) -> Option<&[u8]> {
         self.end_point.as_deref()
+    }
+
+    /// What the handshake agreed to speak (RFC 7301).
+    #[must_use]
+    pub fn protocol(&self) -> Option<&[u8]> {
+        self.protocol.as_deref()
     }
 }
 
@@ -173,6 +180,14 @@ impl UpstreamTls {
         Ok(Self { mode, name: server, config: Arc::new(config) })
     }
 
+    /// The same, which offers to speak these protocols (RFC 7301).
+    #[must_use]
+    pub fn speaking(&self, protocols: &[&str]) -> Self {
+        let mut config = ClientConfig::clone(&self.config);
+        config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
+        Self { mode: self.mode, name: self.name.clone(), config: Arc::new(config) }
+    }
+
     /// How much the server must prove.
     #[must_use]
     pub fn mode(&self) -> TlsMode {
@@ -198,7 +213,8 @@ impl UpstreamTls {
         let stream = connector.connect(self.name.clone(), conn).await.map_err(TlsError::Handshake)?;
         let leaf = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
         let end_point = leaf.and_then(|leaf| end_point::hash(leaf));
-        let peer = Peer { mode: self.mode, encrypted: true, end_point };
+        let protocol = stream.get_ref().1.alpn_protocol().map(<[u8]>::to_vec);
+        let peer = Peer { mode: self.mode, encrypted: true, end_point, protocol };
         Ok((Box::new(stream), peer))
     }
 }

@@ -343,7 +343,11 @@ impl Warden {
         };
         let materials = materials::read(&config)?;
         let attachments = self.all().iter().map(|attachment| attachment.info()).collect();
-        let policies::Given { policies, masking } = self.policies.lock().read()?;
+        let policies::Given { policies, masking, .. } = {
+            let mut folder = self.policies.lock();
+            folder.follow_tokens(&config);
+            folder.read()?
+        };
         let approvers = people::votes(&config);
         let resolvers = materials::resolvers(&config);
         Ok((Bundle { config: text, policies, masking, attachments, approvers, resolvers, materials }, config))

@@ -7,9 +7,12 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use aws_lc_rs::digest::{SHA256, digest};
+use gateway_common::Verdict;
+
 use super::materials;
 use crate::bridge::MaskingText;
-use crate::config::SecretSource;
+use crate::config::{Config, SecretSource};
 use crate::masking::file::MaskingFile;
 use crate::policy::load::read_folder;
 use crate::secret::Secret;
@@ -24,13 +27,19 @@ pub struct Given {
     pub policies: Files,
     /// The masking file.
     pub masking: Option<MaskingText>,
+    /// What the files with tokens were when they were read: other programs put new ones there.
+    pub tokens: Vec<Option<Print>>,
 }
+
+/// The SHA-256 of a file.
+pub type Print = [u8; 32];
 
 /// Where both are read from.
 #[derive(Debug)]
 pub struct Folder {
     path: Option<PathBuf>,
     masking: Option<PathBuf>,
+    tokens: Vec<PathBuf>,
     /// What the engine was last given.
     given: Result<Given, String>,
     /// What the last look found.
@@ -41,7 +50,19 @@ impl Folder {
     /// A folder of `*.cedar` files, and a masking file; `None`: what is shipped alone.
     #[must_use]
     pub fn new(path: Option<PathBuf>, masking: Option<PathBuf>) -> Self {
-        Self { path, masking, given: Ok(Given::default()), last: Ok(Given::default()) }
+        Self { path, masking, tokens: Vec::new(), given: Ok(Given::default()), last: Ok(Given::default()) }
+    }
+
+    /// Looks after the files of these targets' tokens too.
+    pub fn follow_tokens(&mut self, config: &Config) {
+        let sources = config.targets.iter().filter(|target| target.protocol == Verdict::Kubernetes);
+        let sources = sources.filter_map(|target| target.credential.as_ref()?.password.as_ref());
+        self.tokens = sources
+            .filter_map(|source| match source {
+                SecretSource::File(path) => Some(path.clone()),
+                SecretSource::Env(_) | SecretSource::Credential(_) => None,
+            })
+            .collect();
     }
 
     /// Reads all files, for the engine.
@@ -65,7 +86,11 @@ impl Folder {
 
     fn look(&self) -> Result<Given, String> {
         let masking = self.masking.as_deref().map(read_masking).transpose()?;
-        Ok(Given { policies: self.policies()?, masking })
+        let print = |path: &PathBuf| {
+            let bytes = materials::read_file(path).ok()?;
+            digest(&SHA256, &bytes).as_ref().try_into().ok()
+        };
+        Ok(Given { policies: self.policies()?, masking, tokens: self.tokens.iter().map(print).collect() })
     }
 
     fn policies(&self) -> Result<Files, String> {

@@ -134,6 +134,7 @@ pub async fn start(options: Options) -> Result<Started, StartError> {
     let mut folder =
         policies::Folder::new(options.policies.or_else(|| config.policy.dir.clone()), config.masking.clone());
     let materials = materials::read(&config).map_err(EngineError::Bundle)?;
+    folder.follow_tokens(&config);
     let given = folder.read().map_err(EngineError::Bundle)?;
     let bundle = Bundle {
         config: text,

@@ -2,6 +2,7 @@
 //! It must never start anything that listens beyond this host.
 
 pub(crate) mod clickhouse;
+pub(crate) mod kube;
 mod postgres;
 
 use anyhow::Result;
@@ -17,6 +18,11 @@ pub(crate) enum Part {
         /// Where it listens; by default out of the way of a server on 8123
         #[arg(long, default_value_t = 18123)]
         port: u16,
+    },
+    /// A throwaway Kubernetes node in a network of its own
+    Kube {
+        /// Start or stop
+        action: Action,
     },
     /// A throwaway PostgreSQL on 127.0.0.1
     Postgres {
@@ -42,6 +48,8 @@ pub(crate) fn perform(part: Part) -> Result<()> {
     match part {
         Part::Clickhouse { action: Action::Up, port } => clickhouse::up(port),
         Part::Clickhouse { action: Action::Down, port } => clickhouse::down(port),
+        Part::Kube { action: Action::Up } => kube::up(),
+        Part::Kube { action: Action::Down } => kube::down(),
         Part::Postgres { action: Action::Up, version } => postgres::up(version),
         Part::Postgres { action: Action::Down, version } => postgres::down(version),
     }

@@ -30,7 +30,7 @@ pub(crate) const LINKER: [Package; 4] = [
 ];
 
 /// Everything else.
-pub(crate) const OTHERS: [Package; 31] = [
+pub(crate) const OTHERS: [Package; 40] = [
     package("clang", "bindings of the SQL parser: compiler headers"),
     package("libclang-dev", "bindings of the SQL parser: libclang"),
     package("iproute2", "tests: network namespaces, veth"),
@@ -62,4 +62,13 @@ pub(crate) const OTHERS: [Package; 31] = [
     package("iptables", "tests: its address translation"),
     package("nftables", "tests: packets that are rewritten behind the hooks"),
     package("sudo", "tests: the user behind sudo"),
+    package("etcd-server", "tests: what the API server keeps its objects in"),
+    package("containerd", "tests: what the kubelet starts containers with"),
+    package("conntrack", "tests: the kubelet wants it"),
+    package("golang-1.19-go", "tests: builds the API server and the kubelet"),
+    package("dpkg-dev", "tests: unpacks their source package"),
+    package("make", "tests: generates part of their source"),
+    package("rsync", "tests: likewise"),
+    package("jq", "tests: likewise"),
+    package("gcc", "tests: likewise"),
 ];

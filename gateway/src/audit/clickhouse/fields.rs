@@ -92,6 +92,14 @@ const OUTCOME: &[Field] = &[
     ("shown", "shown", Counts),
 ];
 
+const KUBERNETES: &[Field] = &[
+    ("verb", "db_operation_name", Text),
+    ("actions", "actions", Texts),
+    ("namespace", "db_namespace", Text),
+    ("data_classes", "data_classes", Texts),
+    ("text", "db_query_text", Text),
+];
+
 const SESSION_END: &[Field] = &[
     ("duration_us", "duration_us", Number),
     ("bytes_sent", "bytes_sent", Number),
@@ -148,7 +156,8 @@ pub(super) fn of_event(kind: &str) -> &'static [&'static [Field]] {
         "network.connect" | "network.refused" | "dns.refused" => &[WHO, DESTINATION],
         "network.decision" => &[DESTINATION, DECISION],
         "postgres.statement" => &[STATEMENT, DECISION],
-        "postgres.outcome" => &[OUTCOME],
+        "postgres.outcome" | "kubernetes.outcome" | "kubernetes.frames" => &[OUTCOME],
+        "kubernetes.request" => &[KUBERNETES, DECISION],
         "credential.used" => &[CREDENTIAL],
         "token.verified" => &[TOKEN],
         kind if kind.starts_with("approval.") => &[APPROVAL],

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 mod frame;
 mod host;
+mod kubernetes;
 mod session;
 mod request;
 
@@ -16,6 +17,7 @@ pub use host::{
     Attachment, DnsAdmitted, EngineDied, EngineStarted, Gap, GatewayStarted, JournalBroken, JournalOpened,
     JournalSealed, Mode, NetworkBypass, PolicyLoaded, PolicyRejected, Reason, Role,
 };
+pub use kubernetes::{KubernetesFrame, KubernetesFrames, KubernetesOutcome, KubernetesRequest};
 pub use request::{
     ApprovalDecided, ApprovalEnded, ApprovalRequested, CredentialUsed, Phase, PostgresOutcome, PostgresStatement,
     Status,
@@ -117,6 +119,12 @@ events! {
     PostgresStatement = "postgres.statement" => Box<PostgresStatement>,
     /// What came of a statement.
     PostgresOutcome = "postgres.outcome" => PostgresOutcome,
+    /// A request to a Kubernetes API server was read and decided; written before it is sent on.
+    KubernetesRequest = "kubernetes.request" => Box<KubernetesRequest>,
+    /// What came of it.
+    KubernetesOutcome = "kubernetes.outcome" => KubernetesOutcome,
+    /// What went over an exec or attach since the last such event.
+    KubernetesFrames = "kubernetes.frames" => KubernetesFrames,
     /// A request is held for a person.
     ApprovalRequested = "approval.requested" => Box<ApprovalRequested>,
     /// A person voted.

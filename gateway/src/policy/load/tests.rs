@@ -8,10 +8,15 @@ use crate::policy::table::{NoRawRequests, run_tables};
 use crate::policy::vocabulary::names::{Action, CHOICES, EntityType};
 
 const GUARD_TESTS: &str = include_str!("../../../../policies/guard.tests.toml");
+const GUARD_KUBERNETES_TESTS: &str = include_str!("../../../../policies/guard-kubernetes.tests.toml");
 const OPEN_TESTS: &str = include_str!("../../../../policies/open.tests.toml");
 
 fn tables() -> Vec<(String, String)> {
-    vec![("guard.tests.toml".into(), GUARD_TESTS.into()), ("open.tests.toml".into(), OPEN_TESTS.into())]
+    vec![
+        ("guard.tests.toml".into(), GUARD_TESTS.into()),
+        ("guard-kubernetes.tests.toml".into(), GUARD_KUBERNETES_TESTS.into()),
+        ("open.tests.toml".into(), OPEN_TESTS.into()),
+    ]
 }
 
 fn file(text: &str) -> PolicyFile {

@@ -25,15 +25,19 @@ pub fn class(name: &str, parents: &[Arc<Entity>]) -> Arc<Entity> {
     Entity::new(EntityType::DataClass, name, Fields::new(), parents)
 }
 
-/// May values of `class` be used so, met at `target`, in `relation` where it is known?
+/// May values of `class` be used so, met at `target`, in `place` (a relation of Postgres, an object of Kubernetes) where
+/// it is known?
 #[must_use]
-pub fn ask(usage: Use, class: Arc<Entity>, target: Arc<Entity>, relation: Option<Arc<Entity>>) -> Arc<Question> {
+pub fn ask(usage: Use, class: Arc<Entity>, target: Arc<Entity>, place: Option<Arc<Entity>>) -> Arc<Question> {
     let action = match usage {
         Use::Unmask => Action::DataUnmask,
         Use::Compare => Action::DataCompare,
         Use::Export => Action::DataExport,
     };
     let mut context = vec![("target", Value::Entity(target))];
-    context.extend(relation.map(|relation| ("relation", Value::Entity(relation))));
+    context.extend(place.map(|place| {
+        let name = if place.kind() == EntityType::KubernetesObject { "object" } else { "relation" };
+        (name, Value::Entity(place))
+    }));
     Question::new(action, class, context)
 }

@@ -12,6 +12,7 @@ use names::{EntityType, ProtocolName};
 pub mod names;
 pub mod network;
 pub mod postgres;
+pub mod kubernetes;
 pub mod data;
 
 /// The id of the target that stands for every destination that no `[[target]]` names.

@@ -75,6 +75,11 @@ names! {
         FunctionKind = "Postgres::FunctionKind",
         ObjectKind = "Postgres::ObjectKind",
         Where = "Postgres::Where",
+        Namespace = "Kubernetes::Namespace",
+        KubernetesType = "Kubernetes::Type",
+        KubernetesObject = "Kubernetes::Object",
+        KubernetesPath = "Kubernetes::Path",
+        PatchKind = "Kubernetes::PatchKind",
         Endpoint = "Network::Endpoint",
         Handling = "Network::Handling",
     }
@@ -113,6 +118,22 @@ names! {
         PostgresLargeObject = "Postgres::large_object",
         PostgresReplicate = "Postgres::replicate",
         PostgresFunctionCall = "Postgres::function_call",
+        KubernetesGet = "Kubernetes::get",
+        KubernetesList = "Kubernetes::list",
+        KubernetesWatch = "Kubernetes::watch",
+        KubernetesCreate = "Kubernetes::create",
+        KubernetesUpdate = "Kubernetes::update",
+        KubernetesPatch = "Kubernetes::patch",
+        KubernetesDelete = "Kubernetes::delete",
+        KubernetesDeleteCollection = "Kubernetes::deletecollection",
+        KubernetesExec = "Kubernetes::exec",
+        KubernetesAttach = "Kubernetes::attach",
+        KubernetesDebug = "Kubernetes::debug",
+        KubernetesPortForward = "Kubernetes::port_forward",
+        KubernetesProxy = "Kubernetes::proxy",
+        KubernetesIssueToken = "Kubernetes::issue_token",
+        KubernetesApproveCertificate = "Kubernetes::approve_certificate",
+        KubernetesCall = "Kubernetes::call",
         NetworkConnect = "Network::connect",
     }
 }
@@ -172,6 +193,8 @@ choices! {
     }
     /// How far a statement narrows the rows that it touches.
     Where of Where { None = "none", Constant = "constant", Columns = "columns", Key = "key", }
+    /// How a patch is written.
+    PatchKind of PatchKind { Json = "json", Merge = "merge", Strategic = "strategic", Apply = "apply", }
     /// Who reads what goes over a connection.
     Handling of Handling { Inspected = "inspected", Passthrough = "passthrough", Unread = "unread", }
 }

@@ -1,0 +1,156 @@
+//! Requests that policy wants a person to see.
+//!
+//! In: a hold, with the request that it is for. Out: the permit once enough people said yes, or what the client reads.
+//! By default the client comes back with exactly the same request: kubectl shows nothing while it waits.
+
+use std::sync::atomic::Ordering;
+
+use super::{Judge, Judged, Questions, record};
+use crate::approval::{Binding, Found, Outcome, Ticket, needed};
+use crate::audit::event::{ApprovalEnded, ApprovalRequested, Event};
+use crate::audit::{Seq, Timestamp};
+use crate::config::OnHold;
+use crate::id::TicketId;
+use crate::policy::{Hold, RequestPermit};
+use crate::protocol::kubernetes::reply::Refusal;
+
+/// A ticket whose client is there. Dropped while nobody has decided, the request is withdrawn: the client left.
+struct Attended<'a> {
+    judge: &'a Judge,
+    ticket: TicketId,
+}
+
+impl Drop for Attended<'_> {
+    fn drop(&mut self) {
+        if self.judge.shared.desk.withdraw(self.ticket) {
+            self.judge.end_of_ticket(self.ticket, "the client left or gave up");
+        }
+    }
+}
+
+impl Judge {
+    /// Asks the people that a hold names; `None`: policies have changed since.
+    pub(super) async fn ask_people(
+        &self,
+        judged: &Judged<'_>,
+        questions: &Questions,
+        hold: Hold,
+        request: Seq,
+    ) -> Result<Option<RequestPermit>, Refusal> {
+        self.guard().counts().held.fetch_add(1, Ordering::Relaxed);
+        let binding = self.bind(judged, questions);
+        let ticket = match self.shared.desk.find(&binding) {
+            Some(Found::Approved(ticket)) => return self.use_up(ticket, &binding, hold).await,
+            Some(Found::Waiting(ticket)) => ticket,
+            Some(Found::Denied { ticket, person, reason }) => return Err(self.said_no(ticket, &person, reason)),
+            None => self.put_on_desk(judged, &binding, &hold, request).await?,
+        };
+        if self.about.approval.on_hold.unwrap_or(OnHold::Return) == OnHold::Return {
+            return Err(self.come_back(&hold, ticket, request));
+        }
+        let _attended = Attended { judge: self, ticket };
+        match self.shared.desk.wait(ticket, None).await {
+            Outcome::Approved => self.use_up(ticket, &binding, hold).await,
+            Outcome::Denied { person, reason } => Err(self.said_no(ticket, &person, reason)),
+            Outcome::Expired => Err(self.refusal(&format!("request {ticket} was held, and nobody decided in time"))),
+        }
+    }
+
+    /// The exact request, to that target, by that workload: what it names cannot mean something else later, but for
+    /// what others make of the object meanwhile, against which `resourceVersion` in its body helps.
+    fn bind(&self, judged: &Judged<'_>, questions: &Questions) -> Binding {
+        let principal = self.about.principal.facts().to_string();
+        let patch = judged.parsed.patch.map_or("", |patch| patch.name());
+        self.shared.desk.bind([
+            judged.head.line.as_bytes(),
+            judged.body,
+            patch.as_bytes(),
+            questions.asked.object.id().as_bytes(),
+            self.about.target.id().as_bytes(),
+            principal.as_bytes(),
+        ])
+    }
+
+    async fn put_on_desk(
+        &self,
+        judged: &Judged<'_>,
+        binding: &Binding,
+        hold: &Hold,
+        request: Seq,
+    ) -> Result<TicketId, Refusal> {
+        let time = self.about.approval.timeout;
+        let asked = Timestamp::now();
+        let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        let held = hold.held();
+        let of = judged.head.info.resource.as_ref();
+        let ticket = Ticket {
+            id: TicketId::generate(),
+            session: self.guard().session(),
+            workload: self.about.principal.entity().id().to_owned(),
+            destination: format!("{}/{}", self.about.target_name, of.map_or("", |of| of.namespace.as_str())),
+            summary: record::summary(judged, &self.masking()),
+            opaque: Vec::new(),
+            policies: held.policies().iter().map(ToString::to_string).collect(),
+            needed: needed(held.votes()),
+            asked,
+            expires: Timestamp::from_micros(asked.as_micros().saturating_add(micros)),
+        };
+        let event = Event::ApprovalRequested(Box::new(ApprovalRequested {
+            ticket: ticket.id,
+            request,
+            summary: ticket.summary.clone(),
+            binding: binding.to_hex(),
+            policies: ticket.policies.clone(),
+            groups: ticket.needed.iter().map(|(group, _)| group.clone()).collect(),
+            needed: ticket.needed.iter().map(|(_, count)| u32::from(*count)).sum(),
+            expires: ticket.expires,
+        }));
+        self.guard().record(&event).await.map_err(|error| self.unrecorded(&error))?;
+        let id = ticket.id;
+        let opened = self.shared.desk.open(ticket, binding.clone(), time);
+        opened.map_err(|error| self.refusal(&error.to_string()))?;
+        Ok(id)
+    }
+
+    /// Takes the permit, once, and writes that it was taken.
+    async fn use_up(&self, ticket: TicketId, binding: &Binding, hold: Hold) -> Result<Option<RequestPermit>, Refusal> {
+        if hold.epoch() != self.shared.policies.borrow().epoch() {
+            return Ok(None);
+        }
+        let Some(permit) = self.shared.desk.consume(ticket, binding, hold) else {
+            return Err(self.refusal(&format!("the approval of request {ticket} was used already")));
+        };
+        let event = Event::ApprovalConsumed(ApprovalEnded { ticket, reason: "sent".to_owned() });
+        self.guard().record(&event).await.map_err(|error| self.unrecorded(&error))?;
+        Ok(Some(permit))
+    }
+
+    fn said_no(&self, ticket: TicketId, person: &str, reason: Option<String>) -> Refusal {
+        let reason = reason.map(|reason| format!(": {reason}")).unwrap_or_default();
+        self.refusal(&format!("{person} denied request {ticket}{reason}; ask what would be acceptable"))
+    }
+
+    fn come_back(&self, hold: &Hold, ticket: TicketId, request: Seq) -> Refusal {
+        let held = hold.held();
+        let policies: Vec<_> = held.policies().iter().map(AsRef::as_ref).collect();
+        let why: Vec<_> = held.messages().iter().map(AsRef::as_ref).collect();
+        let votes: Vec<_> = held.votes().iter().map(ToString::to_string).collect();
+        Refusal::forbidden(format!(
+            "gateway: held by policy {}: {}. Request {ticket} waits for approval by {} for {} minutes (gateway approve \
+             {ticket}); nothing was sent. Send exactly the same request again after that: it then goes through once. \
+             (session {}, event {request})",
+            policies.join(", "),
+            why.join("; "),
+            votes.join(" and "),
+            self.about.approval.timeout.as_secs().div_ceil(60),
+            self.guard().session()
+        ))
+    }
+
+    fn end_of_ticket(&self, ticket: TicketId, reason: &str) {
+        let event = Event::ApprovalExpired(ApprovalEnded { ticket, reason: reason.to_owned() });
+        if let Err(error) = self.guard().note(&event) {
+            tracing::error!(session = %self.guard().session(), %error, "the end of a request could not be recorded");
+        }
+    }
+}

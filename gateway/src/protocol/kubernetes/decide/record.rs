@@ -1,0 +1,210 @@
+//! What the journal gets of a session: requests with their decisions, refusals, outcomes, credentials used.
+//!
+//! In: requests and decisions. Out: events, written before what they tell of goes on. Texts are redacted here.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::{Judge, Judged, Permit, Questions};
+use crate::audit::event::{
+    CredentialUsed, Decision as Recorded, Event, KubernetesOutcome, KubernetesRequest, Status, Verdict,
+};
+use crate::audit::{Kept, KeptInput, Seq};
+use crate::masking::Masking;
+use crate::masking::masked::Masked;
+use crate::policy::{Decision, PolicySnapshot, Principal, Question, WouldBe};
+use crate::protocol::kubernetes::head;
+use crate::protocol::kubernetes::reply::Refusal;
+
+/// What became of a request that went on.
+#[derive(Debug)]
+pub(in crate::protocol::kubernetes) struct Ended {
+    pub(in crate::protocol::kubernetes) status: Status,
+    pub(in crate::protocol::kubernetes) code: Option<u16>,
+    pub(in crate::protocol::kubernetes) bytes: u64,
+    pub(in crate::protocol::kubernetes) masked: BTreeMap<Arc<str>, u64>,
+    pub(in crate::protocol::kubernetes) exit_status: Option<u32>,
+    pub(in crate::protocol::kubernetes) reason: Option<String>,
+}
+
+impl Ended {
+    /// Nothing came of it yet.
+    pub(in crate::protocol::kubernetes) fn of(status: Status, code: Option<u16>) -> Self {
+        Self { status, code, bytes: 0, masked: BTreeMap::new(), exit_status: None, reason: None }
+    }
+}
+
+impl Judge {
+    /// Writes a request with its decision; only then may it go on.
+    pub(super) async fn record(
+        &self,
+        judged: &Judged<'_>,
+        questions: &Questions,
+        decision: Recorded,
+    ) -> Result<Seq, Refusal> {
+        let of = judged.head.info.resource.clone().unwrap_or_default();
+        let event = KubernetesRequest {
+            verb: judged.head.info.verb.name().to_owned(),
+            actions: questions.all.iter().map(|question| question.action().to_string()).collect(),
+            resource: of.type_name(),
+            subresource: of.subresource,
+            namespace: of.namespace,
+            name: of.name,
+            text: head::kept(&judged.head.line, &self.masking()),
+            stripped: judged.stripped.to_vec(),
+            data_classes: questions.shows.iter().map(|class| class.name.to_string()).collect(),
+            decision,
+        };
+        let written = self.guard().record(&Event::KubernetesRequest(Box::new(event)));
+        written.await.map_err(|error| self.unrecorded(&error))
+    }
+
+    /// What cannot be recorded is not done.
+    pub(super) fn unrecorded(&self, error: &crate::audit::JournalError) -> Refusal {
+        tracing::error!(session = %self.guard().session(), %error, "something could not be recorded: refused");
+        Refusal::unavailable("gateway: it could not be recorded, and what is not recorded is not done")
+    }
+
+    /// Writes that a request was refused without policy: as much as is known of it, and why.
+    pub(in crate::protocol::kubernetes) fn note_refusal(&self, line: &str, refusal: &Refusal) {
+        let policies = Arc::clone(&self.policies().borrow());
+        let masking = self.masking();
+        let message = Masked::new(&refusal.message, &masking.detectors).to_string();
+        let event = KubernetesRequest {
+            verb: String::new(),
+            actions: Vec::new(),
+            resource: String::new(),
+            subresource: String::new(),
+            namespace: String::new(),
+            name: String::new(),
+            text: head::kept(line, &masking),
+            stripped: Vec::new(),
+            data_classes: Vec::new(),
+            decision: Recorded { message: Some(message), ..recorded(&policies, KeptInput::default()) },
+        };
+        if let Err(error) = self.guard().note(&Event::KubernetesRequest(Box::new(event))) {
+            tracing::error!(session = %self.guard().session(), %error, "a refusal could not be recorded");
+        }
+    }
+
+    /// Writes what became of a request. Called once for each permit.
+    pub(in crate::protocol::kubernetes) fn outcome(&self, permit: &Permit, ended: Ended) {
+        let event = KubernetesOutcome {
+            request: permit.request,
+            status: ended.status,
+            code: ended.code,
+            bytes: ended.bytes,
+            duration_us: u64::try_from(permit.since.elapsed().as_micros()).unwrap_or(u64::MAX),
+            masked: ended.masked.iter().map(|(class, count)| (class.to_string(), *count)).collect(),
+            exit_status: ended.exit_status,
+            reason: ended.reason,
+        };
+        if let Err(error) = self.guard().note_outcome(&Event::KubernetesOutcome(event)) {
+            tracing::error!(session = %self.guard().session(), %error, "an outcome could not be recorded");
+        }
+    }
+
+    /// Writes that nobody knows what became of a request.
+    pub(in crate::protocol::kubernetes) fn lost(&self, permit: &Permit, refusal: &Refusal) {
+        let reason = Some(refusal.message.clone());
+        self.outcome(permit, Ended { reason, ..Ended::of(Status::Lost, None) });
+    }
+
+    /// A credential of ours is recorded before it is used.
+    pub(in crate::protocol::kubernetes) async fn record_credential(
+        &self,
+        login: &str,
+        server: &str,
+    ) -> Result<(), Refusal> {
+        let event = Event::CredentialUsed(CredentialUsed {
+            credential: format!("{}/{login}", self.about.target_name),
+            target: self.about.target_name.clone(),
+            login: login.to_owned(),
+            server_identity: server.to_owned(),
+        });
+        self.guard().record(&event).await.map(drop).map_err(|error| self.unrecorded(&error))
+    }
+}
+
+/// The whole decision input, in which no detector finds anything any more.
+pub(super) fn input(principal: &Principal, questions: &[Arc<Question>], masking: &Masking) -> KeptInput {
+    let asked: Vec<_> = questions.iter().map(|question| question.facts()).collect();
+    let mut input = json!({ "principal": principal.facts(), "questions": asked });
+    redact(&mut input, masking);
+    KeptInput::after_redaction(input)
+}
+
+fn redact(input: &mut Value, masking: &Masking) {
+    let mut open = vec![input];
+    while let Some(value) = open.pop() {
+        match value {
+            Value::String(text) if masking.detectors.may_hold(text.as_bytes()) => {
+                *text = Masked::new(text, &masking.detectors).to_string();
+            }
+            Value::Array(items) => open.extend(items),
+            Value::Object(fields) => open.extend(fields.values_mut()),
+            _ => {}
+        }
+    }
+}
+
+/// A decision as the journal has it; a refusal of ours stands above what policy says.
+pub(super) fn decision(
+    decision: &Decision,
+    snapshot: &PolicySnapshot,
+    input: KeptInput,
+    refusal: Option<String>,
+) -> Recorded {
+    if refusal.is_some() {
+        return Recorded { message: refusal, ..recorded(snapshot, input) };
+    }
+    let (verdict, policies, message) = match decision {
+        Decision::Allow(permit) => match permit.would_be() {
+            None => (Verdict::Allow, permit.policies(), None),
+            Some(WouldBe::Denied(denial)) => (Verdict::WouldDeny, denial.policies().to_vec(), Some(denial.to_string())),
+            Some(WouldBe::Held(held)) => {
+                (Verdict::WouldHold, held.policies().to_vec(), Some(held.messages().join("; ")))
+            }
+        },
+        Decision::Hold(hold) => {
+            (Verdict::Hold, hold.held().policies().to_vec(), Some(hold.held().messages().join("; ")))
+        }
+        Decision::Deny(denial) => (Verdict::Deny, denial.policies().to_vec(), Some(denial.to_string())),
+    };
+    Recorded { verdict, policies, message, ..recorded(snapshot, input) }
+}
+
+/// A refusal by nobody in particular.
+fn recorded(snapshot: &PolicySnapshot, input: KeptInput) -> Recorded {
+    Recorded {
+        verdict: Verdict::Deny,
+        policies: Vec::new(),
+        policy_set: snapshot.name(),
+        epoch: snapshot.epoch().counter(),
+        message: None,
+        ticket: None,
+        grants: Vec::new(),
+        input,
+    }
+}
+
+/// What an approver reads.
+pub(super) fn summary(judged: &Judged<'_>, masking: &Masking) -> Kept {
+    let mut text = Masked::new(&judged.head.line, &masking.detectors).to_string();
+    if let Some(body) = &judged.parsed.facts {
+        let list = |items: &[Arc<str>]| items.iter().map(AsRef::as_ref).collect::<Vec<&str>>().join(", ");
+        for (name, items) in
+            [("images", &body.images), ("service accounts", &body.service_accounts), ("sets", &body.fields)]
+        {
+            if !items.is_empty() {
+                text += &format!("\n{name}: {}", Masked::new(&list(items), &masking.detectors));
+            }
+        }
+        if let Some(count) = body.replicas {
+            text += &format!("\nreplicas: {count}");
+        }
+    }
+    Kept::after_redaction(text)
+}

@@ -1,0 +1,105 @@
+//! What fuzz targets reach of this engine; no ordinary build has it.
+//!
+//! In: bytes of either side. Out: what became of them, held to what must be true of it. It must never hold logic of its
+//! own.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::body;
+use super::object::{ObjectMasker, Rule};
+use super::stream::fuzzing::carry;
+use super::uri::{RequestInfo, Resource, Verb};
+use crate::masking::Masking;
+use crate::masking::detect::DetectorSet;
+
+/// Request lines: no part of what is read holds what a path is made of.
+pub fn uri(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let (method, target) = text.split_once(' ').unwrap_or(("GET", text));
+    if let Ok(RequestInfo { resource: Some(of), .. }) = RequestInfo::read(method, target) {
+        for part in [of.group, of.version, of.namespace, of.resource, of.subresource, of.name] {
+            assert!(!part.contains('/') && part != "." && part != "..", "{target}");
+        }
+    }
+}
+
+/// Bodies: what goes on in place of one is read as the same.
+pub fn body(bytes: &[u8]) {
+    const MEDIA: [&str; 5] = [
+        "application/json",
+        "application/yaml",
+        "application/json-patch+json",
+        "application/apply-patch+yaml",
+        "application/strategic-merge-patch+json",
+    ];
+    let Some((choice, rest)) = bytes.split_first() else { return };
+    let Some(media) = MEDIA.get(usize::from(*choice) % MEDIA.len()) else { return };
+    let verb = if media.contains("patch") { Verb::Patch } else { Verb::Create };
+    let resource = Resource { version: "v1".into(), resource: "pods".into(), ..Resource::default() };
+    let Ok(parsed) = body::read(verb, &resource, media, &Bytes::copy_from_slice(rest)) else { return };
+    if let Some((onward, media)) = parsed.onward {
+        let again = body::read(verb, &resource, media, &onward).map(|again| again.facts);
+        assert_eq!(again, Ok(parsed.facts));
+    }
+}
+
+/// Objects: however they are cut, the same is shown, and what is shown is JSON where that came.
+pub fn object(bytes: &[u8]) {
+    let Some((size, rest)) = bytes.split_first() else { return };
+    let masking = Masking::default();
+    let secret = masking.classes.find("secret").map(Arc::clone);
+    let rule = Rule { secret, token: None, detectors: masking.detectors, allowed: DetectorSet::default() };
+    let run = |size: usize| {
+        let (mut masker, mut out) = (ObjectMasker::new(rule.clone()), Vec::new());
+        let result = rest.chunks(size).try_for_each(|chunk| masker.push(chunk, &mut out));
+        result.and_then(|()| masker.finish(&mut out)).map(|()| out)
+    };
+    let (whole, cut) = (run(rest.len().max(1)), run(usize::from(*size).max(1)));
+    assert_eq!(whole.is_ok(), cut.is_ok());
+    if let (Ok(whole), Ok(cut)) = (whole, cut) {
+        assert_eq!(whole, cut);
+        let is_json = |bytes: &[u8]| serde_json::from_slice::<serde_json::Value>(bytes).is_ok();
+        assert!(!is_json(rest) || is_json(&whole));
+    }
+}
+
+/// Frames of exec and attach: however they are cut, the same goes on to the server.
+pub fn stream(bytes: &[u8]) {
+    let Some((size, rest)) = bytes.split_first() else { return };
+    let (whole, cut) = (carry(rest, rest.len().max(1)), carry(rest, usize::from(*size).max(1)));
+    assert_eq!(whole, cut);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kept_inputs_hold() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus");
+        let targets: [(&str, fn(&[u8])); 4] =
+            [("kube_uri", uri), ("kube_body", body), ("kube_object", object), ("kube_stream", stream)];
+        for (name, target) in targets {
+            let inputs: Vec<_> = std::fs::read_dir(folder.join(name)).unwrap().collect();
+            assert!(inputs.len() > 1, "{name}");
+            inputs.into_iter().for_each(|input| target(&std::fs::read(input.unwrap().path()).unwrap()));
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn anything_holds(
+            bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..200),
+            text in r#"[\x00-\x08]?[{}\[\]",:a0\\ \n&*-]{0,60}"#,
+        ) {
+            for input in [bytes.as_slice(), text.as_bytes()] {
+                uri(input);
+                body(input);
+                object(input);
+                stream(input);
+            }
+        }
+    }
+}

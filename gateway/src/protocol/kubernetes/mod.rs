@@ -1,0 +1,26 @@
+//! The Kubernetes API, between a client and its API server.
+//!
+//! In: a connection of a workload. Out: each request read as the server would read it, judged, journaled, and only then
+//! sent on with the target's credential; its answer masked on the way back. What is read in two ways by two readers,
+//! and what cannot be masked, is refused. It never shows the client's word for who asks to the server.
+//!
+//! Start reading in `engine.rs`: `uri` reads request lines, `body` bodies, `questions` and `decide` ask policy, `upstream`
+//! talks to the server, `answer` and `object` mask what comes back, `stream` carries exec and port-forward.
+
+mod answer;
+mod body;
+mod decide;
+mod engine;
+#[cfg(any(fuzzing, test))]
+pub mod fuzzing;
+mod head;
+mod object;
+mod questions;
+mod reply;
+mod stream;
+mod upstream;
+pub mod uri;
+
+pub use decide::{About, Judge, Shared};
+pub use engine::{Cause, Options, serve};
+pub use upstream::{Cluster, Way, Workload};

@@ -1,0 +1,173 @@
+//! Commands in containers: judged, masked, recorded, by WebSocket and by SPDY.
+
+use std::io::Write;
+use std::process::Stdio;
+
+use crate::site::{Kubectl, Ran, Site};
+use crate::wait;
+
+const RUN: &str = r#"
+@id("all") permit (principal, action in [Action::"read", Action::"write", Action::"destructive", Action::"run", Action::"tunnel"], resource);
+@id("no-env") @message("no printenv") forbid (principal, action == Kubernetes::Action::"exec", resource)
+when { context has command && context.command.program == "env" };
+"#;
+
+/// The guard pack holds commands: these stories are about what comes after.
+const LIFTED: &str = "[policy]\ndisable = [\"guard.kubernetes.commands\"]\n";
+
+/// By each protocol that clients have.
+const WAYS: [(Kubectl, &str); 3] = [(Kubectl::Today, "true"), (Kubectl::Today, "false"), (Kubectl::Old, "true")];
+
+fn exec(site: &Site, (which, websockets): (Kubectl, &str), input: &str, words: &[&str]) -> Ran {
+    let mut command = site.kubectl_command(which, &[&["exec", "worker"], words].concat());
+    // Before the program's own arguments there is `env`: its variables come first.
+    let arguments: Vec<_> = command.get_args().map(ToOwned::to_owned).collect();
+    let program = command.get_program().to_owned();
+    let at = arguments.iter().position(|word| word == "LC_ALL=C.UTF-8").unwrap();
+    let mut with = std::process::Command::new(program);
+    with.args(&arguments[..at]).arg(format!("KUBECTL_REMOTE_COMMAND_WEBSOCKETS={websockets}")).args(&arguments[at..]);
+    command = with;
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    Ran { ok: output.status.success(), out: text(output.stdout), err: text(output.stderr) }
+}
+
+#[test]
+fn commands_run_masked_and_recorded_by_every_protocol() {
+    let site = Site::new();
+    let _gateway = site.attach_with(LIFTED, Some(RUN));
+    site.pod("worker");
+    for way in WAYS {
+        let ran = exec(&site, way, "", &["--", "sh", "-c", "echo out card 4111111111111111; echo err >&2; exit 3"]);
+        assert_eq!(ran.out, "out card ****************\n", "{way:?} {ran:?}");
+        assert!(!ran.ok && ran.err.starts_with("err\n") && ran.err.contains("exit code 3"), "{way:?} {ran:?}");
+        // Standard input, to its end and half-closed: cat ends when it does, and says all of it.
+        let text = "a line\n".repeat(20_000);
+        let ran = exec(&site, way, &text, &["-i", "--", "cat"]);
+        assert!(ran.ok && ran.out == text, "{way:?}: {} bytes of {}, {}", ran.out.len(), text.len(), ran.err);
+    }
+    let seen = site.request(|body| body["actions"][0] == "Kubernetes::exec");
+    let command = &seen["decision"]["input"]["questions"][0]["context"]["command"];
+    assert_eq!((&command["program"], &command["opaque"][0]), (&"sh".into(), &"shell".into()), "{seen}");
+    let outcome = site.world.event("kubernetes.outcome", |body| body["exit_status"] == 3);
+    assert_eq!(outcome["status"], "ok", "{outcome}");
+    wait::until("the recording of every way", || {
+        let frames = site.world.events("kubernetes.frames");
+        let shown: Vec<_> =
+            frames.iter().flat_map(|event| event["body"]["frames"].as_array().unwrap().clone()).collect();
+        let of = |stream: &str, text: &str| {
+            shown
+                .iter()
+                .filter(|frame| {
+                    frame["stream"] == stream && frame["text"].as_str().is_some_and(|shown| shown.contains(text))
+                })
+                .count()
+        };
+        assert_eq!(of("out", "4111111111111111"), 0);
+        let typed: u64 =
+            shown.iter().filter(|frame| frame["stream"] == "in").filter_map(|frame| frame["bytes"].as_u64()).sum();
+        of("out", "card ****************") == WAYS.len() && of("err", "err") == WAYS.len() && typed == 3 * 140_000
+    });
+    assert!(site.world.cli(&["audit", "verify"]).status.success());
+}
+
+#[test]
+fn a_command_that_policy_denies_is_denied_by_every_protocol() {
+    let site = Site::new();
+    let _gateway = site.attach_with(LIFTED, Some(RUN));
+    site.pod("worker");
+    for way in WAYS {
+        let ran = exec(&site, way, "", &["--", "/bin/env"]);
+        assert!(!ran.ok && ran.err.contains("no printenv"), "{way:?} {ran:?}");
+    }
+    // However it is asked for, also where the server would take it for a mere read.
+    let path = format!("/api/v1/namespaces/{}/pods/worker/exec?command=env&stdout=1", site.namespace);
+    for arguments in
+        [&["-X", "GET"][..], &["-X", "POST"], &["-H", "upgrade: websocket", "-H", "connection: upgrade", "--http1.1"]]
+    {
+        let ran = site.curl(arguments, &path);
+        assert!(ran.out.contains("no printenv"), "{arguments:?} {ran:?}");
+    }
+    assert!(
+        site.noted("command=env").iter().all(|event| !event["requestURI"].as_str().unwrap().contains(&site.namespace))
+    );
+}
+
+#[test]
+fn a_token_in_a_subprotocol_names_nobody() {
+    let site = Site::new();
+    let _gateway = site.attach_with(LIFTED, Some(RUN));
+    site.pod("worker");
+    let path = format!("/api/v1/namespaces/{}/pods/worker/exec?command=id&stdout=1&of=protocols", site.namespace);
+    let encoded = "base64url.bearer.authorization.k8s.io.dG9rZW4tb2Ytbm9ib2R5";
+    let ran = site.curl(
+        &[
+            "--http1.1",
+            "--max-time",
+            "5",
+            "-H",
+            "connection: upgrade",
+            "-H",
+            "upgrade: websocket",
+            "-H",
+            "sec-websocket-version: 13",
+            "-H",
+            "sec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==",
+            "-H",
+            &format!("sec-websocket-protocol: {encoded}, v4.channel.k8s.io"),
+            "-o",
+            "/dev/null",
+        ],
+        &path,
+    );
+    assert!(!ran.err.contains("40"), "{ran:?}");
+    let noted = wait::for_some("the request in the server's audit log", || site.noted("of=protocols").pop());
+    assert_eq!(noted["user"]["username"], "gateway-one", "{noted}");
+}
+
+#[test]
+fn files_are_copied_and_ports_forwarded() {
+    let site = Site::new();
+    let _gateway = site.attach_with(LIFTED, Some(RUN));
+    site.pod("worker");
+    let bytes: String = (0..60_000).map(|number| format!("{number}\n")).collect();
+    site.world.file("copied", &bytes);
+    let from = site.world.directory().join("copied").display().to_string();
+    for (number, which) in Kubectl::BOTH.into_iter().enumerate() {
+        let there = format!("worker:/tmp/copied-{number}");
+        let ran = site.kubectl_of(which, &["cp", &from, &there]);
+        assert!(ran.ok, "{which:?} {ran:?}");
+        let back = format!("/run/home/back-{number}");
+        let ran = site.kubectl_of(which, &["cp", &there, &back]);
+        assert!(ran.ok, "{which:?} {ran:?}");
+        assert_eq!(site.world.sh(&format!("cat {back}")), bytes);
+        forwards(&site, which, 18_080 + u16::try_from(number).unwrap());
+    }
+}
+
+fn forwards(site: &Site, which: Kubectl, port: u16) {
+    let ran = site.kubectl_of(
+        which,
+        &["exec", "worker", "--", "sh", "-c", &format!("echo hello > /tmp/index.html; httpd -p {port} -h /tmp")],
+    );
+    assert!(ran.ok, "{ran:?}");
+    let mut child = site
+        .kubectl_command(which, &["port-forward", "pod/worker", &format!("{port}:{port}")])
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    wait::until("an answer through the forwarded port", || {
+        let ran = crate::site::ran(&mut site.command(&[
+            "curl",
+            "-sS",
+            "--max-time",
+            "5",
+            &format!("http://127.0.0.1:{port}/index.html"),
+        ]));
+        ran.out == "hello"
+    });
+    child.kill().unwrap();
+    child.wait().unwrap();
+}

@@ -1,0 +1,108 @@
+//! Requests that two readers could take for two things, and floods: a clear 4xx, an event, and the next request is served.
+
+use std::process::Stdio;
+
+use crate::site::{Site, ran};
+
+/// Bytes sent over TLS as they are, and what came back.
+fn raw(site: &Site, bytes: &str) -> String {
+    let file = site.world.file("raw", bytes);
+    let script = format!(
+        "(cat {}; sleep 2) | timeout 20 openssl s_client -quiet -verify_quiet -connect 10.99.0.2:6443 2>/dev/null",
+        file.display()
+    );
+    ran(&mut site.command(&["sh", "-c", &script])).out
+}
+
+#[test]
+fn requests_that_can_be_read_twice_are_refused() {
+    let site = Site::new();
+    let _gateway = site.attach();
+    let ns = &site.namespace;
+    let cases = [
+        ("absolute form", "GET https://other/api/v1/secrets HTTP/1.1\r\nHost: a\r\n\r\n".to_owned()),
+        ("two hosts", "GET /api/v1/pods HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n".to_owned()),
+        ("no host", "GET /api/v1/pods HTTP/1.1\r\n\r\n".to_owned()),
+        ("two lengths", "POST /api/v1/pods HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{}".to_owned()),
+        ("a length and chunks", "POST /api/v1/pods HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n".to_owned()),
+        ("a bare CR", "GET /api/v1/pods HTTP/1.1\r\nHost: a\r\nX: a\rb\r\n\r\n".to_owned()),
+        ("a folded header", "GET /api/v1/pods HTTP/1.1\r\nHost: a\r\nX: a\r\n b\r\n\r\n".to_owned()),
+        ("a space in a name", "GET /api/v1/pods HTTP/1.1\r\nHost : a\r\n\r\n".to_owned()),
+        ("no version", "GET /api/v1/pods\r\n\r\n".to_owned()),
+        ("another encoding", "POST /api/v1/pods HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\n{}".to_owned()),
+        ("a body of a GET", "GET /api/v1/pods HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n{}".to_owned()),
+        ("two media types", "POST /api/v1/pods HTTP/1.1\r\nHost: a\r\nContent-Type: a/b\r\nContent-Type: c/d\r\nContent-Length: 2\r\n\r\n{}".to_owned()),
+        ("no HTTP", "hello\r\n\r\n".to_owned()),
+    ];
+    for (what, request) in &cases {
+        let said = raw(&site, request);
+        assert!(said.starts_with("HTTP/1.1 4") || said.starts_with("HTTP/1.0 4"), "{what}: {said}");
+    }
+    for path in [
+        "/api/v1//pods",
+        "/api/v1/./pods",
+        "/api/v1/namespaces/a/../b/pods",
+        "/api/v1/namespaces/a%2fpods",
+        "/api/v1/pods;a=b",
+        "/api/v1/pods%00",
+        "/api/v1/%2e%2e/pods",
+        "/api/v1/pods?watch=0&watch=1",
+        "/api/v1/pods?a=b;watch=1",
+        "/api/v1/pods/%ff",
+    ] {
+        let ran = site.curl(&[], path);
+        assert!(ran.out.contains("\"code\":400"), "{path}: {ran:?}");
+    }
+    for method in ["OPTIONS", "TRACE", "get", "PROPFIND"] {
+        let ran = site.curl(&["-X", method, "-i"], "/api/v1/pods");
+        assert!(ran.out.contains(" 400"), "{method}: {ran:?}");
+    }
+    let refused = site.world.events("kubernetes.request");
+    let of = |text: &str| {
+        refused
+            .iter()
+            .filter(|event| event["body"]["decision"]["message"].as_str().is_some_and(|why| why.contains(text)))
+            .count()
+    };
+    assert!(of("no HTTP") >= 3 && of("more than once") >= 2 && of("empty, `.` or `..`") >= 3, "{refused:#?}");
+    assert!(site.kubectl(&["get", "pods"]).ok, "{ns}");
+}
+
+#[test]
+fn what_is_too_large_is_refused_and_the_rest_is_served() {
+    let site = Site::new();
+    let _gateway = site.attach();
+    let path = format!("/api/v1/namespaces/{}/configmaps", site.namespace);
+    site.world.file("large", &"x".repeat(4 * 1024 * 1024));
+    let large = format!("@{}", site.world.directory().join("large").display());
+    for version in ["--http1.1", "--http2"] {
+        let ran = site
+            .curl(&[version, "--data-binary", &large, "-H", "content-type: application/json", "-H", "expect:"], &path);
+        assert!(ran.out.contains("\"code\":413"), "{version}: {ran:?}");
+        let header = format!("x: {}", "y".repeat(100_000));
+        let ran = site.curl(&[version, "-H", &header, "-i"], "/api/v1/pods");
+        assert!(!ran.ok || ran.out.contains(" 4"), "{version}: {ran:?}");
+        let deep = format!("{}1{}", "[".repeat(5_000), "]".repeat(5_000));
+        let ran = site.curl(&[version, "-d", &deep, "-H", "content-type: application/json"], &path);
+        assert!(ran.out.contains("\"code\":400"), "{version}: {ran:?}");
+        let ran = site.curl(
+            &[version, "-d", "{}", "-H", "content-type: application/json", "-H", "content-encoding: gzip"],
+            &path,
+        );
+        assert!(ran.out.contains("\"code\":415"), "{version}: {ran:?}");
+    }
+    assert!(site.kubectl(&["get", "pods"]).ok);
+}
+
+#[test]
+fn a_name_that_is_not_the_targets_is_shown_no_certificate() {
+    let site = Site::new();
+    let _gateway = site.attach();
+    let handshake = |name: &str| {
+        let script = format!("timeout 20 openssl s_client -connect 10.99.0.2:6443 {name} </dev/null 2>&1");
+        ran(site.command(&["sh", "-c", &script]).stdin(Stdio::null())).out
+    };
+    assert!(handshake("-noservername").contains("BEGIN CERTIFICATE"));
+    let other = handshake("-servername other.example");
+    assert!(!other.contains("BEGIN CERTIFICATE"), "{other}");
+}
