@@ -404,9 +404,9 @@ const MUTATIONS: &[Mutation] = &[
         guarantee: "G5",
         mechanism: "a declared loopback address is dialled in the client's namespace",
         edits: &[Edit {
-            file: "gateway/src/session/postgres.rs",
-            from: "self.facts.target.is_some() && !is_local(destination.ip())",
-            to: "self.facts.target.is_some() && (!is_local(destination.ip()) || true)",
+            file: "gateway/src/session/dial.rs",
+            from: "facts.target.is_some() && !is_local(destination.ip())",
+            to: "facts.target.is_some() && (!is_local(destination.ip()) || true)",
         }],
         tests: &["containers::a_sidecar_on_loopback_is_reached_from_its_own_namespace_and_never_the_hosts"],
     },

@@ -130,7 +130,7 @@ fn what_breaks_the_protocol_ends_the_session() {
     }
     let mut twice = scp("scp -t /srv").unwrap();
     say(&mut twice, Peer::Server, "\0\0").unwrap();
-    assert_eq!(twice.next(), Err(Fault::Unasked));
+    assert_eq!(twice.step(), Err(Fault::Unasked));
 }
 
 /// As the fuzz target has it: any bytes of either side.
