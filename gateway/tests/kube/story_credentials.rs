@@ -57,15 +57,8 @@ fn the_server_is_told_the_workload_where_that_is_configured() {
     assert_eq!(noted["user"]["username"], "gateway-one", "{noted}");
     let workload = noted["impersonatedUser"]["username"].as_str().unwrap();
     assert!(workload.starts_with("gateway:"), "{noted}");
-    site.node.admin(&[
-        "create",
-        "rolebinding",
-        "site",
-        "--clusterrole=view",
-        &format!("--user={workload}"),
-        "-n",
-        &site.namespace,
-    ]);
+    site.admin(&["create", "role", "reader", "--verb=get,list", "--resource=pods"]);
+    site.admin(&["create", "rolebinding", "site", "--role=reader", &format!("--user={workload}")]);
     wait::until("the workload's new right", || site.kubectl(&["get", "pods"]).ok);
 }
 

@@ -91,7 +91,7 @@ fn lines() -> Vec<(String, String)> {
 
 /// Sends them all, each under an audit id of its own.
 fn send(node: &Node, lines: &[(String, String)]) {
-    let mut config = String::new();
+    let mut config = Vec::new();
     for (number, (method, path)) in lines.iter().enumerate() {
         let head = if method == "HEAD" { "head\n".to_owned() } else { format!("request = \"{method}\"\n") };
         let body = if matches!(method.as_str(), "POST" | "PUT" | "PATCH") {
@@ -99,15 +99,15 @@ fn send(node: &Node, lines: &[(String, String)]) {
         } else {
             ""
         };
-        config += &format!(
-            "url = \"https://{ADDRESS}:6443{path}\"\n{head}{body}header = \"audit-id: oracle-{number}\"\npath-as-is\nglobo\n\
+        config.push(format!(
+            "url = \"https://{ADDRESS}:6443{path}\"\n{head}{body}header = \"audit-id: oracle-{number}\"\npath-as-is\n\
              cacert = \"{home}/ca.crt\"\ncert = \"{home}/admin.crt\"\nkey = \"{home}/admin.key\"\noutput = \"/dev/null\"\n\
-             silent\nmax-time = 20\nnext\n",
+             silent\nmax-time = 20\n",
             home = node.home.display()
-        );
+        ));
     }
     let file = node.home.join("oracle.curl");
-    std::fs::write(&file, config.replace("globo", "globoff")).unwrap();
+    std::fs::write(&file, config.join("next\n")).unwrap();
     let mut curl = node.enter("curl");
     let status = curl.arg("--config").arg(&file).stdout(Stdio::null()).status().unwrap();
     // Its status is that of the last request.

@@ -90,13 +90,14 @@ start() { local name=$1; shift; "$@" >"$name.log" 2>&1 </dev/null & }
 
 kubectl() { "$BIN/kubectl" --kubeconfig "$PWD/admin.kubeconfig" "$@"; }
 
-await() { local i; for i in $(seq 240); do "$@" >/dev/null 2>&1 && return; sleep 0.5; done; echo "never: $*" >&2; exit 1; }
+await() { local i; for i in $(seq 600); do "$@" >/dev/null 2>&1 && return; sleep 0.5; done; echo "never: $*" >&2; exit 1; }
 
 runs() { [ "$(kubectl get pod app -o jsonpath='{.status.phase}')" = Running ]; }
 
 # Inside its own network, mount and process namespaces.
 node() {
-  BIN=$1/bin
+  BIN=$1/bin HOME_DIR=$2
+  trap clean EXIT
   cd "$2"; pki
   ip link set lo up; ip addr add $ADDR/32 dev lo; ip addr add 10.96.0.1/32 dev lo
   # kubelet wants a default route to know the node's address.
@@ -134,7 +135,7 @@ Y
     --kubelet-preferred-address-types=InternalIP --disable-admission-plugins=ServiceAccount --allow-privileged=true \
     --audit-policy-file=audit.yaml --audit-log-path=audit.log --audit-log-mode=blocking
   start containerd containerd -c containerd.toml
-  await test -S containerd.sock
+  await ctr -a "$PWD/containerd.sock" version
   images
   await kubectl get ns default
   start kubelet "$BIN/kubelet" --config kubelet.yaml --kubeconfig admin.kubeconfig --container-runtime=remote \
@@ -154,10 +155,14 @@ Y
   await runs
   echo ready
   cat >/dev/null
+}
+
+clean() {
   # All others of this namespace.
-  kill -KILL -1 || true
-  local m; for m in $(awk -v home="$2/" 'index($5, home) == 1 {print $5}' /proc/self/mountinfo | sort -r); do umount -l "$m" || true; done
-  cd /; rm -rf "$2"
+  kill -KILL -1 2>/dev/null || true
+  cd /
+  local m; for m in $(awk -v home="$HOME_DIR/" 'index($5, home) == 1 {print $5}' /proc/self/mountinfo | sort -r); do umount -l "$m" || true; done
+  rm -rf "$HOME_DIR"
 }
 
 serve() {

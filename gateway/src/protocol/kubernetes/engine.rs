@@ -37,6 +37,9 @@ const HANDSHAKE: Duration = Duration::from_secs(15);
 const HEAD: Duration = Duration::from_secs(120);
 /// How long a body may take.
 const BODY: Duration = Duration::from_secs(60);
+/// How long, and how much of it, is read of a body that is refused.
+const DRAIN: Duration = Duration::from_secs(5);
+const MOST_DRAINED: usize = 32 * 1024 * 1024;
 /// How long the server may take to begin an answer: it ends what is slower than a minute itself.
 const ANSWER: Duration = Duration::from_secs(300);
 /// Requests of one connection at once; client-go opens a second one at 250.
@@ -148,7 +151,8 @@ fn cause(session: &Session, error: hyper::Error) -> Cause {
 
 impl Session {
     async fn serve(self: Arc<Self>, request: Request<Incoming>) -> Result<Response<ReplyBody>, Infallible> {
-        Ok(Box::pin(self.exchange(request)).await.unwrap_or_else(|refusal| refusal.response()))
+        let path = request.uri().path().to_owned();
+        Ok(Box::pin(self.exchange(request)).await.unwrap_or_else(|refusal| refusal.response(&path)))
     }
 
     async fn exchange(self: Arc<Self>, mut request: Request<Incoming>) -> Result<Response<ReplyBody>, Refusal> {
@@ -223,18 +227,29 @@ fn has_object(head: &Head) -> bool {
     writes && !matches!(head.info.subresource(), Some("proxy" | "exec" | "attach" | "portforward"))
 }
 
+async fn drain(body: &mut Incoming) {
+    let mut drained = 0;
+    while let Some(Ok(frame)) = body.frame().await {
+        drained += frame.data_ref().map_or(0, Bytes::len);
+        if drained > MOST_DRAINED {
+            return;
+        }
+    }
+}
+
 async fn read_body(request: &mut Request<Incoming>) -> Result<Bytes, Refusal> {
     if request.body().is_end_stream() {
         return Ok(Bytes::new());
     }
     let too_large = || Refusal::too_large(format!("gateway: the body is larger than {} bytes", body::LARGEST));
-    if request.body().size_hint().lower() > body::LARGEST as u64 {
-        return Err(too_large());
-    }
     let whole = Limited::new(request.body_mut(), body::LARGEST).collect();
     match tokio::time::timeout(BODY, whole).await {
         Ok(Ok(whole)) => Ok(whole.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+            // Clients of HTTP/2 show no answer that comes before they have sent all.
+            let _ = tokio::time::timeout(DRAIN, drain(request.body_mut())).await;
+            Err(too_large())
+        }
         Ok(Err(_)) => Err(Refusal::bad_request("gateway: the body ended early")),
         Err(_) => Err(Refusal::bad_request("gateway: the body took too long")),
     }

@@ -79,8 +79,9 @@ mod tests {
     #[test]
     fn kept_inputs_hold() {
         let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus");
-        let targets: [(&str, fn(&[u8])); 4] =
-            [("kube_uri", uri), ("kube_body", body), ("kube_object", object), ("kube_stream", stream)];
+        type Target = fn(&[u8]);
+        let targets =
+            [("kube_uri", uri as Target), ("kube_body", body), ("kube_object", object), ("kube_stream", stream)];
         for (name, target) in targets {
             let inputs: Vec<_> = std::fs::read_dir(folder.join(name)).unwrap().collect();
             assert!(inputs.len() > 1, "{name}");

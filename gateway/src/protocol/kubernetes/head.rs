@@ -10,7 +10,7 @@ use hyper::header::{
 use hyper::{Request, Version};
 
 use super::reply::Refusal;
-use super::uri::RequestInfo;
+use super::uri::{RequestInfo, Verb};
 use crate::audit::Kept;
 use crate::masking::Masking;
 use crate::masking::masked::Masked;
@@ -169,7 +169,16 @@ pub(super) fn accept(headers: &HeaderMap, info: &RequestInfo) -> HeaderValue {
         .flat_map(|text| text.split(','))
         .collect();
     let is_json = |item: &&str| item.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case(JSON));
+    // What becomes another protocol, or is a pod's or service's own: masked whatever its type is.
+    let is_stream = matches!(info.subresource(), Some("exec" | "attach" | "portforward" | "proxy"));
     let chosen = match &info.resource {
+        _ if is_stream || info.verb == Verb::Proxy => {
+            if asked.is_empty() {
+                "*/*".to_owned()
+            } else {
+                asked.join(",")
+            }
+        }
         None if is_schema(&info.path) => asked.join(","),
         None if !is_discovery(&info.path) => PLAIN.to_owned(),
         _ => asked.iter().copied().filter(is_json).collect::<Vec<_>>().join(","),

@@ -76,9 +76,16 @@ impl Refusal {
         Self { code: StatusCode::BAD_GATEWAY, reason: "InternalError", message: message.into() }
     }
 
-    /// As an answer.
+    /// As an answer to a request for this path. What clients read before they know a kind of object, such as discovery, they
+    /// show as it comes where it is text, and not at all where it is JSON.
     #[must_use]
-    pub(super) fn response(&self) -> Response<ReplyBody> {
+    pub(super) fn response(&self, path: &str) -> Response<ReplyBody> {
+        if matches!(path, "/api" | "/apis" | "/version") || path.starts_with("/openapi/") {
+            let mut response = Response::new(full(Bytes::from(self.message.clone())));
+            *response.status_mut() = self.code;
+            response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+            return response;
+        }
         let status = json!({
             "kind": "Status",
             "apiVersion": "v1",

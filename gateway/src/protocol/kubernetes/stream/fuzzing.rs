@@ -12,10 +12,10 @@ pub(in crate::protocol::kubernetes) fn carry(bytes: &[u8], size: usize) -> [Opti
     let (mut channels, mut streams) = (Channels::new(&detectors), Channels::new(&detectors));
     let (mut out, mut other) = (Some(Vec::new()), Some(Vec::new()));
     for piece in bytes.chunks(size) {
-        out = out.take().and_then(|mut out| socket.from_client(piece, &mut channels, &mut out).is_ok().then_some(out));
-        other = other.take().and_then(|mut out| spdy.from_client(piece, &mut streams, &mut out).is_ok().then_some(out));
-        let _ = WebSocket::default().from_server(piece, &mut channels, &mut Vec::new());
-        let _ = spdy.from_server(piece, &mut streams, &mut Vec::new());
+        out = out.take().and_then(|mut out| socket.take_client(piece, &mut channels, &mut out).is_ok().then_some(out));
+        other = other.take().and_then(|mut out| spdy.take_client(piece, &mut streams, &mut out).is_ok().then_some(out));
+        let _ = WebSocket::default().take_server(piece, &mut channels, &mut Vec::new());
+        let _ = spdy.take_server(piece, &mut streams, &mut Vec::new());
     }
     [out, other]
 }

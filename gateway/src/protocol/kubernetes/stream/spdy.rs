@@ -170,7 +170,7 @@ impl Default for Spdy {
 
 impl Spdy {
     /// Takes bytes of the client, and appends those for the server.
-    pub(super) fn from_client(
+    pub(super) fn take_client(
         &mut self,
         bytes: &[u8],
         channels: &mut Channels,
@@ -197,7 +197,7 @@ impl Spdy {
     }
 
     /// Takes bytes of the server, and appends those for the client.
-    pub(super) fn from_server(
+    pub(super) fn take_server(
         &mut self,
         bytes: &[u8],
         channels: &mut Channels,

@@ -124,23 +124,23 @@ impl Tap {
         let mut out = Vec::with_capacity(bytes.len());
         let state = &mut *self.0.lock();
         match &mut state.framing {
-            Framing::WebSocket(frames) => frames.from_client(bytes, &mut state.channels, &mut out)?,
-            Framing::Spdy(frames) => frames.from_client(bytes, &mut state.channels, &mut out)?,
+            Framing::WebSocket(frames) => frames.take_client(bytes, &mut state.channels, &mut out)?,
+            Framing::Spdy(frames) => frames.take_client(bytes, &mut state.channels, &mut out)?,
         }
-        Ok(state.heard().map(|()| out)?)
+        state.heard().map(|()| out)
     }
 
     fn down(&self, bytes: &[u8]) -> Result<Vec<u8>, Broken> {
         let mut out = Vec::with_capacity(bytes.len());
         let state = &mut *self.0.lock();
         match &mut state.framing {
-            Framing::WebSocket(frames) => frames.from_server(bytes, &mut state.channels, &mut out)?,
-            Framing::Spdy(frames) => frames.from_server(bytes, &mut state.channels, &mut out)?,
+            Framing::WebSocket(frames) => frames.take_server(bytes, &mut state.channels, &mut out)?,
+            Framing::Spdy(frames) => frames.take_server(bytes, &mut state.channels, &mut out)?,
         }
         if bytes.is_empty() {
             state.flush(&mut out);
         }
-        Ok(state.heard().map(|()| out)?)
+        state.heard().map(|()| out)
     }
 
     /// Nothing came for a while.

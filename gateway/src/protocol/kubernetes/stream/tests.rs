@@ -70,7 +70,7 @@ fn websocket_output_is_masked_wherever_it_is_cut() {
     for size in [1, 2, 3, 7, 1000] {
         let (mut socket, mut channels, mut out) = (WebSocket::default(), channels(), Vec::new());
         for chunk in bytes.chunks(size) {
-            socket.from_server(chunk, &mut channels, &mut out).unwrap();
+            socket.take_server(chunk, &mut channels, &mut out).unwrap();
         }
         WebSocket::flush(&mut channels, &mut out);
         let [_, stdout, stderr, error] = unframed(&out);
@@ -87,7 +87,7 @@ fn websocket_input_goes_on_as_it_is_and_its_size_is_heard() {
     for size in [1, 5, 100] {
         let (mut socket, mut channels, mut out) = (WebSocket::default(), channels(), Vec::new());
         for chunk in bytes.chunks(size) {
-            socket.from_client(chunk, &mut channels, &mut out).unwrap();
+            socket.take_client(chunk, &mut channels, &mut out).unwrap();
         }
         assert_eq!(out, bytes);
         assert_eq!(channels.take(), [Heard::Typed(7), Heard::Resized(80, 24)]);
@@ -97,14 +97,14 @@ fn websocket_input_goes_on_as_it_is_and_its_size_is_heard() {
 #[test]
 fn websocket_messages_in_fragments_keep_their_stream() {
     let (mut socket, mut channels, mut out) = (WebSocket::default(), channels(), Vec::new());
-    socket.from_server(&[0x02, 3, 1, b'a', b'b', 0x80, 2, b'c', b'd'], &mut channels, &mut out).unwrap();
+    socket.take_server(&[0x02, 3, 1, b'a', b'b', 0x80, 2, b'c', b'd'], &mut channels, &mut out).unwrap();
     WebSocket::flush(&mut channels, &mut out);
     assert_eq!(unframed(&out)[1], b"abcd");
 }
 
 #[test]
 fn what_is_no_websocket_frame_ends_the_stream() {
-    let take = |bytes: &[u8]| WebSocket::default().from_server(bytes, &mut channels(), &mut Vec::new());
+    let take = |bytes: &[u8]| WebSocket::default().take_server(bytes, &mut channels(), &mut Vec::new());
     assert!(matches!(take(&[0x81, 1, b'a']), Err(Fault::Framing(_))), "text");
     assert!(matches!(take(&[0xc2, 1, 1]), Err(Fault::Framing(_))), "compressed");
     assert!(matches!(take(&[0x82, 1, 9]), Err(Fault::Framing(_))), "a stream that nobody has");
@@ -178,11 +178,11 @@ fn spdy_output_is_masked_wherever_it_is_cut() {
         let (mut spdy, mut channels, mut out, mut back) = (Spdy::default(), channels(), Vec::new(), Vec::new());
         let typed = [opened.clone(), data(3, 1, b"secret")].concat();
         for chunk in typed.chunks(size) {
-            spdy.from_client(chunk, &mut channels, &mut out).unwrap();
+            spdy.take_client(chunk, &mut channels, &mut out).unwrap();
         }
         assert_eq!(out, typed);
         for chunk in server.chunks(size) {
-            spdy.from_server(chunk, &mut channels, &mut back).unwrap();
+            spdy.take_server(chunk, &mut channels, &mut back).unwrap();
         }
         assert_eq!(String::from_utf8(of_stream(&back, 5)).unwrap(), "card *******************");
         assert!(back.windows(ping.len()).any(|part| part == ping));
@@ -196,23 +196,23 @@ fn what_is_no_spdy_frame_ends_the_stream() {
     let mut client = Client::new();
     let stdout = client.open(1, "stdout");
     let again = client.open(3, "stdout");
-    let from_client = |bytes: &[u8]| Spdy::default().from_client(bytes, &mut channels(), &mut Vec::new());
-    assert!(from_client(&stdout).is_ok());
-    assert!(matches!(from_client(&[stdout.clone(), again].concat()), Err(Fault::Framing(_))), "two of a type");
-    assert!(matches!(from_client(&Client::new().open(1, "port")), Err(Fault::Framing(_))), "another type");
-    assert!(matches!(from_client(&[0x80, 2, 0, 1, 0, 0, 0, 0]), Err(Fault::Framing(_))), "SPDY/2");
-    assert_eq!(from_client(&[0, 0, 0, 1, 0, 0xff, 0xff, 0xff]), Err(Fault::TooLarge));
+    let take_client = |bytes: &[u8]| Spdy::default().take_client(bytes, &mut channels(), &mut Vec::new());
+    assert!(take_client(&stdout).is_ok());
+    assert!(matches!(take_client(&[stdout.clone(), again].concat()), Err(Fault::Framing(_))), "two of a type");
+    assert!(matches!(take_client(&Client::new().open(1, "port")), Err(Fault::Framing(_))), "another type");
+    assert!(matches!(take_client(&[0x80, 2, 0, 1, 0, 0, 0, 0]), Err(Fault::Framing(_))), "SPDY/2");
+    assert_eq!(take_client(&[0, 0, 0, 1, 0, 0xff, 0xff, 0xff]), Err(Fault::TooLarge));
     assert!(
         matches!(
-            from_client(&[0x80, 3, 0, 1, 0, 0, 0, 12, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 9, 9]),
+            take_client(&[0x80, 3, 0, 1, 0, 0, 0, 12, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 9, 9]),
             Err(Fault::Framing(_))
         ),
         "headers"
     );
-    let from_server = |bytes: &[u8]| Spdy::default().from_server(bytes, &mut channels(), &mut Vec::new());
-    assert!(matches!(from_server(&data(5, 0, b"x")), Err(Fault::Framing(_))), "a stream that nobody opened");
+    let take_server = |bytes: &[u8]| Spdy::default().take_server(bytes, &mut channels(), &mut Vec::new());
+    assert!(matches!(take_server(&data(5, 0, b"x")), Err(Fault::Framing(_))), "a stream that nobody opened");
     assert!(
-        matches!(from_server(&Client::new().open(2, "stdout")), Err(Fault::Framing(_))),
+        matches!(take_server(&Client::new().open(2, "stdout")), Err(Fault::Framing(_))),
         "a stream of the server's"
     );
 }
@@ -228,9 +228,9 @@ proptest::proptest! {
     fn never_panics(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..300)) {
         let (mut channels, mut out) = (channels(), Vec::new());
         let (mut socket, mut spdy) = (WebSocket::default(), Spdy::default());
-        let _ = socket.from_client(&bytes, &mut channels, &mut out);
-        let _ = socket.from_server(&bytes, &mut channels, &mut out);
-        let _ = spdy.from_client(&bytes, &mut channels, &mut out);
-        let _ = spdy.from_server(&bytes, &mut channels, &mut out);
+        let _ = socket.take_client(&bytes, &mut channels, &mut out);
+        let _ = socket.take_server(&bytes, &mut channels, &mut out);
+        let _ = spdy.take_client(&bytes, &mut channels, &mut out);
+        let _ = spdy.take_server(&bytes, &mut channels, &mut out);
     }
 }

@@ -98,7 +98,7 @@ pub(super) struct WebSocket {
 
 impl WebSocket {
     /// Takes bytes of the client, and appends those for the server.
-    pub(super) fn from_client(
+    pub(super) fn take_client(
         &mut self,
         bytes: &[u8],
         channels: &mut Channels,
@@ -117,7 +117,7 @@ impl WebSocket {
     }
 
     /// Takes bytes of the server, and appends those for the client.
-    pub(super) fn from_server(
+    pub(super) fn take_server(
         &mut self,
         bytes: &[u8],
         channels: &mut Channels,
