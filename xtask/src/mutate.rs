@@ -5,6 +5,8 @@
 //! no switch for any of this.
 // TABLE: guarantees, mechanisms and the tests that hold them
 
+mod library;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,6 +17,7 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::ebpf;
 use crate::run::{checkout, run, timed};
 use crate::vm;
+use library::IN_THE_LIBRARY;
 
 /// A mechanism that is taken out.
 struct Mutation {
@@ -1379,10 +1382,14 @@ pub(crate) fn check(only: Option<&str>) -> Result<()> {
     let chosen = |list: &'static [Mutation]| -> Vec<&Mutation> {
         list.iter().filter(|mutation| only.is_none_or(|name| name == mutation.name)).collect()
     };
-    let places = [(Place::Here, chosen(MUTATIONS)), (Place::Machine, chosen(IN_A_MACHINE))];
+    let places = [
+        (Place::Library, chosen(IN_THE_LIBRARY)),
+        (Place::Here, chosen(MUTATIONS)),
+        (Place::Machine, chosen(IN_A_MACHINE)),
+    ];
     let all = || places.iter().flat_map(|(place, chosen)| chosen.iter().map(move |mutation| (*place, *mutation)));
     if all().next().is_none() {
-        let names: Vec<_> = MUTATIONS.iter().chain(IN_A_MACHINE).map(|mutation| mutation.name).collect();
+        let names: Vec<_> = every().map(|mutation| mutation.name).collect();
         bail!("there is no such mutation; known are {}", names.join(", "));
     }
     let copy = Copy::make()?;
@@ -1391,7 +1398,9 @@ pub(crate) fn check(only: Option<&str>) -> Result<()> {
         copy.edited(edit)?;
     }
     println!("mutate: building, and running the tests of {} mutations as they are", all().count());
-    copy.build()?;
+    for (place, _) in places.iter().filter(|(_, chosen)| !chosen.is_empty()) {
+        copy.build(*place)?;
+    }
     for (place, chosen) in places.iter().filter(|(_, chosen)| !chosen.is_empty()) {
         let tests: Vec<_> = chosen.iter().flat_map(|mutation| mutation.tests.iter().copied()).collect();
         let failed = copy.failed(*place, &tests)?;
@@ -1421,14 +1430,26 @@ pub(crate) fn check(only: Option<&str>) -> Result<()> {
 }
 
 /// Where the tests of a mutation run.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Place {
+    Library,
     Here,
     Machine,
 }
 
+fn every() -> impl Iterator<Item = &'static Mutation> {
+    IN_THE_LIBRARY.iter().chain(MUTATIONS).chain(IN_A_MACHINE)
+}
+
 /// The test programs, and that one goes on when another has failed.
 const PROGRAMS: [&str; 7] = ["--no-fail-fast", "--test", "it", "--test", "pg", "--test", "kube"];
+
+/// The unit tests alone.
+const LIBRARY: [&str; 2] = ["--no-fail-fast", "--lib"];
+
+fn programs(place: Place) -> &'static [&'static str] {
+    if place == Place::Library { &LIBRARY } else { &PROGRAMS }
+}
 
 /// A copy of the tree, with a target folder that all mutations share.
 struct Copy {
@@ -1462,25 +1483,25 @@ impl Copy {
             originals.push((path.clone(), fs::read_to_string(&path)?));
             fs::write(&path, self.edited(edit)?)?;
         }
-        let outcome = self.build().and_then(|()| self.failed(place, mutation.tests));
+        let outcome = self.build(place).and_then(|()| self.failed(place, mutation.tests));
         for (path, text) in originals.into_iter().rev() {
             fs::write(path, text)?;
         }
         outcome
     }
 
-    fn build(&self) -> Result<()> {
+    fn build(&self, place: Place) -> Result<()> {
         let mut cargo = self.cargo(["test", "--package", "gateway", "--quiet", "--no-run"]);
-        run(cargo.args(PROGRAMS)).context("a mutation has to compile")
+        run(cargo.args(programs(place))).context("a mutation has to compile")
     }
 
     fn failed(&self, place: Place, tests: &[&str]) -> Result<Vec<String>> {
         let mut command = match place {
-            Place::Here => self.cargo(["test", "--package", "gateway"]),
+            Place::Library | Place::Here => self.cargo(["test", "--package", "gateway"]),
             Place::Machine => self.cargo(["run", "--package", "xtask"]),
         };
         match place {
-            Place::Here => command.args(PROGRAMS).args(["--", "--exact"]),
+            Place::Library | Place::Here => command.args(programs(place)).args(["--", "--exact"]),
             Place::Machine => command.args(["--quiet", "--", "vm", vm::USUAL.series]),
         };
         let output = command.args(tests).output().context("cannot run the tests")?;
@@ -1554,7 +1575,7 @@ mod tests {
     #[test]
     fn every_mutation_fits_the_tree() {
         let root = checkout().unwrap();
-        for edit in MUTATIONS.iter().chain(IN_A_MACHINE).flat_map(|mutation| mutation.edits) {
+        for edit in every().flat_map(|mutation| mutation.edits) {
             let text = fs::read_to_string(root.join(edit.file)).unwrap();
             assert_eq!(text.matches(edit.from).count(), 1, "{}: {}", edit.file, edit.from);
             assert_ne!(edit.from, edit.to);

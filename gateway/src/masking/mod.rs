@@ -8,6 +8,7 @@ pub mod class;
 pub mod detect;
 pub mod plan;
 pub mod stream;
+pub mod terminal;
 pub mod masked;
 pub mod file;
 pub mod rules;

@@ -240,6 +240,12 @@ const READERS: [&str; 42] = [
 const COPIERS: [&str; 5] = ["cp", "mv", "install", "ln", "rsync"];
 const WRITERS: [&str; 6] = ["tee", "touch", "truncate", "sponge", "mkfifo", "mknod"];
 
+/// Programs that write files whose names are not in their arguments, into the folder that they are in.
+const UNPACKERS: [&str; 20] = [
+    "7z", "7za", "ar", "bsdtar", "bunzip2", "cpio", "csplit", "curl", "git", "gunzip", "patch", "pax", "split", "tar",
+    "unar", "unrar", "unxz", "unzip", "wget", "unzstd",
+];
+
 /// Fills in what is known.
 pub(super) fn note(command: &mut Command, folders: &Folders) {
     let Some(name) = command.name.clone() else { return };
@@ -259,7 +265,8 @@ pub(super) fn note(command: &mut Command, folders: &Folders) {
             .operands()
             .any(|operand| folders.is_startup(operand) || operand.split('=').any(|part| folders.is_startup(part)))
         && !is_wrapper(&name);
-    if touches || command.writes.iter().any(|path| folders.is_startup(path)) {
+    let unpacks = UNPACKERS.contains(&name.as_str()) && folders.is_startup("unpacked");
+    if touches || unpacks || command.writes.iter().any(|path| folders.is_startup(path)) {
         command.kinds.insert(Kind::Startup);
     }
     if command.writes.iter().any(|path| paths::is_device(path)) {

@@ -250,3 +250,21 @@ impl Reading {
         Some(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_reading_is_noticed() {
+        let program = |text: &str| grammar::program(text).unwrap();
+        for text in
+            ["a b > c", "a | b && c", "x=1 a $(b)", "if a; then b; fi", "cat <<E\nx\nE\n", "a <(b) c", "time a b"]
+        {
+            assert!(agrees(text, &program(text)), "{text}");
+            for other in ["a", "a b", "a; c", "a b c", "x=1 a", "cat"] {
+                assert!(!agrees(text, &program(other)), "{text} is not {other}");
+            }
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! Mechanisms of parsers without I/O, which unit tests hold. In: nothing. Out: the list. A mutation that takes a server or
+//! the kernel to be noticed stands with the others.
+// TABLE: mechanisms and the unit tests that hold them
+
+use super::{Edit, Mutation};
+
+const CORPUS: &str = "protocol::shell::tests::the_corpus_of_evasions_has_the_facts_that_it_names";
+const SHELLS: &str = "protocol::shell::tests::real_shells_run_nothing_that_the_facts_do_not_name";
+
+pub(super) const IN_THE_LIBRARY: &[Mutation] = &[
+    Mutation {
+        name: "second-reading",
+        guarantee: "G2",
+        mechanism: "a command line that two readers see differently is opaque",
+        edits: &[Edit {
+            file: "gateway/src/protocol/shell/second.rs",
+            from: "    second == of(program)\n",
+            to: "    second == of(program) || program.functions.len() < 9\n",
+        }],
+        tests: &["protocol::shell::second::tests::another_reading_is_noticed"],
+    },
+    Mutation {
+        name: "substitutions",
+        guarantee: "G2",
+        mechanism: "what runs while a word is expanded is read as a command line of its own",
+        edits: &[Edit {
+            file: "gateway/src/protocol/shell/reader.rs",
+            from: "        for script in &word.scripts {",
+            to: "        for script in word.scripts.iter().filter(|_| false) {",
+        }],
+        tests: &[CORPUS, SHELLS],
+    },
+    Mutation {
+        name: "wrapped-commands",
+        guarantee: "G2",
+        mechanism: "what a program runs in turn is a command of its own",
+        edits: &[Edit {
+            file: "gateway/src/protocol/shell/reader.rs",
+            from: "        inner.extend(wrap::inner(&command));\n",
+            to: "        let _ = wrap::inner(&command);\n",
+        }],
+        tests: &[CORPUS, SHELLS],
+    },
+    Mutation {
+        name: "code-of-shells",
+        guarantee: "G2",
+        mechanism: "code that a shell is handed is read, or opaque",
+        edits: &[Edit {
+            file: "gateway/src/protocol/shell/reader.rs",
+            from: "        inner.extend(code::inner(&command, &around.stdin));\n",
+            to: "        let _ = code::inner(&command, &around.stdin);\n",
+        }],
+        tests: &[CORPUS, SHELLS],
+    },
+    Mutation {
+        name: "caps-of-shells",
+        guarantee: "G2",
+        mechanism: "a command line that is nested too deep is not parsed",
+        edits: &[Edit {
+            file: "gateway/src/protocol/shell/second.rs",
+            from: "    if cases > DEEPEST_CASE || openings > 4 * DEEPEST_CASE {",
+            to: "    if cases > DEEPEST_CASE * 99_999 || openings > 99_999 * DEEPEST_CASE {",
+        }],
+        tests: &["protocol::shell::tests::lines_that_overflow_or_exhaust_parsers_are_opaque_within_a_second"],
+    },
+    Mutation {
+        name: "sftp-decisions",
+        guarantee: "G2",
+        mechanism: "no SFTP request goes on while another waits for its decision",
+        edits: &[Edit {
+            file: "gateway/src/protocol/sftp/mod.rs",
+            from: "        if self.asked.is_some() {\n            return Ok(None);\n        }\n",
+            to: "",
+        }],
+        tests: &["protocol::sftp::tests::a_denied_request_never_reaches_the_server_and_the_next_one_does"],
+    },
+    Mutation {
+        name: "sftp-handles",
+        guarantee: "G2",
+        mechanism: "an SFTP write goes only to a file whose opening was decided",
+        edits: &[Edit {
+            file: "gateway/src/protocol/sftp/mod.rs",
+            from: "                let Some(file) = self.open.get_mut(handle) else { return Ok(no_such_handle(id)) };\n                if let Some(progress)",
+            to: "                let Some(file) = self.open.get_mut(handle) else { return Ok(Step::Forward(Passed { bytes: packet.freeze(), content: None })) };\n                if let Some(progress)",
+        }],
+        tests: &[
+            "protocol::sftp::tests::what_goes_to_a_handle_that_no_server_gave_or_by_an_unread_extension_is_refused",
+        ],
+    },
+    Mutation {
+        name: "sftp-extensions",
+        guarantee: "G2",
+        mechanism: "extensions of SFTP that are not read are not offered",
+        edits: &[Edit {
+            file: "gateway/src/protocol/sftp/mod.rs",
+            from: "known.as_bytes() == name)",
+            to: "known.as_bytes() == name || !name.is_empty())",
+        }],
+        tests: &["protocol::sftp::tests::a_denied_request_never_reaches_the_server_and_the_next_one_does"],
+    },
+    Mutation {
+        name: "scp-turns",
+        guarantee: "G2",
+        mechanism: "what scp's sending side says before its turn waits, so that data is not taken for records",
+        edits: &[Edit {
+            file: "gateway/src/protocol/scp/mod.rs",
+            from: "            After::File { size } if is_good => Turn::Data { left: size },",
+            to: "            After::File { size } if is_good && size > u64::from(u32::MAX) => Turn::Data { left: size },",
+        }],
+        tests: &["protocol::scp::tests::an_upload_asks_for_each_file_and_tells_what_went_over"],
+    },
+    Mutation {
+        name: "scp-names",
+        guarantee: "G2",
+        mechanism: "a name in an scp record leads nowhere but into its folder",
+        edits: &[Edit {
+            file: "gateway/src/protocol/scp/record.rs",
+            from: "    if name.is_empty() || name == \".\" || name == \"..\" || name.contains('/') {",
+            to: "    if name.is_empty() {",
+        }],
+        tests: &["protocol::scp::tests::what_breaks_the_protocol_ends_the_session"],
+    },
+    Mutation {
+        name: "sequences-in-values",
+        guarantee: "G4",
+        mechanism: "a value is found around the sequences of a terminal",
+        edits: &[Edit {
+            file: "gateway/src/masking/terminal.rs",
+            from: "            (_, ESCAPE) => (State::Escape, Part::Sequence, false),",
+            to: "            (_, ESCAPE) => (State::Text, Part::Screen, false),",
+        }],
+        tests: &["masking::terminal::tests::a_value_is_hidden_around_sequences_which_stay_as_they_are"],
+    },
+];
