@@ -18,6 +18,9 @@ const COUNTED: [&str; 5] = ["INSERT", "UPDATE", "DELETE", "MERGE", "EXECUTE"];
 /// What applies to a message: a cap on changes is for what changes rows.
 fn caps(understood: &Understood, permit: &RequestPermit) -> Caps {
     let caps = permit.caps();
+    if !caps.is_some() {
+        return caps;
+    }
     let named = understood.named.iter().any(|named| changes(&named.facts));
     if named || changes(&understood.own.facts) { caps } else { Caps { affected: None, ..caps } }
 }
