@@ -83,8 +83,9 @@ def image(name, cmd):
 image("docker.io/test/pause:1", ["/bin/sleep", "1000000"])
 image("docker.io/test/app:1", ["/bin/sh", "-c", "while true; do echo tick card 4111-1111-1111-1111; sleep 1; done"])
 P
-  local i; for i in pause-1 app-1; do ctr -a "$PWD/containerd.sock" -n k8s.io image import "$i.tar" >/dev/null; done
 }
+
+import() { local i; for i in pause-1 app-1; do ctr -a "$PWD/containerd.sock" -n k8s.io image import "$i.tar"; done; }
 
 start() { local name=$1; shift; "$@" >"$name.log" 2>&1 </dev/null & }
 
@@ -92,7 +93,8 @@ kubectl() { "$BIN/kubectl" --kubeconfig "$PWD/admin.kubeconfig" "$@"; }
 
 await() { local i; for i in $(seq 600); do "$@" >/dev/null 2>&1 && return; sleep 0.5; done; echo "never: $*" >&2; exit 1; }
 
-runs() { [ "$(kubectl get pod app -o jsonpath='{.status.phase}')" = Running ]; }
+# What was imported while containerd's part for kubelets was still starting, that part never hears of.
+runs() { [ "$(kubectl get pod app -o jsonpath='{.status.phase}')" = Running ] || { import; return 1; }; }
 
 # Inside its own network, mount and process namespaces.
 node() {
@@ -137,6 +139,7 @@ Y
   start containerd containerd -c containerd.toml
   await ctr -a "$PWD/containerd.sock" version
   images
+  await import
   await kubectl get ns default
   start kubelet "$BIN/kubelet" --config kubelet.yaml --kubeconfig admin.kubeconfig --container-runtime=remote \
     --container-runtime-endpoint="unix://$PWD/containerd.sock" --hostname-override node1 --node-ip $ADDR --root-dir "$PWD/kubelet" --network-plugin ""

@@ -101,10 +101,11 @@ impl Tap {
         tokio::pin!(down);
         tokio::select! {
             got = &mut down => got,
-            result = &mut up => {
-                result?;
-                down.await
-            }
+            result = &mut up => match result {
+                // What the server still says is for whoever still listens: a client may close its side without a word.
+                Ok(()) | Err(Broken::Lost(_)) => down.await,
+                Err(broken) => Err(broken),
+            },
         }
     }
 
