@@ -67,6 +67,13 @@ pub enum ToEngine {
         /// Why there is none.
         error: Option<String>,
     },
+    /// The answer to `ToWarden::Certify`.
+    Certified {
+        /// The number of the request.
+        request: u64,
+        /// The certificate, or why there is none.
+        result: Result<String, String>,
+    },
     /// An operator's question.
     Ask {
         /// Comes back with the answer.
@@ -97,6 +104,15 @@ pub enum ToWarden {
         netns: u64,
         /// Whether an IPv6 socket is wanted.
         ipv6: bool,
+    },
+    /// A certificate for one login at an SSH target is wanted. For which user, the warden's own configuration says.
+    Certify {
+        /// Comes back with the answer.
+        request: u64,
+        /// The name of the target.
+        target: String,
+        /// The public key, made for this login.
+        key: String,
     },
     /// A name stands for these addresses, and may be connected to. What it opens, and for how long at most, the
     /// warden's own configuration says.
@@ -262,6 +278,25 @@ pub struct Material {
     pub password: Option<Vec<u8>>,
     /// What its clients are shown.
     pub leaf: Option<Leaf>,
+    /// What an SSH server needs besides.
+    pub ssh: Option<SshMaterial>,
+}
+
+/// What an SSH target needs from files.
+#[derive(Clone, Default, Serialize, Deserialize)]
+pub struct SshMaterial {
+    /// The key that clients are shown.
+    pub host_key: Vec<u8>,
+    /// The private key of its credential.
+    pub key: Option<Vec<u8>>,
+    /// The text of the file of known hosts.
+    pub known_hosts: Option<String>,
+}
+
+impl std::fmt::Debug for SshMaterial {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SshMaterial")
+    }
 }
 
 impl std::fmt::Debug for Material {

@@ -28,7 +28,7 @@ struct Mutation {
     /// What is taken out, in words.
     mechanism: &'static str,
     edits: &'static [Edit],
-    /// Tests of the programs `it`, `pg` and `kube` that must fail without it.
+    /// Tests of the programs `it`, `pg`, `kube` and `ssh` that must fail without it.
     tests: &'static [&'static str],
 }
 
@@ -1338,6 +1338,144 @@ const MUTATIONS: &[Mutation] = &[
         }],
         tests: &["story_hostile::a_name_that_is_not_the_targets_is_shown_no_certificate"],
     },
+    Mutation {
+        name: "ssh-decision",
+        guarantee: "G2",
+        mechanism: "a denied command is not run",
+        edits: &[Edit {
+            file: "gateway/src/protocol/ssh/channel.rs",
+            from: "decided = judge.decide(asked, Some(&speaker)) => decided.map_err(|refused| refused.0),",
+            to: "decided = judge.decide(asked, Some(&speaker)) => match decided { Ok(granted) => Ok(granted), Err(_) => judge.log_in(\"deploy\").await.map_err(|refused| refused.0) },",
+        }],
+        tests: &["decide::what_is_denied_never_reaches_the_server_and_says_why"],
+    },
+    Mutation {
+        name: "ssh-approval-binding",
+        guarantee: "G2",
+        mechanism: "an approval of a command is bound to its words",
+        edits: &[
+            Edit { file: "gateway/src/protocol/ssh/judge/hold.rs", from: "            asked.text.clone(),\n", to: "" },
+            Edit {
+                file: "gateway/src/protocol/ssh/judge/hold.rs",
+                from: "        parts.extend(asked.questions.iter().map(|question| question.facts().to_string()));\n",
+                to: "        parts.push(String::new());\n",
+            },
+        ],
+        tests: &["decide::what_cannot_be_read_waits_for_a_person_and_runs_once"],
+    },
+    Mutation {
+        name: "ssh-opaque",
+        guarantee: "G2",
+        mechanism: "what cannot be read of a command is opaque",
+        edits: &[Edit {
+            file: "gateway/src/protocol/ssh/ask.rs",
+            from: "command.opaque.iter().map(|reason| reason.name().into()).collect()",
+            to: "Vec::new()",
+        }],
+        tests: &["decide::what_cannot_be_read_waits_for_a_person_and_runs_once"],
+    },
+    Mutation {
+        name: "ssh-recorded-first",
+        guarantee: "G3",
+        mechanism: "a command goes on when the journal has it",
+        edits: &[Edit {
+            file: "gateway/src/protocol/ssh/judge/record.rs",
+            from: "        let event = Event::SshRequest(Box::new(self.event(asked, decision)));\n        self.guard.record(&event).await.map_err(|error| self.unrecorded(&error))\n",
+            to: "        let event = Event::SshRequest(Box::new(self.event(asked, decision)));\n        Ok(self.guard.record(&event).await.unwrap_or_default())\n",
+        }],
+        tests: &["decide::what_cannot_be_recorded_does_not_run"],
+    },
+    Mutation {
+        name: "ssh-masked-output",
+        guarantee: "G4",
+        mechanism: "what a command prints is masked",
+        edits: &[Edit {
+            file: "gateway/src/protocol/ssh/output.rs",
+            from: "                masker.push(&chunk, &mut out);\n",
+            to: "                out.extend_from_slice(&chunk);\n",
+        }],
+        tests: &[
+            "shell::output_and_errors_of_commands_are_masked_with_their_length",
+            "shell::a_shell_that_is_let_through_is_masked_recorded_and_replayed",
+        ],
+    },
+    Mutation {
+        name: "ssh-binary-output",
+        guarantee: "G4",
+        mechanism: "a value in binary output ends the command",
+        edits: &[Edit {
+            file: "gateway/src/protocol/ssh/output.rs",
+            from: "                found.map_or(Ok(chunk), Err)\n",
+            to: "                drop(found);\n                Ok(chunk)\n",
+        }],
+        tests: &["shell::binary_output_is_never_edited_and_is_stopped_where_it_holds_a_value"],
+    },
+    Mutation {
+        name: "ssh-masked-words",
+        guarantee: "G4",
+        mechanism: "command lines are masked before they are kept",
+        edits: &[Edit {
+            file: "gateway/src/protocol/ssh/judge/record.rs",
+            from: "        Masked::new(text, &self.masking().detectors).as_str().to_owned()\n",
+            to: "        text.to_owned()\n",
+        }],
+        tests: &["shell::output_and_errors_of_commands_are_masked_with_their_length"],
+    },
+    Mutation {
+        name: "ssh-host-key",
+        guarantee: "G5",
+        mechanism: "an SSH server's key is known before a login",
+        edits: &[Edit {
+            file: "gateway/src/protocol/ssh/server.rs",
+            from: "            self.unverified.then(|| ServerIdentity::Unverified(fingerprint.to_string()))",
+            to: "            Some(ServerIdentity::Unverified(fingerprint.to_string()))",
+        }],
+        tests: &["login::a_server_with_another_key_never_sees_the_login"],
+    },
+    Mutation {
+        name: "ssh-for-users",
+        guarantee: "G5",
+        mechanism: "an SSH credential serves the names that it was made for",
+        edits: &[Edit {
+            file: "gateway/src/protocol/ssh/mod.rs",
+            from: "        self.for_users.iter().any(|name| name == user)",
+            to: "        self.for_users.iter().any(|name| name != user)",
+        }],
+        tests: &["login::names_that_the_credential_does_not_serve_get_no_login"],
+    },
+    Mutation {
+        name: "ssh-policy-ends",
+        guarantee: "G6",
+        mechanism: "a policy that ends ends the commands that rest on it",
+        edits: &[Edit {
+            file: "gateway/src/protocol/ssh/relay.rs",
+            from: "                reason = judge.withdrawn(questions) => Stop::Because(reason),\n",
+            to: "                reason = judge.withdrawn(questions), if questions.is_empty() => Stop::Because(reason),\n",
+        }],
+        tests: &["decide::a_policy_that_ends_ends_what_rests_on_it"],
+    },
+    Mutation {
+        name: "ssh-signal-first",
+        guarantee: "G6",
+        mechanism: "a command is signalled before its connection ends",
+        edits: &[Edit {
+            file: "gateway/src/protocol/ssh/relay.rs",
+            from: "        let _ = to.signal(signal).await;\n        let gone",
+            to: "        drop(signal);\n        let gone",
+        }],
+        tests: &["decide::a_gateway_that_stops_ends_what_runs", "decide::a_policy_that_ends_ends_what_rests_on_it"],
+    },
+    Mutation {
+        name: "ssh-variables",
+        guarantee: "G7",
+        mechanism: "variables that policies do not see are not passed on",
+        edits: &[Edit {
+            file: "gateway/src/protocol/ssh/request.rs",
+            from: "                if fits && is_passed_on(&variable_name) {",
+            to: "                if fits {",
+        }],
+        tests: &["exec::variables_of_the_short_list_reach_a_command_and_no_others"],
+    },
 ];
 
 /// Those whose tests tell only where the kernel runs LSM programs: tried on the usual kernel, in an emulated machine.
@@ -1452,7 +1590,7 @@ fn every() -> impl Iterator<Item = &'static Mutation> {
 }
 
 /// The test programs, and that one goes on when another has failed.
-const PROGRAMS: [&str; 7] = ["--no-fail-fast", "--test", "it", "--test", "pg", "--test", "kube"];
+const PROGRAMS: [&str; 9] = ["--no-fail-fast", "--test", "it", "--test", "pg", "--test", "kube", "--test", "ssh"];
 
 /// The unit tests alone.
 const LIBRARY: [&str; 2] = ["--no-fail-fast", "--lib"];

@@ -103,13 +103,16 @@ pub(super) fn run(command: Command, output: Output) -> anyhow::Result<()> {
     }
 }
 
-/// Raw requests of tables are SQL; what other protocols send comes with their engines.
+/// Raw requests of tables are SQL, or command lines where the case names a `user` of an SSH server.
 struct Sql {
     rules: Rules,
 }
 
 impl ReadRequest for Sql {
     fn read(&self, request: &str, scene: &Scene<'_>) -> Result<Vec<Arc<Question>>, String> {
+        if let Some(user) = scene.facts.get("user").and_then(|user| user.as_str()) {
+            return Ok(crate::protocol::ssh::questions_of(request, scene.target, user));
+        }
         let database = scene.facts.get("database").and_then(|name| name.as_str()).unwrap_or("postgres");
         let labels = self.rules.labels(scene.target.id(), database);
         questions_of(request, scene.target, database, vec!["public".to_owned()], &labels)

@@ -3,6 +3,8 @@
 //! In: the journal. Out: who connected where, each request with its decision, what people said and what came of it, on
 //! at most 120 columns. It shows what was kept, never more, and nothing of it raw.
 
+mod ssh;
+
 use anyhow::bail;
 use clap::Args;
 use serde::de::DeserializeOwned;
@@ -13,7 +15,8 @@ use super::{Output, line};
 use crate::audit::Reader;
 use crate::audit::event::{
     ApprovalDecided, ApprovalEnded, ApprovalRequested, Counters, CredentialUsed, Decision, EndCause, Mode,
-    NetworkDecision, Phase, PostgresOutcome, PostgresStatement, SessionEnd, SessionStart, Status, Verdict,
+    NetworkDecision, Phase, PostgresOutcome, PostgresStatement, SessionEnd, SessionStart, SshRequest, SshTransfer,
+    Status, Verdict,
 };
 use crate::audit::journal::{Record, SessionState, Step, Timeline};
 
@@ -29,11 +32,16 @@ pub(super) struct Arguments {
     /// Its id, or so much of its beginning that only one has it
     id: String,
     #[command(flatten)]
+    recording: ssh::Which,
+    #[command(flatten)]
     state: State,
 }
 
 pub(super) fn run(arguments: &Arguments, output: Output) -> anyhow::Result<()> {
     let timeline = Reader::new(arguments.state.layout()).timeline(&arguments.id)?;
+    if arguments.recording.is_wanted() {
+        return arguments.recording.run(&timeline);
+    }
     match output {
         Output::Json => output.print(&timeline, |_| String::new())?,
         Output::Text => line(&Page::of(&timeline, width()))?,
@@ -130,6 +138,24 @@ impl Page {
                     return self.outcome(step, &statement, timeline);
                 }
             }
+            "ssh.request" => {
+                if let Some(request) = read::<SshRequest>(record) {
+                    self.entry(offset, verdict(&request.decision), &ssh::asked(&request));
+                    self.note(&decided(&request.decision));
+                    self.approval(step, timeline);
+                    if let Some(outcome) = &step.outcome {
+                        self.note(&read(outcome).map_or_else(|| as_kept(outcome), |outcome| ssh::came_of_it(&outcome)));
+                    }
+                    return;
+                }
+            }
+            "ssh.transfer" => {
+                if let Some(transfer) = read::<SshTransfer>(record) {
+                    return self.entry(offset, "", &ssh::transferred(&transfer));
+                }
+            }
+            // `--play` shows them.
+            "ssh.frames" => return,
             "network.decision" => {
                 if let Some(NetworkDecision { decision, .. }) = read(record) {
                     self.entry(offset, verdict(&decision), "connect");

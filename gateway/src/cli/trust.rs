@@ -16,16 +16,24 @@ use super::line;
 use crate::config::{Config, DEFAULT_FILE};
 use crate::host::network::Network;
 use crate::trust::ca::Authority;
+use crate::trust::ssh::SshKey;
 use crate::warden::RUN_DIR;
 
 /// What to print.
 #[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
 pub(super) struct Arguments {
     /// Print the certificate authority of this host, in PEM
-    #[arg(long, required_unless_present = "kubeconfig")]
+    #[arg(long)]
     ca: bool,
+    /// Print the line for /etc/ssh/ssh_known_hosts of clients
+    #[arg(long)]
+    ssh: bool,
+    /// Print the key that signs logins, for TrustedUserCAKeys of servers
+    #[arg(long)]
+    ssh_authority: bool,
     /// Print a kubeconfig that reaches this target, a Kubernetes API, through the gateway
-    #[arg(long, value_name = "TARGET", conflicts_with = "ca")]
+    #[arg(long, value_name = "TARGET")]
     kubeconfig: Option<String>,
     /// The configuration file
     #[arg(long, value_name = "FILE")]
@@ -37,6 +45,13 @@ const PLACEHOLDER: &str = "supplied-by-the-gateway";
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let config = config(arguments.config.as_deref())?;
+    if arguments.ssh {
+        // Every server behind the gateway shows this key: SSH has no name in the clear to choose one by.
+        return line(&format!("* {}", SshKey::host(&config.state_dir)?.public_line()?));
+    }
+    if arguments.ssh_authority {
+        return line(&SshKey::authority(&config.state_dir)?.public_line()?);
+    }
     let authority = Authority::open(&config.state_dir)?;
     match &arguments.kubeconfig {
         None => line(authority.certificate_pem().trim_end()),

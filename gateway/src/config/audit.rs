@@ -62,7 +62,7 @@ pub(super) fn read(audit: &Section<'_, '_>) -> Option<ClickHouse> {
         section.fault("database", "a database's name is made of letters, digits and `_`, and begins with no digit");
     }
     let user = if section.is_there() { section.required("user") } else { section.string("user") };
-    let password = read_secret(&section);
+    let password = read_secret(&section, "password");
     let batch = section.number("batch", 1..=100_000).unwrap_or(DEFAULT_BATCH);
     tls.finish();
     section.finish();

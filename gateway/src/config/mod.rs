@@ -8,6 +8,7 @@ mod attach;
 mod audit;
 mod egress;
 mod error;
+mod ssh;
 pub(crate) mod table;
 mod target;
 
@@ -19,6 +20,7 @@ pub use attach::{Attach, is_name};
 pub use audit::{ClickHouse, ClickHouseTls};
 pub use egress::{AllowedName, AllowedNetwork, Egress, NamePattern, is_host_name};
 pub use error::{ConfigError, Fault};
+pub use ssh::SshServer;
 pub use target::{CredentialSource, SecretSource, Target, Tls, TlsMode};
 
 use table::{Section, Source};

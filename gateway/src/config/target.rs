@@ -8,6 +8,7 @@ use gateway_common::Verdict;
 
 use super::attach::is_name;
 use super::egress::NamePattern;
+use super::ssh::{self, SshServer};
 use super::table::Section;
 use crate::host::network::{Network, is_local};
 
@@ -30,6 +31,8 @@ pub struct Target {
     pub within: Vec<String>,
     /// How the server is verified.
     pub tls: Tls,
+    /// The same of an SSH server.
+    pub ssh: SshServer,
     /// With which we log in; `None`: the client's own login.
     pub credential: Option<CredentialSource>,
 }
@@ -67,9 +70,13 @@ pub struct CredentialSource {
     pub user: String,
     /// The names that clients may ask for; by default `user` alone.
     pub for_users: Vec<String>,
-    /// The password, or the bearer token of a Kubernetes API, whose file is read again when it changes; `None` where a
-    /// client certificate is enough.
+    /// The password, or the bearer token of a Kubernetes API, whose file is read again when it changes; `None` where
+    /// something else proves who we are.
     pub password: Option<SecretSource>,
+    /// Of SSH: a private key.
+    pub key: Option<SecretSource>,
+    /// Of SSH: each login gets a certificate for minutes, signed by the authority of this host.
+    pub certificate: bool,
     /// A Kubernetes API is told the workload's own name and groups.
     pub impersonate: bool,
     /// Send it to a server that is not verified: a gap.
@@ -182,13 +189,31 @@ fn read_one(section: &Section<'_, '_>) -> Option<Target> {
     }
     let environment = section.string("environment");
     let within = section.strings("within");
+    let is_ssh = protocol == Some(Verdict::Ssh);
+    for (key, fits) in [("tls", !is_ssh), ("ssh", is_ssh)] {
+        if section.has_table(key) && !fits {
+            section.fault(key, "is not for this protocol: SSH servers have [target.ssh], all others [target.tls]");
+        }
+    }
     let tls = read_tls(&section.section("tls"), section);
+    let ssh = ssh::read(&section.section("ssh"));
     let credential = section.section("credential");
     let credential = match protocol {
         Some(Verdict::Kubernetes) => read_token(&credential, &tls),
-        _ => read_credential(&credential, &tls),
+        _ => read_credential(&credential, &tls, is_ssh.then_some(&ssh)),
     };
-    Some(Target { name: name?, protocol: protocol?, addresses, names, ports, environment, within, tls, credential })
+    Some(Target {
+        name: name?,
+        protocol: protocol?,
+        addresses,
+        names,
+        ports,
+        environment,
+        within,
+        tls,
+        ssh,
+        credential,
+    })
 }
 
 fn read_tls(tls: &Section<'_, '_>, target: &Section<'_, '_>) -> Tls {
@@ -214,24 +239,42 @@ fn read_tls(tls: &Section<'_, '_>, target: &Section<'_, '_>) -> Tls {
     read
 }
 
-fn read_credential(section: &Section<'_, '_>, tls: &Tls) -> Option<CredentialSource> {
+fn read_credential(section: &Section<'_, '_>, tls: &Tls, ssh: Option<&SshServer>) -> Option<CredentialSource> {
     let user = if section.is_there() { section.required("user") } else { None };
     let for_users = section.strings("for_users");
-    let source = read_secret(section);
+    let password = read_secret(section, "password");
+    let key = read_secret(section, "key");
+    let certificate = section.flag("certificate").unwrap_or(false);
     let allow_unverified = section.flag("allow_unverified").unwrap_or(false);
-    if section.is_there() && source.is_none() && tls.client.is_none() && !section.has_table("password") {
+    let proofs = [section.has_table("password"), section.has_table("key"), certificate];
+    let count = proofs.iter().filter(|is_there| **is_there).count();
+    if section.is_there() && ssh.is_some() && count != 1 {
+        section.fault("password", "write one of `password`, `key`, and `certificate = true`");
+    }
+    if section.is_there() && ssh.is_none() && (key.is_some() || certificate) {
+        section.fault("key", "keys and certificates of logins are SSH's: [target.tls] has the client certificate");
+    }
+    if section.is_there() && ssh.is_none() && count == 0 && tls.client.is_none() {
         section.fault("password", "is missing, and [target.tls] has no client certificate either");
     }
-    if section.is_there() && matches!(tls.mode, TlsMode::Disable | TlsMode::Require) && !allow_unverified {
+    let is_unverified = match ssh {
+        Some(ssh) => ssh.is_unknown(),
+        None => matches!(tls.mode, TlsMode::Disable | TlsMode::Require),
+    };
+    if section.is_there() && is_unverified && !allow_unverified {
         section.fault(
             "allow_unverified",
-            "a credential goes only to a server that was verified: set [target.tls] mode to `verify-full`, or accept the gap with `allow_unverified = true`",
+            match ssh {
+                Some(_) => "a credential goes only to a server that was verified: give [target.ssh] `host_keys`, `authorities` or `known_hosts`, or accept the gap with `allow_unverified = true`",
+                None => "a credential goes only to a server that was verified: set [target.tls] mode to `verify-full`, or accept the gap with `allow_unverified = true`",
+            },
         );
     }
     section.finish();
     let user = user?;
     let for_users = if for_users.is_empty() { vec![user.clone()] } else { for_users };
-    Some(CredentialSource { user, for_users, password: source, impersonate: false, allow_unverified })
+    let impersonate = false;
+    Some(CredentialSource { user, for_users, password, key, certificate, impersonate, allow_unverified })
 }
 
 /// The credential of a Kubernetes API: a bearer token, or the client certificate of `[target.tls]`.
@@ -240,7 +283,7 @@ fn read_token(section: &Section<'_, '_>, tls: &Tls) -> Option<CredentialSource> 
         section.finish();
         return None;
     }
-    let source = read_source(section, "token");
+    let source = read_secret(section, "token");
     if source.is_none() && tls.client.is_none() && !section.has_table("token") {
         section.fault("token", "is missing, and [target.tls] has no client certificate either");
     }
@@ -250,24 +293,28 @@ fn read_token(section: &Section<'_, '_>, tls: &Tls) -> Option<CredentialSource> 
     let user = section.string("user").unwrap_or_else(|| "gateway".to_owned());
     let impersonate = section.flag("impersonate").unwrap_or(false);
     section.finish();
-    Some(CredentialSource { user, for_users: Vec::new(), password: source, impersonate, allow_unverified: false })
+    Some(CredentialSource {
+        user,
+        for_users: Vec::new(),
+        password: source,
+        key: None,
+        certificate: false,
+        impersonate,
+        allow_unverified: false,
+    })
 }
 
-/// The `password` of a section.
-pub(super) fn read_secret(section: &Section<'_, '_>) -> Option<SecretSource> {
-    read_source(section, "password")
-}
-
-fn read_source(section: &Section<'_, '_>, key: &'static str) -> Option<SecretSource> {
-    let password = section.section(key);
+/// A secret of a section, by its key.
+pub(super) fn read_secret(section: &Section<'_, '_>, key: &'static str) -> Option<SecretSource> {
+    let secret = section.section(key);
     let sources = [
-        password.string("file").map(|path| SecretSource::File(path.into())),
-        password.string("env").map(SecretSource::Env),
-        password.string("credential").map(SecretSource::Credential),
+        secret.string("file").map(|path| SecretSource::File(path.into())),
+        secret.string("env").map(SecretSource::Env),
+        secret.string("credential").map(SecretSource::Credential),
     ];
-    if password.is_there() && sources.iter().flatten().count() != 1 {
+    if secret.is_there() && sources.iter().flatten().count() != 1 {
         section.fault(key, "write one of `{ file = \"…\" }`, `{ env = \"…\" }`, `{ credential = \"…\" }`");
     }
-    password.finish();
+    secret.finish();
     sources.into_iter().flatten().next()
 }

@@ -4,6 +4,7 @@
 //! no capabilities, opens no files and starts no programs; what it needs comes as descriptors.
 
 mod approvals;
+mod certifier;
 mod dialler;
 mod forwarder;
 mod refused_questions;
@@ -27,6 +28,7 @@ use parking_lot::Mutex;
 use serde_json::json;
 use tokio::sync::{mpsc, watch};
 
+pub use certifier::Certifier;
 pub use dialler::{DialError, Dialler};
 pub use settings::Settings;
 
@@ -62,6 +64,7 @@ pub struct Engine {
     settings: watch::Sender<Arc<Settings>>,
     journal: Arc<Journal>,
     dialler: Dialler,
+    certifier: Arc<certifier::Certifier>,
     forwarder: forwarder::Forwarder,
     policies: watch::Sender<Arc<PolicySnapshot>>,
     rules: watch::Sender<Arc<Rules>>,
@@ -171,6 +174,7 @@ impl Engine {
             desk: Arc::new(Desk::new().map_err(|_| anyhow!("no randomness for the key of approvals"))?),
             cancel_keys: Arc::default(),
             dialler: Dialler::new(outbox.clone()),
+            certifier: Arc::new(certifier::Certifier::new(outbox.clone())),
             forwarder: forwarder::Forwarder::new(outbox.clone()),
             outbox,
             running: Mutex::default(),
@@ -226,6 +230,12 @@ impl Engine {
         &self.dialler
     }
 
+    /// What has logins at SSH servers certified.
+    #[must_use]
+    pub fn certifier(&self) -> &Arc<certifier::Certifier> {
+        &self.certifier
+    }
+
     /// Why a session has to end, once it has to: the gateway stops, its attachment is gone, or policies no longer let
     /// it connect (G6).
     #[must_use]
@@ -263,6 +273,7 @@ impl Engine {
             }
             ToEngine::Admitted { request, result } => self.forwarder.admitted(request, result),
             ToEngine::Socket { request, error } => self.dialler.answer(request, descriptors, error),
+            ToEngine::Certified { request, result } => self.certifier.answer(request, result),
             ToEngine::Reload => {
                 let result = self.reload(descriptors).err();
                 let _ = self.outbox.send(ToWarden::Reloaded(result)).await;

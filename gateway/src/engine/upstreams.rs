@@ -3,6 +3,8 @@
 //! In: targets and their materials. Out: TLS settings for both legs and the login of each target. A target whose
 //! materials do not fit is an error of its own, told to whoever connects: the others go on.
 
+mod ssh;
+
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -14,6 +16,7 @@ use crate::chain::chain;
 use crate::config::{Config, Login, Target, TlsMode as Mode};
 use crate::protocol::kubernetes::Way;
 use crate::protocol::postgres::{ClientTls, Denial, LoginMode, SqlState};
+use crate::protocol::ssh::Options;
 use crate::secret::Secret;
 use crate::upstream::credential::{Credential, UnverifiedServer};
 use crate::upstream::tls::{ClientCertificate, TlsMode, UpstreamTls};
@@ -30,6 +33,8 @@ pub struct Upstreams {
     ready: Mutex<BTreeMap<(String, String), Arc<Upstream>>>,
     /// The same of Kubernetes APIs.
     clusters: Mutex<BTreeMap<(String, String), Arc<Cluster>>>,
+    /// SSH servers, by target.
+    ready_ssh: Mutex<BTreeMap<String, Arc<Options>>>,
 }
 
 /// A way to a server.
@@ -47,7 +52,13 @@ impl Upstreams {
     /// Those of a configuration.
     #[must_use]
     pub fn new(config: &Config, materials: BTreeMap<String, Material>) -> Self {
-        Self { materials, undeclared: config.undeclared.postgres, ready: Mutex::default(), clusters: Mutex::default() }
+        Self {
+            materials,
+            undeclared: config.undeclared.postgres,
+            ready: Mutex::default(),
+            clusters: Mutex::default(),
+            ready_ssh: Mutex::default(),
+        }
     }
 
     /// The way to a destination of a target, or to an undeclared one.

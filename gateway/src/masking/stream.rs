@@ -4,9 +4,10 @@
 //! be the beginning of a value is held back: up to a window of bytes, and until its caller says that it waited long
 //! enough. What was shown before its value was complete is not taken back; the rest of it is still hidden.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::masking::detect::{DetectorSet, Detectors, PEM_LONGEST, is_pem_body, is_token_body, pem_end};
+use crate::masking::detect::{DetectorSet, Detectors, Hit, PEM_LONGEST, is_pem_body, is_token_body, pem_end};
 
 #[cfg(test)]
 mod tests;
@@ -21,7 +22,10 @@ const SHOWN: usize = 256;
 #[derive(Debug)]
 pub struct StreamMasker {
     detectors: Arc<Detectors>,
+    /// Those whose finds are shown.
+    except: DetectorSet,
     window: usize,
+    found: BTreeMap<Arc<str>, u64>,
     /// The last bytes that went out, as they came in, then those held back.
     bytes: Vec<u8>,
     /// How many of `bytes` went out.
@@ -42,7 +46,20 @@ impl StreamMasker {
     /// A masker that holds at most `window` bytes back.
     #[must_use]
     pub fn new(detectors: Arc<Detectors>, window: usize) -> Self {
-        Self { detectors, window, bytes: Vec::new(), shown: 0, inside: None }
+        let (except, found) = (DetectorSet::default(), BTreeMap::new());
+        Self { detectors, except, window, found, bytes: Vec::new(), shown: 0, inside: None }
+    }
+
+    /// The same, but for what these detectors find.
+    #[must_use]
+    pub fn except(self, except: DetectorSet) -> Self {
+        Self { except, ..self }
+    }
+
+    /// How many values were hidden so far, by class.
+    #[must_use]
+    pub fn found(&self) -> &BTreeMap<Arc<str>, u64> {
+        &self.found
     }
 
     /// Takes a chunk, and appends what may go out.
@@ -77,7 +94,7 @@ impl StreamMasker {
             until = held.max(until.saturating_sub(self.window));
         }
         let start = out.len();
-        let hits = self.detectors.find(&self.bytes, DetectorSet::default());
+        let hits = self.detectors.find(&self.bytes, self.except);
         // A value that reaches into what is held back is not split: all of it waits, or goes out hidden.
         for hit in &hits {
             if hit.range.start < until && until < hit.range.end {
@@ -92,12 +109,22 @@ impl StreamMasker {
                 value.fill(STAR);
             }
         }
+        self.count(&hits, until);
         let open = hits.last().filter(|hit| hit.is_open && hit.range.end == until && until == self.bytes.len());
         self.inside = open.map(|hit| match self.detectors.is_private_key(hit.detector) {
             true => Inside::Key(hit.range.len()),
             false => Inside::Token,
         });
         self.show(until);
+    }
+
+    /// Counts what goes out for the first time, where it ends there.
+    fn count(&mut self, hits: &[Hit], until: usize) {
+        for hit in hits.iter().filter(|hit| hit.range.end > self.shown && hit.range.end <= until) {
+            if let Some(detector) = self.detectors.detector(hit.detector) {
+                *self.found.entry(Arc::clone(&detector.class.name)).or_default() += 1;
+            }
+        }
     }
 
     /// Hides what is there of a secret that began before. True when it is over.

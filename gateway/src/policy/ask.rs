@@ -5,6 +5,7 @@
 //! listed in `policies/README.md`.
 
 mod kubernetes;
+mod ssh;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
@@ -80,6 +81,7 @@ pub(super) fn question(
         Action::DataExport => facts.data(Use::Export),
         Action::NetworkConnect => facts.network(),
         _ if action.parts().0 == "Kubernetes" => facts.kubernetes(action),
+        action if action.parts().0 == "Ssh" => facts.ssh(action),
         _ => facts.postgres(action),
     }?;
     facts.finish(name)?;

@@ -9,6 +9,7 @@ pub mod postgres;
 pub mod scp;
 pub mod sftp;
 pub mod shell;
+pub mod ssh;
 pub mod refusal;
 
 use gateway_common::Verdict;

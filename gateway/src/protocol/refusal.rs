@@ -44,7 +44,7 @@ pub async fn tls(mut socket: TcpStream) {
 }
 
 /// The packet of RFC 4253, section 6, before keys: length, padding length, payload, padding to a multiple of eight.
-fn disconnect(reason: &str) -> Vec<u8> {
+pub(super) fn disconnect(reason: &str) -> Vec<u8> {
     let mut payload = vec![SSH_MSG_DISCONNECT];
     payload.extend_from_slice(&HOST_NOT_ALLOWED.to_be_bytes());
     for text in [reason, ""] {

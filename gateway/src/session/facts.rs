@@ -159,6 +159,8 @@ impl Facts {
             Protocol::Postgres => Handling::Inspected,
             // Of a server that nobody declared, nobody could say which certificate to show.
             Protocol::Kubernetes if self.target.is_some() => Handling::Inspected,
+            // A client's key signature is bound to our host key: only with a login of ours is there a way to the server.
+            Protocol::Ssh if self.target.is_some() => Handling::Inspected,
             Protocol::Ssh | Protocol::Kubernetes => Handling::Unread,
         };
         network::connect(network::endpoint(

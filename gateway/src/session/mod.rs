@@ -7,6 +7,7 @@ mod dial;
 mod facts;
 mod kubernetes;
 mod postgres;
+mod ssh;
 
 use std::net::TcpStream;
 use std::sync::Arc;
@@ -75,11 +76,7 @@ async fn serve(
     match facts.protocol {
         Protocol::Postgres => postgres::serve(engine, facts, Arc::clone(guard), socket, permit).await,
         Protocol::Kubernetes => kubernetes::serve(engine, facts, Arc::clone(guard), socket, permit).await,
-        Protocol::Ssh => {
-            let reason = "nothing here reads this protocol yet, and what is not read is not relayed";
-            refuse(engine, facts, guard, socket, reason).await;
-            EndCause::Policy
-        }
+        Protocol::Ssh => ssh::serve(engine, facts, Arc::clone(guard), socket, permit).await,
     }
 }
 

@@ -1,10 +1,11 @@
 //! What clients must trust of us.
 //!
-//! In: the state directory. Out: the certificate authority of this host, made at first start and readable by root
-//! alone. It signs for declared names only, and no client input decides one.
+//! In: the state directory. Out: the certificate authority and the SSH keys of this host, made at first start and
+//! readable by root alone. They sign for declared names only, and no client input decides one.
 
 pub mod ca;
 pub mod leaf;
+pub mod ssh;
 
 use std::fs;
 use std::path::Path;

@@ -207,6 +207,10 @@ impl EngineProcess {
                 let result = warden.admit(&attachment, name, addresses, ttl);
                 let _ = bridge.send(&ToEngine::Admitted { request, result }, &[]).await;
             }
+            ToWarden::Certify { request, target, key } => {
+                let result = warden.certify(&target, &key);
+                let _ = bridge.send(&ToEngine::Certified { request, result }, &[]).await;
+            }
             ToWarden::Answered { request, datagram } => warden.forwarder.answer(request, &datagram),
             ToWarden::Dial { request, netns, ipv6 } => {
                 let socket = dial_socket(warden, netns, ipv6);

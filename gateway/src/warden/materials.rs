@@ -9,12 +9,15 @@ use std::fs;
 use std::net::IpAddr;
 use std::path::Path;
 
-use crate::bridge::Material;
-use crate::config::{Config, SecretSource, Target};
+use gateway_common::Verdict;
+
+use crate::bridge::{Material, SshMaterial};
+use crate::config::{Config, CredentialSource, SecretSource, Target};
 use crate::host::network::Network;
 use crate::id::HostId;
 use crate::shipper::{Settings, StoreTls};
 use crate::trust::ca::Authority;
+use crate::trust::ssh::SshKey;
 
 /// Where systems keep the authorities that they trust.
 const SYSTEM_CAS: [&str; 3] =
@@ -41,7 +44,12 @@ pub fn read(config: &Config) -> Result<BTreeMap<String, Material>, String> {
         Err(error) => faults.push(crate::chain::chain(&error)),
     }
     for target in &config.targets {
-        match of_target(target, &authority) {
+        let read = if target.protocol == Verdict::Ssh {
+            of_ssh(target, &config.state_dir)
+        } else {
+            of_target(target, &authority)
+        };
+        match read {
             Ok(material) => {
                 materials.insert(target.name.clone(), material);
             }
@@ -112,7 +120,22 @@ fn of_target(target: &Target, authority: &Authority) -> Result<Material, String>
         None => None,
     };
     let leaf = authority.leaf(&names, &addresses).map_err(|error| crate::chain::chain(&error))?;
-    Ok(Material { ca, client, password, leaf: Some(leaf) })
+    Ok(Material { ca, client, password, leaf: Some(leaf), ssh: None })
+}
+
+fn of_ssh(target: &Target, state_dir: &Path) -> Result<Material, String> {
+    let credential = target.credential.as_ref();
+    let given =
+        |source: fn(&CredentialSource) -> Option<&SecretSource>| credential.and_then(source).map(secret).transpose();
+    let known_hosts = match &target.ssh.known_hosts {
+        Some(path) => Some(String::from_utf8_lossy(&read_file(path)?).into_owned()),
+        None => None,
+    };
+    let host_key =
+        SshKey::host(state_dir).and_then(|key| key.to_text()).map_err(|error| crate::chain::chain(&error))?;
+    let ssh = SshMaterial { host_key, key: given(|credential| credential.key.as_ref())?, known_hosts };
+    let password = given(|credential| credential.password.as_ref())?;
+    Ok(Material { password, ssh: Some(ssh), ..Material::default() })
 }
 
 /// A secret, from wherever it is.

@@ -11,6 +11,7 @@ mod forwarder;
 mod kernel_events;
 mod links;
 mod lock;
+mod logins;
 pub mod materials;
 pub mod names;
 mod operator;

@@ -30,7 +30,7 @@ pub(crate) const LINKER: [Package; 4] = [
 ];
 
 /// Everything else.
-pub(crate) const OTHERS: [Package; 40] = [
+pub(crate) const OTHERS: [Package; 44] = [
     package("clang", "bindings of the SQL parser: compiler headers"),
     package("libclang-dev", "bindings of the SQL parser: libclang"),
     package("iproute2", "tests: network namespaces, veth"),
@@ -44,6 +44,10 @@ pub(crate) const OTHERS: [Package; 40] = [
     package("haproxy", "numbers: a plain byte relay"),
     package("openssh-server", "tests: the real SSH server"),
     package("openssh-client", "tests: the stock ssh"),
+    package("rsync", "tests: over ssh"),
+    package("git", "tests: over ssh"),
+    package("ansible-core", "tests: over ssh"),
+    package("python3-paramiko", "tests: an SSH client that is not OpenSSH"),
     package("curl", "demo: asks ClickHouse"),
     package("openssl", "demo: the certificate of its server"),
     package("socat", "tests: odd clients and servers"),

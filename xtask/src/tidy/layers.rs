@@ -22,7 +22,7 @@ const FORBIDDEN: [(&str, &str); 1] = [("policy", "approval")];
 const ALLOWED: [(&str, &str); 1] = [("approval", "policy")];
 
 /// Libraries and the only places (starts of paths below `gateway/src`) that may name them.
-const HOMES: [(&[&str], &[&str]); 12] = [
+const HOMES: [(&[&str], &[&str]); 13] = [
     (&["aya", "aya_obj", "aya_log"], &["capture"]),
     (&["cedar_policy"], &["policy"]),
     (&["pg_raw_parse"], &["protocol/postgres/sql/parse"]),
@@ -37,6 +37,7 @@ const HOMES: [(&[&str], &[&str]); 12] = [
     (&["hickory_proto"], &["protocol/dns"]),
     (&["serde_norway"], &["protocol/kubernetes/body"]),
     (&["flate2"], &["protocol/kubernetes/stream"]),
+    (&["russh"], &["protocol/ssh", "trust/ssh"]),
     (&["seccompiler", "landlock"], &["sandbox"]),
 ];
 

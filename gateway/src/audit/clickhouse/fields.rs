@@ -100,6 +100,18 @@ const KUBERNETES: &[Field] = &[
     ("text", "db_query_text", Text),
 ];
 
+const SSH_REQUEST: &[Field] = &[("login", "login", Text), ("phase", "phase", Text), ("actions", "actions", Texts)];
+
+const SSH_OUTCOME: &[Field] = &[
+    ("request", "request_seq", Number),
+    ("status", "status", Text),
+    ("bytes_sent", "bytes_sent", Number),
+    ("bytes_received", "bytes_received", Number),
+    ("duration_us", "duration_us", Number),
+    ("held_us", "held_us", Number),
+    ("masked", "masked", Counts),
+];
+
 const SESSION_END: &[Field] = &[
     ("duration_us", "duration_us", Number),
     ("bytes_sent", "bytes_sent", Number),
@@ -158,6 +170,8 @@ pub(super) fn of_event(kind: &str) -> &'static [&'static [Field]] {
         "postgres.statement" => &[STATEMENT, DECISION],
         "postgres.outcome" | "kubernetes.outcome" | "kubernetes.frames" => &[OUTCOME],
         "kubernetes.request" => &[KUBERNETES, DECISION],
+        "ssh.request" => &[SSH_REQUEST, DECISION],
+        "ssh.outcome" | "ssh.frames" | "ssh.transfer" => &[SSH_OUTCOME],
         "credential.used" => &[CREDENTIAL],
         "token.verified" => &[TOKEN],
         kind if kind.starts_with("approval.") => &[APPROVAL],

@@ -11,6 +11,7 @@ mod host;
 mod kubernetes;
 mod session;
 mod request;
+mod ssh;
 
 pub use frame::{FramedStatement, StatementFrame};
 pub use host::{
@@ -26,6 +27,7 @@ pub use session::{
     Container, Counters, Decision, Destination, DnsRefused, EndCause, NetworkConnect, NetworkDecision, NetworkRefused,
     SessionEnd, SessionStart, Token, Verdict, Who,
 };
+pub use ssh::{Direction, FrameStream, SshFrame, SshFrames, SshOutcome, SshPhase, SshRequest, SshTransfer};
 
 /// What a line of the journal holds.
 pub trait Body {
@@ -125,6 +127,14 @@ events! {
     KubernetesOutcome = "kubernetes.outcome" => KubernetesOutcome,
     /// What went over an exec or attach since the last such event.
     KubernetesFrames = "kubernetes.frames" => KubernetesFrames,
+    /// A request on an SSH connection was read and decided; written before it is sent on.
+    SshRequest = "ssh.request" => Box<SshRequest>,
+    /// What came of it.
+    SshOutcome = "ssh.outcome" => Box<SshOutcome>,
+    /// What went over a terminal since the last such event.
+    SshFrames = "ssh.frames" => SshFrames,
+    /// A file went over a channel.
+    SshTransfer = "ssh.transfer" => Box<SshTransfer>,
     /// A request is held for a person.
     ApprovalRequested = "approval.requested" => Box<ApprovalRequested>,
     /// A person voted.

@@ -18,8 +18,9 @@ use crate::policy::vocabulary::names::{
     EntityType, FunctionKind, ObjectKind, ProtocolName, RelationKind, Weekday, Where,
 };
 use crate::policy::vocabulary::network::{EndpointFacts, connect, endpoint};
+
 use crate::policy::vocabulary::postgres::{self, RelationFacts, Statement};
-use crate::policy::vocabulary::{TargetFacts, target};
+use crate::policy::vocabulary::{TargetFacts, ssh, target};
 
 fn set(text: &str) -> PolicySnapshot {
     let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
@@ -278,7 +279,9 @@ fn verdicts(set: &PolicySnapshot, cases: &[(Session, Moment, &str)]) -> Vec<Verd
 }
 
 fn reading(condition: &str) -> PolicySnapshot {
-    let forbid = format!("@id(\"f\") forbid (principal, action in Action::\"read\", resource) when {{ {condition} }};");
+    let forbid = format!(
+        "@id(\"f\") forbid (principal, action == Postgres::Action::\"select\", resource) when {{ {condition} }};"
+    );
     set(&format!("{READ}{forbid}"))
 }
 
@@ -452,6 +455,9 @@ impl Asked {
                 EndpointFacts { address, port: 22, names: Vec::new(), protocol, handling },
             ));
         }
+        if self.action.parts().0 == "Ssh" {
+            return self.ssh(&target);
+        }
         let database = postgres::database(&target, "shop");
         let schema = postgres::schema(&database, "public");
         let shapes = [
@@ -473,6 +479,21 @@ impl Asked {
             ..statement(self.text)
         };
         postgres::ask(self.action, self.shape.get(&fitting).clone(), facts)
+    }
+}
+
+impl Asked {
+    fn ssh(&self, target: &Arc<Entity>) -> Arc<Question> {
+        let account = ssh::account(&ssh::host(target, "10.0.0.5".parse().unwrap(), None), "deploy");
+        match self.action {
+            Action::SshLogin => ssh::login(account),
+            Action::SshExec => ssh::exec(account, &ssh::CommandFacts::default(), self.opaque, self.text.into()),
+            Action::SshShell => ssh::open(self.action, account, self.opaque),
+            action => {
+                let facts = ssh::FileFacts { path: self.text, new_path: None, startup: self.opaque };
+                ssh::file(action, account, facts)
+            }
+        }
     }
 }
 

@@ -13,6 +13,7 @@ pub mod names;
 pub mod network;
 pub mod postgres;
 pub mod kubernetes;
+pub mod ssh;
 pub mod data;
 
 /// The id of the target that stands for every destination that no `[[target]]` names.

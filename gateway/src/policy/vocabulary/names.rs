@@ -80,6 +80,8 @@ names! {
         KubernetesObject = "Kubernetes::Object",
         KubernetesPath = "Kubernetes::Path",
         PatchKind = "Kubernetes::PatchKind",
+        Host = "Ssh::Host",
+        Account = "Ssh::Account",
         Endpoint = "Network::Endpoint",
         Handling = "Network::Handling",
     }
@@ -134,6 +136,17 @@ names! {
         KubernetesIssueToken = "Kubernetes::issue_token",
         KubernetesApproveCertificate = "Kubernetes::approve_certificate",
         KubernetesCall = "Kubernetes::call",
+        SshLogin = "Ssh::login",
+        SshExec = "Ssh::exec",
+        SshShell = "Ssh::shell",
+        SshSftpRead = "Ssh::sftp_read",
+        SshSftpList = "Ssh::sftp_list",
+        SshSftpWrite = "Ssh::sftp_write",
+        SshSftpRename = "Ssh::sftp_rename",
+        SshSftpAttributes = "Ssh::sftp_attributes",
+        SshSftpLink = "Ssh::sftp_link",
+        SshSftpMakeDirectory = "Ssh::sftp_make_directory",
+        SshSftpRemove = "Ssh::sftp_remove",
         NetworkConnect = "Network::connect",
     }
 }

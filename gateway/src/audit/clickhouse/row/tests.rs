@@ -72,6 +72,42 @@ fn network() -> [(&'static str, Value); 6] {
     ]
 }
 
+/// The same of SSH.
+fn ssh() -> [(&'static str, Value); 4] {
+    [
+        (
+            "ssh.request",
+            json!({
+                "login": "deploy", "phase": "exec", "channel": 2, "actions": ["Ssh::exec"], "text": "uptime", "pty": true,
+                "decision": decision(),
+            }),
+        ),
+        (
+            "ssh.outcome",
+            json!({
+                "request": 4, "status": "ok", "exit_status": 7, "signal": "TERM", "bytes_sent": 1, "bytes_received": 2,
+                "duration_us": 7, "held_us": 8, "masked": { "card": 2 },
+            }),
+        ),
+        (
+            "ssh.frames",
+            json!({
+                "request": 4,
+                "frames": [
+                    { "at_us": 1, "stream": "out", "text": "$ ", "hex": "ff", "bytes": 3, "size": [80, 24] },
+                    { "at_us": 2, "stream": "in", "bytes": 1 },
+                ],
+            }),
+        ),
+        (
+            "ssh.transfer",
+            json!({
+                "request": 4, "direction": "read", "path": "/etc/hosts", "bytes": 3, "sha256": "ab", "complete": true,
+            }),
+        ),
+    ]
+}
+
 /// A full body of each kind, as the journal has it.
 fn samples() -> BTreeMap<&'static str, Value> {
     let ended = json!({ "ticket": ID, "reason": "sent" });
@@ -141,6 +177,7 @@ fn samples() -> BTreeMap<&'static str, Value> {
     ]
     .into_iter()
     .chain(network())
+    .chain(ssh())
     .collect()
 }
 
@@ -216,6 +253,10 @@ fn every_sample_has_every_field() {
     complete::<event::SessionEnd>(&["session.end"]);
     complete::<event::PostgresStatement>(&["postgres.statement"]);
     complete::<event::PostgresOutcome>(&["postgres.outcome"]);
+    complete::<event::SshRequest>(&["ssh.request"]);
+    complete::<event::SshOutcome>(&["ssh.outcome"]);
+    complete::<event::SshFrames>(&["ssh.frames"]);
+    complete::<event::SshTransfer>(&["ssh.transfer"]);
     complete::<event::ApprovalRequested>(&["approval.requested"]);
     complete::<event::ApprovalDecided>(&["approval.decided"]);
     complete::<event::ApprovalEnded>(&["approval.consumed", "approval.expired"]);

@@ -1,0 +1,250 @@
+//! One channel of a client, from its opening to its close.
+//!
+//! In: the channel as the client opened it. Out: one request, decided and in the journal before the server hears of it,
+//! and the bytes of both directions until either side closes. A channel that fails, or whose task panics, takes no
+//! other with it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use russh::server::{ChannelOpenHandle, Handle, Msg};
+use russh::{Channel, ChannelMsg, ChannelReadHalf, ChannelWriteHalf, client};
+use tokio::sync::Mutex as Turn;
+
+use super::ask;
+use super::connection::{Connection, Counted};
+use super::files::{Files, Protocol};
+use super::flow::Flow;
+use super::judge::{Asked, Granted, status};
+use super::output::Output;
+use super::recording::Recorder;
+use super::relay::{Ended, Relay};
+use super::request::{Preparation, SFTP, Size, Wanted};
+use super::words::Speaker;
+use crate::audit::event::{SshOutcome, SshPhase};
+use crate::policy::vocabulary::data::Use;
+use crate::policy::vocabulary::ssh as vocabulary;
+use crate::protocol::sftp::Sftp;
+
+/// Serves a channel in a task of its own.
+pub(super) fn spawn(
+    connection: Arc<Connection>,
+    channel: Channel<Msg>,
+    reply: ChannelOpenHandle,
+    flow: Arc<Flow>,
+    handle: Handle,
+) {
+    let id = channel.id();
+    let counted = connection.count();
+    tokio::spawn(async move {
+        let flows = Arc::clone(&connection);
+        let served = tokio::spawn(serve((connection, counted), channel, reply, flow, handle.clone()));
+        if let Err(error) = served.await {
+            tracing::error!(channel = id.number(), %error, "a channel failed");
+            let _ = handle.close(id).await;
+        }
+        flows.flows.close(id.number());
+    });
+}
+
+/// The client's end of a channel.
+pub(super) struct Inner {
+    pub(super) read: ChannelReadHalf,
+    pub(super) write: Arc<ChannelWriteHalf<Msg>>,
+    pub(super) flow: Arc<Flow>,
+    pub(super) handle: Handle,
+}
+
+/// The server's end.
+pub(super) struct Outer {
+    pub(super) read: ChannelReadHalf,
+    pub(super) write: ChannelWriteHalf<client::Msg>,
+    pub(super) flow: Arc<Flow>,
+}
+
+async fn serve(
+    (connection, _counted): (Arc<Connection>, Counted),
+    channel: Channel<Msg>,
+    reply: ChannelOpenHandle,
+    flow: Arc<Flow>,
+    handle: Handle,
+) {
+    let Some(server) = connection.server().await else {
+        // The whole connection ends, with the reason: a client that is refused its channel first would not read it.
+        return flow.closed().await;
+    };
+    let (outer, outer_flow) = match server.open().await {
+        Ok(opened) => opened,
+        Err(reason) => return reply.reject(reason).await,
+    };
+    reply.accept().await;
+    let id = channel.id().number();
+    let (read, write) = channel.split();
+    let mut inner = Inner { read, write: Arc::new(write), flow, handle };
+    let (read, write) = outer.split();
+    let outer = Outer { read, write, flow: outer_flow };
+    let mut preparation = Preparation::default();
+    let wanted = loop {
+        match inner.read.wait().await {
+            None | Some(ChannelMsg::Close) => break None,
+            // Nothing runs that could read them.
+            Some(ChannelMsg::Data { data } | ChannelMsg::ExtendedData { data, .. }) => inner.flow.passed(data.len()),
+            Some(message) => {
+                if let Some(wanted) = preparation.take(message) {
+                    break Some(wanted);
+                }
+            }
+        }
+    };
+    if let Some(wanted) = wanted {
+        let run = Run { connection, id, preparation };
+        run.decide_and_relay(wanted, inner, outer).await;
+    } else {
+        let _ = outer.write.close().await;
+        outer.flow.close();
+    }
+}
+
+/// One request and what it needs.
+struct Run {
+    connection: Arc<Connection>,
+    id: u32,
+    preparation: Preparation,
+}
+
+impl Run {
+    async fn decide_and_relay(self, wanted: Wanted, inner: Inner, outer: Outer) {
+        let judge = &self.connection.judge;
+        let pty = self.preparation.terminal.is_some();
+        let speaker = Speaker::new(Arc::clone(&inner.write), pty);
+        let asked = self.asked(&wanted);
+        let decided = match &asked {
+            Ok(asked) => {
+                tokio::select! {
+                    decided = judge.decide(asked, Some(&speaker)) => decided.map_err(|refused| refused.0),
+                    // Who waits for a person and leaves, or loses the server, waits no more.
+                    () = inner.flow.closed() => Err(String::new()),
+                    reason = self.connection.ended() => Err(judge.refusal(&reason).0),
+                }
+            }
+            Err(reason) => {
+                judge.note_refusal(Some(self.id), &self.text(&wanted), reason);
+                Err(judge.refusal(reason).0)
+            }
+        };
+        let (asked, granted) = match (asked, decided) {
+            (Ok(asked), Ok(granted)) => (asked, granted),
+            (_, decided) => {
+                speaker.refuse(&decided.err().unwrap_or_default()).await;
+                let _ = outer.write.close().await;
+                return outer.flow.close();
+            }
+        };
+        let ended = match self.start(&wanted, &outer).await {
+            Ok(()) => self.relay((&asked, &granted), &wanted, inner, outer).await,
+            Err(_) => Ended::default(),
+        };
+        self.record(&granted, ended);
+    }
+
+    fn text(&self, wanted: &Wanted) -> String {
+        match wanted {
+            Wanted::Exec(command) => String::from_utf8_lossy(command).into_owned(),
+            Wanted::Shell => "shell".to_owned(),
+            Wanted::Sftp => SFTP.to_owned(),
+        }
+    }
+
+    /// What policy is asked.
+    fn asked(&self, wanted: &Wanted) -> Result<Asked, &'static str> {
+        let pty = self.preparation.terminal.is_some();
+        let account = self.connection.judge.account().ok_or("no login came first")?;
+        let (phase, questions) = match wanted {
+            Wanted::Exec(command) => (SshPhase::Exec, ask::exec(&account, command, pty)),
+            Wanted::Shell => (SshPhase::Shell, ask::shell(&account, pty)),
+            // Each operation is a question of its own.
+            Wanted::Sftp => (SshPhase::Subsystem, vec![vocabulary::login(account)]),
+        };
+        Ok(Asked { phase, channel: Some(self.id), text: self.text(wanted), pty, questions })
+    }
+
+    /// Has the server start it.
+    async fn start(&self, wanted: &Wanted, outer: &Outer) -> Result<(), russh::Error> {
+        for (name, value) in &self.preparation.variables {
+            outer.write.set_env(false, name.as_str(), value.as_str()).await?;
+        }
+        if let Some(terminal) = &self.preparation.terminal {
+            let Size { columns, rows, width, height } = terminal.size;
+            outer.write.request_pty(false, &terminal.name, columns, rows, width, height, &terminal.modes).await?;
+        }
+        match wanted {
+            Wanted::Exec(command) => outer.write.exec(true, command.as_slice()).await,
+            Wanted::Shell => outer.write.request_shell(true).await,
+            Wanted::Sftp => outer.write.request_subsystem(true, SFTP).await,
+        }
+    }
+
+    /// Whether files go over it.
+    fn files(&self, wanted: &Wanted, to_client: &Arc<ChannelWriteHalf<Msg>>) -> Option<Files<'_>> {
+        let protocol = match wanted {
+            Wanted::Sftp => Protocol::Sftp(Box::new(Mutex::new(Sftp::new()))),
+            Wanted::Exec(command) if self.preparation.terminal.is_none() => {
+                Protocol::Scp(Box::new(Turn::new(ask::scp_of(command)?)))
+            }
+            Wanted::Exec(_) | Wanted::Shell => return None,
+        };
+        let judge = &self.connection.judge;
+        let masking = judge.masking();
+        let exported = judge.allowed(&masking, Use::Export);
+        let output = Output::new(masking, exported, exported, false).of_transfer();
+        Some(Files {
+            connection: &self.connection,
+            channel: self.id,
+            protocol,
+            to_client: Turn::new(Arc::clone(to_client)),
+            output: Mutex::new(output),
+        })
+    }
+
+    async fn relay(&self, (asked, granted): (&Asked, &Granted), wanted: &Wanted, inner: Inner, outer: Outer) -> Ended {
+        let judge = &self.connection.judge;
+        let has_terminal = asked.pty;
+        let recorder = has_terminal.then(|| Recorder::new(Arc::clone(judge.guard()), granted.request));
+        let masking = judge.masking();
+        let files = self.files(wanted, &inner.write);
+        let (shown, exported) = (judge.allowed(&masking, Use::Unmask), judge.allowed(&masking, Use::Export));
+        let output = Output::new(masking, shown, exported, has_terminal);
+        let is_transfer = matches!(wanted, Wanted::Exec(command) if ask::is_transfer(command));
+        let output = if is_transfer && !has_terminal { output.of_transfer() } else { output };
+        let relay = Relay {
+            connection: &self.connection,
+            speaker: Speaker::new(Arc::clone(&inner.write), has_terminal),
+            recorder: recorder.map(Mutex::new),
+            output: Mutex::new(output),
+            files,
+        };
+        if let Some(terminal) = &self.preparation.terminal {
+            relay.resized(terminal.size);
+        }
+        relay.run(&asked.questions, inner, outer).await
+    }
+
+    fn record(&self, granted: &Granted, ended: Ended) {
+        let counts = self.connection.judge.guard().counts();
+        counts.bytes_sent.fetch_add(ended.sent, std::sync::atomic::Ordering::Relaxed);
+        counts.bytes_received.fetch_add(ended.received, std::sync::atomic::Ordering::Relaxed);
+        let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        self.connection.judge.record_outcome(SshOutcome {
+            request: granted.request,
+            status: status(ended.exit_status, ended.signal.as_deref()),
+            exit_status: ended.exit_status,
+            signal: ended.signal,
+            bytes_sent: ended.sent,
+            bytes_received: ended.received,
+            duration_us: micros(granted.since.elapsed()),
+            held_us: micros(granted.held),
+            masked: ended.masked,
+        });
+    }
+}

@@ -1,0 +1,276 @@
+//! The leg to the client: who comes in, and which channels it opens.
+//!
+//! In: what the library hears from the client, one message at a time. Out: a task for each channel, and an answer to each
+//! request, given at once: the library forgets which of two requests an answer is for. A client is let in by what the
+//! kernel knows of it; its keys and passwords are neither checked nor kept. Whatever no channel has a use for is
+//! refused, and in the journal.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use russh::keys::Certificate;
+use russh::server::{Auth, ChannelOpenHandle, Handler, Msg, PublicKeyOffer, Session, VerifiedPublicKey};
+use russh::{Channel, ChannelId, ChannelOpenFailure, Pty};
+
+use super::algorithms::WINDOW;
+use super::channel;
+use super::connection::Connection;
+use super::request;
+
+/// Channels of one connection at once.
+const MAX_OPEN: usize = 256;
+/// And in all of its life: the library keeps some memory of each.
+const MAX_EVER: usize = 4_096;
+/// The longest name of a user.
+const LONGEST_NAME: usize = 256;
+/// Bytes of one channel that wait for the server, from which its window is not given back any more, and where it is
+/// again.
+const HIGH: usize = 4 << 20;
+const LOW: usize = 1 << 20;
+/// Beyond it the client is not read at all.
+const MARK: usize = 16 << 20;
+/// A window of this size is asked for anew with each byte or two.
+const SLIT: u32 = 2;
+/// How long such a byte waits, that the wait costs nothing.
+const TRICKLE: Duration = Duration::from_millis(20);
+
+/// What was started on a channel.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Open,
+    Started,
+}
+
+/// Hears one client.
+pub(super) struct Door {
+    connection: Arc<Connection>,
+    channels: HashMap<ChannelId, Stage>,
+    ever: usize,
+    user: Option<String>,
+}
+
+impl Door {
+    pub(super) fn new(connection: Arc<Connection>) -> Self {
+        Self { connection, channels: HashMap::new(), ever: 0, user: None }
+    }
+
+    fn enter(&mut self, user: &str) -> Auth {
+        if user.is_empty() || user.len() > LONGEST_NAME || user.chars().any(char::is_control) {
+            return Auth::reject();
+        }
+        self.user = Some(user.to_owned());
+        Auth::Accept
+    }
+
+    /// The first thing to be run on a channel.
+    fn start(&mut self, channel: ChannelId, session: &mut Session) -> Result<(), russh::Error> {
+        match self.channels.get_mut(&channel) {
+            Some(stage) if *stage == Stage::Open => {
+                *stage = Stage::Started;
+                session.channel_success(channel)
+            }
+            _ => session.channel_failure(channel),
+        }
+    }
+
+    fn refuse(&self, channel: Option<ChannelId>, what: &str) {
+        let message = format!("{what} is not passed on");
+        self.connection.judge.note_refusal(channel.map(|channel| channel.number()), what, &message);
+    }
+
+    async fn arrived(&mut self, channel: ChannelId, bytes: usize) {
+        let Some(flow) = self.connection.flows.of(channel.number()) else { return };
+        let waiting = flow.arrived(bytes);
+        if waiting > MARK {
+            flow.below(HIGH).await;
+        } else if waiting > LOW && bytes <= SLIT as usize {
+            let _ = tokio::time::timeout(TRICKLE, flow.below(LOW)).await;
+        }
+    }
+}
+
+impl Drop for Door {
+    fn drop(&mut self) {
+        self.connection.flows.close_all();
+    }
+}
+
+impl Handler for Door {
+    type Error = russh::Error;
+
+    async fn auth_none(&mut self, user: &str) -> Result<Auth, Self::Error> {
+        Ok(self.enter(user))
+    }
+
+    async fn auth_publickey_offered(&mut self, _: &str, _: PublicKeyOffer<'_>) -> Result<Auth, Self::Error> {
+        Ok(Auth::Accept)
+    }
+
+    async fn auth_publickey(&mut self, user: &str, _: VerifiedPublicKey<'_>) -> Result<Auth, Self::Error> {
+        Ok(self.enter(user))
+    }
+
+    async fn auth_openssh_certificate(&mut self, user: &str, _: &Certificate) -> Result<Auth, Self::Error> {
+        Ok(self.enter(user))
+    }
+
+    async fn auth_password(&mut self, user: &str, _: &str) -> Result<Auth, Self::Error> {
+        Ok(self.enter(user))
+    }
+
+    async fn auth_succeeded(&mut self, _: &mut Session) -> Result<(), Self::Error> {
+        if let Some(user) = self.user.take() {
+            self.connection.log_in(user);
+        }
+        Ok(())
+    }
+
+    async fn channel_open_session(
+        &mut self,
+        channel: Channel<Msg>,
+        reply: ChannelOpenHandle,
+        session: &mut Session,
+    ) -> Result<(), Self::Error> {
+        self.channels.retain(|id, _| self.connection.flows.of(id.number()).is_some());
+        self.ever += 1;
+        if self.channels.len() >= MAX_OPEN || self.ever > MAX_EVER {
+            self.refuse(None, "one more channel on this connection");
+            reply.reject(ChannelOpenFailure::ResourceShortage).await;
+            return Ok(());
+        }
+        self.channels.insert(channel.id(), Stage::Open);
+        let flow = self.connection.flows.open(channel.id().number());
+        channel::spawn(Arc::clone(&self.connection), channel, reply, flow, session.handle());
+        Ok(())
+    }
+
+    async fn channel_open_direct_tcpip(
+        &mut self,
+        _: Channel<Msg>,
+        host: &str,
+        port: u32,
+        _: &str,
+        _: u32,
+        _: ChannelOpenHandle,
+        _: &mut Session,
+    ) -> Result<(), Self::Error> {
+        // Dropping the handle says "administratively prohibited".
+        self.refuse(None, &format!("a connection to {host}:{port}"));
+        Ok(())
+    }
+
+    async fn channel_open_direct_streamlocal(
+        &mut self,
+        _: Channel<Msg>,
+        path: &str,
+        _: ChannelOpenHandle,
+        _: &mut Session,
+    ) -> Result<(), Self::Error> {
+        self.refuse(None, &format!("a connection to the unix socket {path}"));
+        Ok(())
+    }
+
+    async fn channel_close(&mut self, channel: ChannelId, _: &mut Session) -> Result<(), Self::Error> {
+        self.channels.remove(&channel);
+        self.connection.flows.close(channel.number());
+        Ok(())
+    }
+
+    async fn data(&mut self, channel: ChannelId, data: &[u8], _: &mut Session) -> Result<(), Self::Error> {
+        self.arrived(channel, data.len()).await;
+        Ok(())
+    }
+
+    async fn extended_data(
+        &mut self,
+        channel: ChannelId,
+        _: u32,
+        data: &[u8],
+        _: &mut Session,
+    ) -> Result<(), Self::Error> {
+        self.arrived(channel, data.len()).await;
+        Ok(())
+    }
+
+    fn adjust_window(&mut self, channel: ChannelId, _: u32) -> u32 {
+        let waiting = self.connection.flows.of(channel.number()).map_or(0, |flow| flow.waiting());
+        if waiting > HIGH { SLIT } else { WINDOW }
+    }
+
+    async fn pty_request(
+        &mut self,
+        channel: ChannelId,
+        _: &str,
+        _: u32,
+        _: u32,
+        _: u32,
+        _: u32,
+        _: &[(Pty, u32)],
+        session: &mut Session,
+    ) -> Result<(), Self::Error> {
+        match self.channels.get(&channel) {
+            Some(Stage::Open) => session.channel_success(channel),
+            _ => session.channel_failure(channel),
+        }
+    }
+
+    async fn env_request(
+        &mut self,
+        channel: ChannelId,
+        name: &str,
+        _: &str,
+        session: &mut Session,
+    ) -> Result<(), Self::Error> {
+        if request::is_passed_on(name) { session.channel_success(channel) } else { session.channel_failure(channel) }
+    }
+
+    async fn exec_request(&mut self, channel: ChannelId, _: &[u8], session: &mut Session) -> Result<(), Self::Error> {
+        self.start(channel, session)
+    }
+
+    async fn shell_request(&mut self, channel: ChannelId, session: &mut Session) -> Result<(), Self::Error> {
+        self.start(channel, session)
+    }
+
+    async fn subsystem_request(
+        &mut self,
+        channel: ChannelId,
+        name: &str,
+        session: &mut Session,
+    ) -> Result<(), Self::Error> {
+        if name == request::SFTP {
+            return self.start(channel, session);
+        }
+        self.refuse(Some(channel), &format!("the subsystem {name}"));
+        session.channel_failure(channel)
+    }
+
+    async fn x11_request(
+        &mut self,
+        channel: ChannelId,
+        _: bool,
+        _: &str,
+        _: &str,
+        _: u32,
+        session: &mut Session,
+    ) -> Result<(), Self::Error> {
+        self.refuse(Some(channel), "an X11 display");
+        session.channel_failure(channel)
+    }
+
+    async fn agent_request(&mut self, channel: ChannelId, _: &mut Session) -> Result<bool, Self::Error> {
+        self.refuse(Some(channel), "the client's agent");
+        Ok(false)
+    }
+
+    async fn tcpip_forward(&mut self, address: &str, port: &mut u32, _: &mut Session) -> Result<bool, Self::Error> {
+        self.refuse(None, &format!("listening on {address}:{port} at the server"));
+        Ok(false)
+    }
+
+    async fn streamlocal_forward(&mut self, path: &str, _: &mut Session) -> Result<bool, Self::Error> {
+        self.refuse(None, &format!("listening on the unix socket {path} at the server"));
+        Ok(false)
+    }
+}
