@@ -1350,6 +1350,28 @@ const MUTATIONS: &[Mutation] = &[
         tests: &["decide::what_is_denied_never_reaches_the_server_and_says_why"],
     },
     Mutation {
+        name: "ssh-files",
+        guarantee: "G2",
+        mechanism: "a file operation that is denied is not sent on",
+        edits: &[Edit {
+            file: "gateway/src/protocol/ssh/files.rs",
+            from: "                            let reply = sftp.lock().deny(&why);\n                            if let Some(reply) = reply {\n                                self.tell(reply).await?;\n",
+            to: "                            drop(why);\n                            let passed = sftp.lock().allow(Seq(1));\n                            if let Some(passed) = passed {\n                                to_server.data_bytes(passed.bytes).await?;\n",
+        }],
+        tests: &["files::sftp_is_judged_by_operation_and_path_and_transfers_are_kept"],
+    },
+    Mutation {
+        name: "ssh-file-contents",
+        guarantee: "G4",
+        mechanism: "a file that holds a value does not leave",
+        edits: &[Edit {
+            file: "gateway/src/protocol/ssh/files.rs",
+            from: "            Err(Holds(class)) => Err(Stop::Because(format!(\"a file holds a value of the class {class}\"))),",
+            to: "            Err(Holds(_)) => Ok(()),",
+        }],
+        tests: &["files::a_file_that_holds_a_value_does_not_leave"],
+    },
+    Mutation {
         name: "ssh-approval-binding",
         guarantee: "G2",
         mechanism: "an approval of a command is bound to its words",
@@ -1427,8 +1449,8 @@ const MUTATIONS: &[Mutation] = &[
         mechanism: "an SSH server's key is known before a login",
         edits: &[Edit {
             file: "gateway/src/protocol/ssh/server.rs",
-            from: "            self.unverified.then(|| ServerIdentity::Unverified(fingerprint.to_string()))",
-            to: "            Some(ServerIdentity::Unverified(fingerprint.to_string()))",
+            from: "self.unverified.then(|| ServerIdentity::Unverified(fingerprint.to_string()))",
+            to: "Some(ServerIdentity::Unverified(fingerprint.to_string()))",
         }],
         tests: &["login::a_server_with_another_key_never_sees_the_login"],
     },
