@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use clap::Args;
+use clap::{ArgGroup, Args};
 use gateway_common::Verdict;
 use serde_json::json;
 
@@ -21,7 +21,7 @@ use crate::warden::RUN_DIR;
 
 /// What to print.
 #[derive(Debug, Args)]
-#[group(required = true, multiple = false)]
+#[command(group(ArgGroup::new("what").required(true).args(["ca", "ssh", "ssh_authority", "kubeconfig"])))]
 pub(super) struct Arguments {
     /// Print the certificate authority of this host, in PEM
     #[arg(long)]
