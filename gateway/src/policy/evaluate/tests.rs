@@ -403,7 +403,7 @@ fn chosen(entries: Vec<Arc<PolicyEntry>>, sliced: bool) -> PolicySnapshot {
 /// What the policies of the pool are about.
 static ASKED: LazyLock<Vec<Action>> = LazyLock::new(|| {
     let all = Action::ALL.iter().copied();
-    all.filter(|action| ["Postgres", "Data", "Network"].contains(&action.parts().0)).collect()
+    all.filter(|action| ["Postgres", "Data", "Network", "Ssh"].contains(&action.parts().0)).collect()
 });
 
 #[derive(Clone, Debug)]
