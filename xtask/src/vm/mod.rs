@@ -23,7 +23,7 @@ use programs::Program;
 
 /// What every run tries on the usual kernel: each hook, what stays closed, what the kernel tells us. The whole of `it`
 /// goes with `soak`.
-const USUAL_TESTS: [&str; 53] = [
+const USUAL_TESTS: [&str; 54] = [
     "containers::a_container_is_served_at_its_first_connect_and_named_whenever_it_was_started",
     "containers::root_of_a_container_gets_no_packet_past_though_it_may_make_raw_sockets",
     "containers::a_sidecar_on_loopback_is_reached_from_its_own_namespace_and_never_the_hosts",
@@ -52,7 +52,8 @@ const USUAL_TESTS: [&str; 53] = [
     "bypass_cgroups::hooks_of_a_cgroup_below_have_no_last_word",
     "bypass_cgroups::old_network_controllers_take_nobody_out",
     "bypass_cgroups::sockets_brought_in_from_outside_are_made_deaf",
-    "bypass_namespaces::a_link_into_a_namespace_whose_root_is_the_workloads_is_a_gap",
+    "bypass_links::what_a_namespace_forwards_is_dropped_at_the_hosts_end_of_its_link",
+    "bypass_links::a_destination_that_is_rewritten_behind_the_hooks_is_dropped_at_the_hosts_end_of_the_link",
     "existing::a_connection_opened_before_the_attach_is_cut",
     "existing::a_connection_brought_in_from_another_cgroup_before_the_attach_is_cut",
     "existing::a_connection_that_is_kept_sends_nothing_any_more_and_is_journaled_as_a_gap",
