@@ -112,7 +112,7 @@ fn publish(packet: &Packet, state: &SocketState) -> bool {
 fn hold(ctx: &SkBuffContext, packet: &Packet, state: &SocketState) {
     let payload = (packet.transport + UDP_HEADER) as u32;
     let length = ctx.len().wrapping_sub(payload);
-    if length as usize >= HELD_BYTES {
+    if length == 0 || length as usize > HELD_BYTES {
         return;
     }
     // SAFETY: the map's address is that of its static; null where the ring is full.
@@ -129,11 +129,12 @@ fn hold(ctx: &SkBuffContext, packet: &Packet, state: &SocketState) {
         (*held).client = packet.source;
         (*held).listener = packet.destination;
         (*held).unused = 0;
-        ptr::write_volatile(&raw mut (*held).length, length);
-        // Read back, so that the compiler leaves the verifier a bound to see.
-        let length = ptr::read_volatile(&raw const (*held).length) & (HELD_BYTES as u32 - 1);
+        // Read back, so that the compiler leaves the verifier both bounds to see.
+        ptr::write_volatile(&raw mut (*held).length, length - 1);
+        let length = (ptr::read_volatile(&raw const (*held).length) & (HELD_BYTES as u32 - 1)) + 1;
+        (*held).length = length;
         let to = (&raw mut (*held).bytes).cast();
-        if length == 0 || bpf_skb_load_bytes(ctx.skb.skb.cast(), payload, to, length) != 0 {
+        if bpf_skb_load_bytes(ctx.skb.skb.cast(), payload, to, length) != 0 {
             bpf_ringbuf_discard(held.cast(), 0);
         } else {
             report::count(Reason::QuestionHeld);
