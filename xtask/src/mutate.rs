@@ -251,6 +251,7 @@ const MUTATIONS: &[Mutation] = &[
             "bypass_links::what_a_namespace_forwards_is_dropped_at_the_hosts_end_of_its_link",
             "bypass_links::a_translated_destination_is_dropped_at_the_hosts_end_of_the_link",
             "bypass_links::a_destination_that_is_rewritten_behind_the_hooks_is_dropped_at_the_hosts_end_of_the_link",
+            "bypass_links::packets_past_the_stack_are_refused_or_dropped_at_the_hosts_end_of_the_link",
         ],
     },
     Mutation {

@@ -10,13 +10,16 @@ use crate::bypass_namespaces::{root_of_its_own, run};
 use crate::server::{SERVER, Server};
 use crate::world::{As, NAME, World};
 
+/// The host's end of a link, for frames that are made by hand.
+const HOST_END: &str = "02:00:00:00:00:01";
+
 /// A link of the host's root into such a namespace, by which it has a way to the server.
 fn plug_in(world: &World, agent: &Agent) {
     let pid = agent.pid();
     world.sh(&format!(
         "mknod -m 666 /run/tun c 10 200
-         ip link add plug type veth peer name eth0 netns {pid}; ip addr add 10.88.0.1/24 dev plug; ip link set plug up
-         ip route add 10.99.0.0/24 dev plug; echo 1 > /proc/sys/net/ipv4/ip_forward"
+         ip link add plug address {HOST_END} type veth peer name eth0 netns {pid}; ip addr add 10.88.0.1/24 dev plug
+         ip link set plug up; ip route add 10.99.0.0/24 dev plug; echo 1 > /proc/sys/net/ipv4/ip_forward"
     ));
     run(world, agent, "ip addr add 10.88.0.2/24 dev eth0; ip link set eth0 up; ip route add default via 10.88.0.1");
     run(world, agent, FORWARD);
@@ -115,7 +118,7 @@ fn packets_past_the_stack_are_refused_or_dropped_at_the_hosts_end_of_the_link() 
     let (world, server, agent) = plugged_in();
     let _gateway = world.attach(&["--accept-gap", "cap_net_raw"]);
     for way in ["packet", "xdp"] {
-        let said = run(&world, &agent, &format!(r#""$1" {way} eth0 10.99.0.2 10.77.0.2 5432"#));
+        let said = run(&world, &agent, &format!(r#""$1" {way} eth0 {HOST_END} 10.99.0.2 10.77.0.2 5432"#));
         // Where LSM hooks run there is not even a socket for it.
         match said.as_str() {
             "sent" => dropped(&world, 5432),

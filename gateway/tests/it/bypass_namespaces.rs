@@ -46,8 +46,8 @@ const OWN_DEVICES: &str = r#"
         ip route add default via 10.99.0.1'
     echo 1 > /proc/sys/net/ipv4/ip_forward
     "$1" tun /run/tun 10.99.0.2 10.77.0.2 5432
-    "$1" packet up0 10.99.0.2 10.77.0.2 5432
-    nsenter --target $child --net "$1" packet eth0 10.99.0.2 10.77.0.2 5432
+    "$1" packet up0 ff:ff:ff:ff:ff:ff 10.99.0.2 10.77.0.2 5432
+    nsenter --target $child --net "$1" packet eth0 ff:ff:ff:ff:ff:ff 10.99.0.2 10.77.0.2 5432
     kill $child
 "#;
 

@@ -13,6 +13,7 @@
 #include <linux/if_xdp.h>
 #include <linux/io_uring.h>
 #include <net/if.h>
+#include <netinet/ether.h>
 #include <netinet/in.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -262,7 +263,7 @@ static void tun(char **arguments)
 	printf("sent\n");
 }
 
-/* packet DEVICE FROM TO PORT: sends a packet past all of IP, to the device's broadcast address. */
+/* packet DEVICE MAC FROM TO PORT: sends a packet past all of IP, to a neighbour's address. */
 static void packet_socket(char **arguments)
 {
 	unsigned char packet[40];
@@ -270,13 +271,13 @@ static void packet_socket(char **arguments)
 	int s = socket(AF_PACKET, SOCK_DGRAM, 0);
 	must(s, "socket");
 	to.sll_ifindex = if_nametoindex(arguments[0]);
-	memset(to.sll_addr, 0xff, 6);
-	syn(packet, arguments[1], arguments[2], arguments[3]);
+	ether_aton_r(arguments[1], (void *)to.sll_addr);
+	syn(packet, arguments[2], arguments[3], arguments[4]);
 	must(sendto(s, packet, sizeof packet, 0, (void *)&to, sizeof to), "sendto");
 	printf("sent\n");
 }
 
-/* xdp DEVICE FROM TO PORT: sends a packet past the whole stack, from memory that the device's queue reads. */
+/* xdp DEVICE MAC FROM TO PORT: sends a packet past the whole stack, from memory that the device's queue reads. */
 static void xdp(char **arguments)
 {
 	struct xdp_umem_reg memory = {.len = 4 * 4096, .chunk_size = 4096};
@@ -298,9 +299,9 @@ static void xdp(char **arguments)
 		fail_with("mmap", errno);
 	own.sxdp_ifindex = if_nametoindex(arguments[0]);
 	must(bind(s, (void *)&own, sizeof own), "bind");
-	memset(frames, 0xff, 6);
+	ether_aton_r(arguments[1], (void *)frames);
 	memcpy(frames + 6, "\x02\0\0\0\0\x07\x08\0", 8);
-	syn((unsigned char *)frames + 14, arguments[1], arguments[2], arguments[3]);
+	syn((unsigned char *)frames + 14, arguments[2], arguments[3], arguments[4]);
 	((struct xdp_desc *)(ring + at.tx.desc))[0] = (struct xdp_desc){.addr = 0, .len = 54};
 	__atomic_store_n((unsigned *)(ring + at.tx.producer), 1, __ATOMIC_RELEASE);
 	must(sendto(s, 0, 0, MSG_DONTWAIT, 0, 0), "sendto");
@@ -320,8 +321,8 @@ int main(int count, char **arguments)
 		{"listen", 1, listen_without_bind},
 		{"hooks", 4, hooks},
 		{"tun", 4, tun},
-		{"packet", 4, packet_socket},
-		{"xdp", 4, xdp},
+		{"packet", 5, packet_socket},
+		{"xdp", 5, xdp},
 	};
 	for (unsigned at = 0; at < sizeof tricks / sizeof *tricks; at++)
 		if (count == tricks[at].arguments + 2 && !strcmp(arguments[1], tricks[at].name)) {
