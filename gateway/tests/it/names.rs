@@ -288,10 +288,10 @@ fn a_target_by_name_where_all_else_passes_is_a_gap_that_is_said() {
 }
 
 /// A namespace of its own each time: its first question, then its first connect. Without an address but 127.0.0.1 the C
-/// library asks nobody.
+/// library asks nobody; a question that is lost it asks again after five seconds.
 const FRESH: &str = r#"
 for _ in $(seq "$1"); do unshare --net sh -ec 'ip link set lo up; ip addr add 192.0.2.7/32 dev lo
-    exec setpriv --reuid "$0" --regid "$0" --clear-groups bash -c "getent ahostsv4 api.example.com | head -1
+    exec setpriv --reuid "$0" --regid "$0" --clear-groups bash -c "timeout 4 getent ahostsv4 api.example.com | head -1
         exec 3<>/dev/tcp/10.77.0.2/22; read -r -t 20 line <&3; echo \$line"' "$USER_ID"; done
 "#;
 
