@@ -122,6 +122,10 @@ fn lines_that_overflow_or_exhaust_parsers_are_opaque_within_a_second() {
             lines.push(nested(open, "", depth));
         }
     }
+    // What one reader takes and the other does not: that one tries every other reading of each level.
+    for (open, close) in [("case a in a) ", " ;; esac"), ("(a; ", ")")] {
+        lines.push(format!("{}[[ a b c ]]{}", open.repeat(40), close.repeat(40)));
+    }
     for line in &lines {
         let start = Instant::now();
         let facts = facts(line);
