@@ -30,7 +30,7 @@ pub(crate) const LINKER: [Package; 4] = [
 ];
 
 /// Everything else.
-pub(crate) const OTHERS: [Package; 44] = [
+pub(crate) const OTHERS: [Package; 43] = [
     package("clang", "bindings of the SQL parser: compiler headers"),
     package("libclang-dev", "bindings of the SQL parser: libclang"),
     package("iproute2", "tests: network namespaces, veth"),
@@ -44,7 +44,7 @@ pub(crate) const OTHERS: [Package; 44] = [
     package("haproxy", "numbers: a plain byte relay"),
     package("openssh-server", "tests: the real SSH server"),
     package("openssh-client", "tests: the stock ssh"),
-    package("rsync", "tests: over ssh"),
+    package("rsync", "tests: over ssh; builds the API server"),
     package("git", "tests: over ssh"),
     package("ansible-core", "tests: over ssh"),
     package("python3-paramiko", "tests: an SSH client that is not OpenSSH"),
@@ -72,7 +72,6 @@ pub(crate) const OTHERS: [Package; 44] = [
     package("golang-1.19-go", "tests: builds the API server and the kubelet"),
     package("dpkg-dev", "tests: unpacks their source package"),
     package("make", "tests: generates part of their source"),
-    package("rsync", "tests: likewise"),
     package("jq", "tests: likewise"),
     package("gcc", "tests: likewise"),
 ];
