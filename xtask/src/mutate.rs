@@ -974,10 +974,32 @@ const MUTATIONS: &[Mutation] = &[
         mechanism: "errors of statements on labelled relations are scrubbed",
         edits: &[Edit {
             file: "gateway/src/protocol/postgres/decide/masks.rs",
-            from: "if self.labels.touches_relation { Texts::Scrub } else { Texts::Detect }",
-            to: "Texts::Detect",
+            from: "if self.labels.touches_relation {\n            return Texts::Scrub;\n        }",
+            to: "",
         }],
         tests: &["story_masking::no_statement_shows_a_labelled_value"],
+    },
+    Mutation {
+        name: "code-tells",
+        guarantee: "G4",
+        mechanism: "where labels are, what code of the database says is hidden",
+        edits: &[Edit {
+            file: "gateway/src/protocol/postgres/texts.rs",
+            from: "Texts::ScrubCode if is_of_code(rest) => Texts::Scrub,",
+            to: "",
+        }],
+        tests: &["story_masking::what_a_trigger_says_is_hidden_where_labels_are"],
+    },
+    Mutation {
+        name: "stored-execute",
+        guarantee: "G4",
+        mechanism: "what a prepared statement reads is moved where its rows are kept",
+        edits: &[Edit {
+            file: "gateway/src/protocol/postgres/decide/labels.rs",
+            from: "facts.statements.iter().any(|statement| executes(statement) && creates(statement))",
+            to: "facts.statements.iter().any(|statement| executes(statement) && creates(statement)) && false",
+        }],
+        tests: &["story_masking::rows_of_a_prepared_statement_are_not_kept"],
     },
     Mutation {
         name: "detected",

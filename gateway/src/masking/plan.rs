@@ -122,13 +122,23 @@ impl Columns {
     }
 }
 
-/// What happens to errors, notices and notifications.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What happens to errors, notices and notifications; what hides more comes later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Texts {
-    /// They may quote what is hidden: everything but severity, code and place is replaced.
-    Scrub,
     /// What detectors find in them is masked.
     Detect,
+    /// So is it, but what code of the database says is replaced: a trigger can read any label and tell it.
+    ScrubCode,
+    /// They may quote what is hidden: everything but severity, code and place is replaced.
+    Scrub,
+}
+
+impl Texts {
+    /// For what touches no label, where there are labels or not.
+    #[must_use]
+    pub fn of_bystander(labels_are_there: bool) -> Self {
+        if labels_are_there { Self::ScrubCode } else { Self::Detect }
+    }
 }
 
 /// The plan for the result of one statement.

@@ -77,6 +77,14 @@ rm -rf "$DIRECTORY"
 "#;
 
 impl Version {
+    /// Its number.
+    pub fn number(self) -> u32 {
+        match self {
+            Self::V15 => 15,
+            Self::V18 => 18,
+        }
+    }
+
     fn programs(self) -> PathBuf {
         match self {
             Self::V15 => PathBuf::from("/usr/lib/postgresql/15/bin"),

@@ -52,9 +52,13 @@ mod wait;
 #[expect(dead_code, reason = "the tests in `it` use the rest")]
 mod world;
 
+mod canary;
 mod clickhouse;
 mod cluster;
+mod corpus;
 mod shop;
+mod talk;
+mod tap;
 
 mod drivers;
 mod lineage_oracle;
@@ -66,8 +70,11 @@ mod story_credentials;
 mod story_default;
 mod story_dump;
 mod story_ends;
+mod story_evasions;
+mod story_generator;
 mod story_holds;
 mod story_hostile;
+mod story_leaks;
 mod story_limits;
 mod story_logins;
 mod story_masking;

@@ -495,6 +495,43 @@ fn a_relation_of_the_same_name_in_another_session_uncovers_nothing() {
 }
 
 #[test]
+fn what_a_trigger_says_is_hidden_where_labels_are() {
+    let shop = Shop::labelled(cluster::remote());
+    shop.admin(
+        "SET ROLE agent; CREATE FUNCTION tells() RETURNS trigger LANGUAGE plpgsql AS
+         'BEGIN RAISE NOTICE ''%'', (SELECT email FROM customers WHERE id = 1); RETURN NEW; END';
+         CREATE TRIGGER tells BEFORE INSERT ON copies FOR EACH ROW EXECUTE FUNCTION tells()",
+    );
+    let _gateway = shop.attach_masking(None);
+    let ran = shop.agent(&["INSERT INTO copies VALUES ('x', 1) RETURNING b"]);
+    assert!(ran.out == "1" && ran.err.contains("00000: the text is hidden") && raw(&ran).is_none(), "{ran:?}");
+    // The server's own words are about nothing but the statement.
+    let ran = shop.agent(&["INSERT INTO strict VALUES ('no date')"]);
+    assert!(ran.err.contains("no date"), "{ran:?}");
+}
+
+#[test]
+fn rows_of_a_prepared_statement_are_not_kept() {
+    let shop = Shop::labelled(cluster::remote());
+    let _gateway = shop.attach_masking(None);
+    for statements in [
+        &["PREPARE r AS SELECT ssn FROM customers", "CREATE TEMP TABLE kept AS EXECUTE r", "SELECT * FROM kept"][..],
+        &["PREPARE r AS SELECT ssn FROM customers; CREATE TEMP TABLE kept AS EXECUTE r; SELECT * FROM kept"],
+        &[
+            "PREPARE r AS SELECT ssn FROM customers",
+            "EXPLAIN ANALYZE CREATE TEMP TABLE kept AS EXECUTE r",
+            "TABLE kept",
+        ],
+    ] {
+        let ran = shop.agent(statements);
+        assert!(raw(&ran).is_none() && ran.err.contains("Data::export on DataClass"), "{statements:?}: {ran:?}");
+    }
+    let ran =
+        shop.agent(&["PREPARE r AS SELECT name FROM customers", "CREATE TEMP TABLE kept AS EXECUTE r", "TABLE kept"]);
+    assert!(ran.out.contains("Anna"), "{ran:?}");
+}
+
+#[test]
 fn masks_are_not_written_back() {
     let shop = Shop::labelled(cluster::remote());
     let _gateway = shop.attach_masking(None);

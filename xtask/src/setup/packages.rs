@@ -30,7 +30,7 @@ pub(crate) const LINKER: [Package; 4] = [
 ];
 
 /// Everything else.
-pub(crate) const OTHERS: [Package; 43] = [
+pub(crate) const OTHERS: [Package; 44] = [
     package("clang", "bindings of the SQL parser: compiler headers"),
     package("libclang-dev", "bindings of the SQL parser: libclang"),
     package("iproute2", "tests: network namespaces, veth"),
@@ -42,6 +42,7 @@ pub(crate) const OTHERS: [Package; 43] = [
     package("postgresql-client-15", "tests: the stock psql"),
     package("pgbouncer", "tests and numbers: a pooler"),
     package("haproxy", "numbers: a plain byte relay"),
+    package("sqlsmith", "tests: a generator of random queries"),
     package("openssh-server", "tests: the real SSH server"),
     package("openssh-client", "tests: the stock ssh"),
     package("rsync", "tests: over ssh; builds the API server"),

@@ -160,8 +160,7 @@ impl ResultRewriter {
     #[must_use]
     pub fn new(masking: Arc<Masking>, mut plans: Vec<StatementPlan>) -> Self {
         plans.reverse();
-        let detects = !plans.is_empty() && plans.iter().all(|plan| plan.result.texts == Texts::Detect);
-        let texts = if detects { Texts::Detect } else { Texts::Scrub };
+        let texts = plans.iter().map(|plan| plan.result.texts).max().unwrap_or(Texts::Scrub);
         Self { masking, plans, texts, columns: None, copy: None, masked: Masked::new(), hits: Vec::new() }
     }
 

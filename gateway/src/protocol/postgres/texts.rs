@@ -12,8 +12,7 @@ use crate::protocol::postgres::message::Backend;
 use crate::protocol::postgres::reply::{SqlState, fields, sql_state};
 
 /// Stands for the text of a scrubbed error, after its code.
-const HIDDEN: &str =
-    "the text is hidden, since it may quote masked columns of the relations that this session has named";
+const HIDDEN: &str = "the text is hidden, since it may quote masked columns";
 /// Stands for what was notified.
 const HIDDEN_PAYLOAD: &[u8] = "[hidden\u{2022}\u{2022}\u{2022}]".as_bytes();
 
@@ -53,7 +52,11 @@ fn report(message: &[u8], texts: Texts, detectors: &Detectors, out: &mut Vec<u8>
     out.extend_from_slice(message.get(..HEADER).unwrap_or_default());
     let mut rest = body(message);
     // What is wrong with the statement itself, said before a row of it was read, quotes nothing but the statement.
-    let texts = if is_of_analysis(rest) { Texts::Detect } else { texts };
+    let texts = match texts {
+        _ if is_of_analysis(rest) => Texts::Detect,
+        Texts::ScrubCode if is_of_code(rest) => Texts::Scrub,
+        texts => texts,
+    };
     let code = sql_state(rest);
     loop {
         match rest.split_first() {
@@ -83,6 +86,14 @@ fn is_of_analysis(fields_of: &[u8]) -> bool {
         && ((is_of_parser && field(b'P').is_some()) || file == b"aclchk.c")
 }
 
+/// Whether code of the database said it, or one of its foreign keys: it comes with the functions and statements that were
+/// at work. The server itself adds only where in the client's own text it reads ("COPY …", "JSON data, …").
+fn is_of_code(fields_of: &[u8]) -> bool {
+    let context = fields(fields_of).find(|(field, _)| *field == b'W').map(|(_, text)| text).unwrap_or_default();
+    let is_place = |line: &[u8]| line.is_empty() || line.starts_with(b"COPY ") || line.starts_with(b"JSON data, ");
+    !context.split(|byte| *byte == b'\n').all(is_place)
+}
+
 fn put_field((field, text): (u8, &[u8]), texts: Texts, code: &SqlState, detectors: &Detectors, out: &mut Vec<u8>) {
     // Severity, severity as it is never translated, code; file, line and routine of the server's source.
     let is_kept = matches!(field, b'S' | b'V' | b'C' | b'F' | b'L' | b'R');
@@ -94,7 +105,7 @@ fn put_field((field, text): (u8, &[u8]), texts: Texts, code: &SqlState, detector
             hidden.as_bytes()
         }
         Texts::Scrub => return,
-        Texts::Detect => {
+        Texts::Detect | Texts::ScrubCode => {
             out.push(field);
             put_searched(text, detectors, out);
             return;
@@ -126,11 +137,12 @@ fn notification(message: &[u8], texts: Texts, detectors: &Detectors, out: &mut V
     out.extend_from_slice(process);
     put_searched(channel, detectors, out);
     match texts {
-        Texts::Scrub if !payload.is_empty() => {
+        // Who notified has read what we do not know.
+        Texts::Scrub | Texts::ScrubCode if !payload.is_empty() => {
             out.extend_from_slice(HIDDEN_PAYLOAD);
             out.push(0);
         }
-        Texts::Scrub | Texts::Detect => put_searched(payload, detectors, out),
+        _ => put_searched(payload, detectors, out),
     }
     close(start, out)
 }

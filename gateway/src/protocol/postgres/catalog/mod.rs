@@ -139,6 +139,12 @@ impl Catalog {
         self.by_name.contains_key(name)
     }
 
+    /// Whether any column carries one.
+    #[must_use]
+    pub fn has_labels(&self) -> bool {
+        self.relations.iter().any(|relation| relation.labelled().next().is_some())
+    }
+
     /// Every relation of the closure.
     pub fn relations(&self) -> impl Iterator<Item = &Arc<Relation>> {
         self.relations.iter()

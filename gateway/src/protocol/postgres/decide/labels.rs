@@ -18,13 +18,13 @@ use crate::policy::vocabulary::data::{self, Use};
 use crate::policy::vocabulary::names::RelationKind;
 use crate::policy::vocabulary::postgres::{self as vocabulary, RelationFacts};
 use crate::protocol::postgres::catalog::{Catalog, Column, Found, Relation, Seen};
-use crate::protocol::postgres::sql::facts::{ColumnUse, Effect, Facts, Object, RelationName, Statement};
+use crate::protocol::postgres::sql::facts::{ColumnUse, Effect, Facts, Object, RelationName, Statement, Verb};
 use crate::protocol::postgres::sql::functions::is_built_in;
 use crate::protocol::postgres::sql::lineage::{self, Following, Lineage, Shape};
 use crate::protocol::postgres::values::Kind;
 
 /// What a message does with labels.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub struct LabelUse {
     /// By what is done, the class, and the relation's object id; zero where any may be meant.
     uses: BTreeMap<(Usage, Arc<str>, u32), Arc<Class>>,
@@ -82,7 +82,7 @@ impl LabelUse {
             found.with(&named);
         }
         found.outputs = lineages.into_iter().map(|lineage| lineage.map(|lineage| Arc::new(lineage.outputs))).collect();
-        found
+        if stores_what_it_runs(facts) { found.stored() } else { found }
     }
 
     /// That of a statement by the names that it has in it.
@@ -98,6 +98,16 @@ impl LabelUse {
         self.overwrites.extend(other.overwrites.iter().cloned());
         self.touches_relation |= other.touches_relation;
         self.touches_label |= other.touches_label;
+    }
+
+    /// The same where its rows are kept: what it reads moves.
+    #[must_use]
+    pub fn stored(mut self) -> Self {
+        let read = self.uses.iter().filter(|((usage, ..), _)| *usage == Usage::Read);
+        let moved: Vec<_> =
+            read.map(|((_, name, oid), class)| ((Usage::Moved, Arc::clone(name), *oid), Arc::clone(class))).collect();
+        self.uses.extend(moved);
+        self
     }
 
     /// The classes that it reads, each once.
@@ -254,6 +264,14 @@ fn has_hidden_calls(facts: &Facts, catalog: &Catalog) -> bool {
         names.any(|name| catalog.is_hidden_call(name))
     };
     facts.statements.iter().any(called)
+}
+
+/// Whether a message keeps the rows of a prepared statement, its own or an earlier one's: CREATE TABLE … AS EXECUTE.
+#[must_use]
+pub fn stores_what_it_runs(facts: &Facts) -> bool {
+    let creates = |statement: &Statement| statement.questions.iter().any(|question| question.effect == Effect::Create);
+    let executes = |statement: &Statement| statement.verbs.iter().any(|verb| matches!(verb, Verb::Execute(_)));
+    facts.statements.iter().any(|statement| executes(statement) && creates(statement))
 }
 
 /// Whether a message changes what names mean and goes on to use names: the catalog is that of before.

@@ -72,7 +72,10 @@ impl Masks<'_> {
 
     /// What happens to errors and notices.
     pub(super) fn texts(&self) -> Texts {
-        if self.labels.touches_relation { Texts::Scrub } else { Texts::Detect }
+        if self.labels.touches_relation {
+            return Texts::Scrub;
+        }
+        Texts::of_bystander(self.scene.catalog.as_ref().is_some_and(|catalog| catalog.has_labels()))
     }
 
     fn columns(&self, outputs: Option<Arc<Shape>>) -> Columns {

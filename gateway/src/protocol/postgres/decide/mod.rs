@@ -494,9 +494,11 @@ impl Judge for PolicyJudge {
     }
 
     fn aside(&self, kind: Backend, message: &[u8], out: &mut Vec<u8>) -> Result<Pass, RewriteError> {
-        let texts = if self.scrubs.load(Ordering::Relaxed) { Texts::Scrub } else { Texts::Detect };
-        let masking = self.view.lock().as_ref().map(|view| Arc::clone(&view.masking));
-        texts::rewrite(kind, message, texts, &masking.unwrap_or_default().detectors, out)
+        let (last, masking) =
+            self.view.lock().as_ref().map(|view| (view.last(), Arc::clone(&view.masking))).unwrap_or_default();
+        let bystander = || Texts::of_bystander(last.is_some_and(|catalog| catalog.has_labels()));
+        let texts = if self.scrubs.load(Ordering::Relaxed) { Texts::Scrub } else { bystander() };
+        texts::rewrite(kind, message, texts, &masking.detectors, out)
     }
 
     async fn query(&self, text: &str, say: &Say) -> Ruling<Forward<Permit>> {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use super::Understood;
 use super::labels::classes_of;
+use super::labels::stores_what_it_runs;
 use crate::policy::Question;
 use crate::policy::request::Entity;
 use crate::policy::vocabulary::names::{Action, FunctionKind, ObjectKind, RelationKind, Where};
@@ -78,6 +79,9 @@ impl Understood {
         let analyses = std::iter::once(&self.own).chain(&self.named);
         let mut all = Vec::new();
         for analysis in analyses {
+            if stores_what_it_runs(&self.own.facts) {
+                all.extend(analysis.shape.labels.clone().stored().questions(self.scope.scene()));
+            }
             if with_texts {
                 all.extend(analysis.questions_with_text(&self.scope));
             } else {

@@ -170,6 +170,24 @@ fn a_scrubbed_error_keeps_what_programs_act_on() {
 }
 
 #[test]
+fn what_code_of_the_database_says_is_hidden_and_what_the_server_says_is_not() {
+    let said = |context: &str| framed(b'N', format!("SNOTICE\0C00000\0Mraw words\0W{context}\0Fa.c\0\0").as_bytes());
+    let told = |message: &[u8]| {
+        let mut rewriter = rewriter(Columns::All(Treatment::Pass), Texts::ScrubCode);
+        let out = rewritten(&mut rewriter, Backend::NoticeResponse, message).unwrap();
+        String::from_utf8_lossy(&out).contains("raw words")
+    };
+    let trigger = "SQL statement \"INSERT INTO t\"\nPL/pgSQL function tells() line 1 at RAISE";
+    assert!(!told(&said(trigger)) && !told(&said("JSON data, line 1: x\nSQL function \"f\" statement 1")));
+    assert!(told(&said("")) && told(&said("COPY t, line 3, column a: \"x\"")) && told(&said("JSON data, line 1: x")));
+    assert!(told(&framed(b'N', b"SNOTICE\0C00000\0Mraw words\0Fa.c\0\0")));
+    let mut rewriter = rewriter(Columns::All(Treatment::Pass), Texts::ScrubCode);
+    let notified = framed(b'A', b"\0\0\0\x01c\0raw words\0");
+    let out = rewritten(&mut rewriter, Backend::NotificationResponse, &notified).unwrap();
+    assert!(!String::from_utf8_lossy(&out).contains("raw words"));
+}
+
+#[test]
 fn notifications_and_settings_are_searched_or_scrubbed() {
     let notified = framed(b'A', b"\0\0\0\x01channel\x00123-45-6789\0");
     let out = rewritten(&mut detecting(), Backend::NotificationResponse, &notified).unwrap();

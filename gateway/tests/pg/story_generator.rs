@@ -1,0 +1,50 @@
+//! Random queries over labelled tables (G4): nobody chose them, and no byte of what comes back is a labelled value.
+//!
+//! In: sqlsmith, which reads the catalog and writes queries that the server's grammar and types allow. Out: no canary in
+//! any answer; and enough of the queries ran for that to say something. Some minutes here, an hour with `GATEWAY_SOAK`.
+
+use std::process::{Command, Stdio};
+
+use crate::canary::in_messages;
+use crate::cluster::{self, Cluster};
+use crate::shop::{Shop, Side};
+use crate::talk::{Door, Message};
+use crate::tap::Tap;
+
+/// Seconds for one server.
+fn seconds() -> u32 {
+    if std::env::var_os("GATEWAY_SOAK").is_some() { 1_800 } else { 45 }
+}
+
+fn no_random_query_shows_a_value(cluster: &'static Cluster) {
+    let (shop, masking) = Shop::with_corpus(cluster);
+    let _gateway = shop.attach_with(&masking);
+    let door = Door::new(&shop, Side::Inside);
+    let tap = Tap::new(&door, &shop.world.directory().join("tap"));
+    let target = format!("--target=host={} user=agent dbname={}", tap.folder().display(), shop.database);
+    let mut sqlsmith = Command::new("timeout");
+    sqlsmith.args([&seconds().to_string(), "sqlsmith", "--exclude-catalog", "--seed=7", &target]);
+    let output = sqlsmith.stdin(Stdio::null()).output().unwrap();
+    assert_eq!(output.status.code(), Some(124), "{}", String::from_utf8_lossy(&output.stderr));
+    let exchanges = tap.taken();
+    let (mut ran, mut refused) = (0, 0);
+    for exchange in &exchanges {
+        refused += usize::from(exchange.answers.iter().any(|message| message.refusal().is_some()));
+        ran += usize::from(exchange.answers.iter().any(|message| message.kind == b'T'));
+        let shown = in_messages(&exchange.answers);
+        let lines = || exchange.answers.iter().map(Message::line).collect::<Vec<_>>().join("\n");
+        assert!(shown.is_none(), "{shown:?}: {}\n{}", exchange.text(), lines());
+    }
+    println!("{} queries, {ran} ran, {refused} refused", exchanges.len());
+    assert!(ran >= 30 && refused >= 30, "too few queries say nothing: {} of them", exchanges.len());
+}
+
+#[test]
+fn no_random_query_shows_a_value_on_15() {
+    no_random_query_shows_a_value(cluster::remote());
+}
+
+#[test]
+fn no_random_query_shows_a_value_on_18() {
+    no_random_query_shows_a_value(cluster::remote_newest());
+}

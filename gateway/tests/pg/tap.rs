@@ -1,0 +1,139 @@
+//! What passes between a client and a server, kept byte by byte.
+//!
+//! In: a door, and clients of any kind that connect to a unix socket. Out: every exchange, a request with its answers, in
+//! order. It changes nothing and adds nothing.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::Shutdown;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use crate::talk::{Door, Message};
+
+/// What a client sent up to the point where it waits, and what it got.
+#[derive(Debug, Clone, Default)]
+pub struct Exchange {
+    /// Messages of the client.
+    pub asked: Vec<Message>,
+    /// Messages of the server, up to ReadyForQuery or a wish for rows to copy.
+    pub answers: Vec<Message>,
+}
+
+impl Exchange {
+    /// The text that was asked for, if it was a Query.
+    pub fn text(&self) -> String {
+        let query = self.asked.iter().find(|message| message.kind == b'Q' || message.kind == b'P');
+        query
+            .map(|message| String::from_utf8_lossy(&message.body).trim_end_matches('\0').to_owned())
+            .unwrap_or_default()
+    }
+}
+
+#[derive(Default)]
+struct Connection {
+    /// Bytes in the order in which they passed: from the client, or to it.
+    pieces: Vec<(bool, Vec<u8>)>,
+}
+
+/// A listener that keeps what it relays.
+pub struct Tap {
+    folder: PathBuf,
+    connections: Arc<Mutex<Vec<Arc<Mutex<Connection>>>>>,
+}
+
+impl Tap {
+    /// Listens in `folder`, where libpq looks for the socket of port 5432.
+    pub fn new(door: &Door, folder: &Path) -> Self {
+        fs::create_dir_all(folder).unwrap();
+        let path = folder.join(".s.PGSQL.5432");
+        let listener = UnixListener::bind(&path).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o777)).unwrap();
+        let connections: Arc<Mutex<Vec<Arc<Mutex<Connection>>>>> = Arc::default();
+        let (kept, to) = (Arc::clone(&connections), door.path().to_owned());
+        std::thread::spawn(move || {
+            for client in listener.incoming().flatten() {
+                let Ok(server) = UnixStream::connect(&to) else { return };
+                let connection = Arc::new(Mutex::new(Connection::default()));
+                kept.lock().push(Arc::clone(&connection));
+                let (client_too, server_too) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+                let other = Arc::clone(&connection);
+                std::thread::spawn(move || relay(client, server, true, &connection));
+                std::thread::spawn(move || relay(server_too, client_too, false, &other));
+            }
+        });
+        Self { folder: folder.to_owned(), connections }
+    }
+
+    /// Where it listens.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// All exchanges since the last look.
+    pub fn taken(&self) -> Vec<Exchange> {
+        let connections = std::mem::take(&mut *self.connections.lock());
+        connections.iter().flat_map(|connection| exchanges(&connection.lock().pieces)).collect()
+    }
+}
+
+fn relay(mut from: UnixStream, mut to: UnixStream, is_client: bool, connection: &Mutex<Connection>) {
+    let mut buffer = vec![0; 65_536];
+    loop {
+        match from.read(&mut buffer) {
+            Ok(count @ 1..) => {
+                let bytes = &buffer[..count];
+                connection.lock().pieces.push((is_client, bytes.to_vec()));
+                if to.write_all(bytes).is_err() {
+                    break;
+                }
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            _ => break,
+        }
+    }
+    let _ = to.shutdown(Shutdown::Write);
+}
+
+/// The messages of one direction, from the front of its bytes.
+fn cut(bytes: &mut Vec<u8>, is_first: &mut bool) -> Vec<Message> {
+    let mut messages = Vec::new();
+    loop {
+        let head = usize::from(!*is_first);
+        let Some(length) = bytes.get(head..head + 4) else { return messages };
+        let length = u32::from_be_bytes(length.try_into().unwrap()) as usize;
+        let Some(body) = bytes.get(head + 4..head + length) else { return messages };
+        let kind = if *is_first { 0 } else { bytes[0] };
+        messages.push(Message { kind, body: body.to_vec() });
+        *is_first = false;
+        bytes.drain(..head + length);
+    }
+}
+
+fn exchanges(pieces: &[(bool, Vec<u8>)]) -> Vec<Exchange> {
+    let (mut asked, mut answered, mut first, mut other) = (Vec::new(), Vec::new(), true, false);
+    let (mut all, mut open) = (Vec::new(), Exchange::default());
+    for (is_client, bytes) in pieces {
+        if *is_client {
+            asked.extend_from_slice(bytes);
+            open.asked.extend(cut(&mut asked, &mut first));
+            continue;
+        }
+        answered.extend_from_slice(bytes);
+        for message in cut(&mut answered, &mut other) {
+            let is_end = matches!(message.kind, b'Z' | b'G');
+            open.answers.push(message);
+            if is_end {
+                all.push(std::mem::take(&mut open));
+            }
+        }
+    }
+    if !open.answers.is_empty() {
+        all.push(open);
+    }
+    all
+}
