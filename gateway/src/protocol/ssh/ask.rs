@@ -157,7 +157,70 @@ fn plain(path: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::plain;
+    use std::sync::Arc;
+
+    use serde::Deserialize;
+
+    use super::{plain, questions_of};
+    use crate::id::SessionId;
+    use crate::policy::load::{KnownIds, Source, load};
+    use crate::policy::request::{Moment, Request, Session};
+    use crate::policy::vocabulary::names::ProtocolName;
+    use crate::policy::vocabulary::{OPEN_GROUP, TargetFacts, target};
+    use crate::policy::{Decision, Mode, Principal, WorkloadFacts};
+
+    #[derive(Deserialize)]
+    struct Corpus {
+        case: Vec<Case>,
+    }
+
+    #[derive(Deserialize)]
+    struct Case {
+        line: String,
+        decision: String,
+    }
+
+    /// What the shipped packs make of a line.
+    fn decided(line: &str, policies: &crate::policy::PolicySnapshot) -> &'static str {
+        let address = "10.0.0.5".parse().unwrap();
+        let target = target(TargetFacts {
+            name: "undeclared",
+            protocol: ProtocolName::Ssh,
+            address,
+            port: 22,
+            environment: None,
+        });
+        let principal = Principal::new(WorkloadFacts {
+            name: "w".into(),
+            attachment: "none".into(),
+            groups: vec![OPEN_GROUP.into()],
+            ..WorkloadFacts::default()
+        });
+        let session =
+            Session { id: SessionId::generate(), login: "deploy".into(), application: None, grants: Arc::default() };
+        let questions = &questions_of(line, &target, "deploy");
+        let request = Request { principal: &principal, session: &session, at: Moment::now(), questions };
+        match policies.judge(&request, Mode::Enforce) {
+            Decision::Allow(_) => "allow",
+            Decision::Hold(_) => "hold",
+            Decision::Deny(_) => "deny",
+        }
+    }
+
+    #[test]
+    fn the_shipped_packs_decide_each_command_line_of_the_corpus_as_it_says() {
+        let corpus: Corpus = toml::from_str(include_str!("../shell/corpus.toml")).unwrap();
+        let known = KnownIds::default().with_built_in();
+        let policies = load(&Source { known, ..Source::default() }, 1).unwrap_or_else(|faults| panic!("{faults:#?}"));
+        let wrong: Vec<_> = corpus
+            .case
+            .iter()
+            .map(|case| (case, decided(&case.line, &policies)))
+            .filter(|(case, decided)| case.decision != *decided)
+            .map(|(case, decided)| format!("{:?}: {decided}, not {}", case.line, case.decision))
+            .collect();
+        assert!(wrong.is_empty() && corpus.case.len() > 400, "{}", wrong.join("\n"));
+    }
 
     #[test]
     fn paths_are_plain_before_policies_see_them() {

@@ -22,6 +22,12 @@ pub(super) fn is_passed_on(name: &str) -> bool {
     is_plain && (["LANG", "TERM", "COLORTERM"].contains(&name) || name.starts_with("LC_"))
 }
 
+/// Whether a value is a plain word, as those of languages and terminals are: no path (a locale is loaded from one), and
+/// nothing that bash would evaluate where a script compares the variable as a number.
+fn is_plain(value: &str) -> bool {
+    value.len() <= MAX_VALUE && value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-@:+=,".contains(&byte))
+}
+
 /// A terminal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Terminal {
@@ -80,7 +86,7 @@ impl Preparation {
                 }
             }
             ChannelMsg::SetEnv { variable_name, variable_value, .. } => {
-                let fits = self.variables.len() < MAX_VARIABLES && variable_value.len() <= MAX_VALUE;
+                let fits = self.variables.len() < MAX_VARIABLES && is_plain(&variable_value);
                 if fits && is_passed_on(&variable_name) {
                     self.variables.push((variable_name, variable_value));
                 }
@@ -119,6 +125,8 @@ mod tests {
         assert_eq!(preparation.take(set("LANG", "C")), None);
         assert_eq!(preparation.take(set("LD_PRELOAD", "/x")), None);
         assert_eq!(preparation.take(set("LC_ALL", &"x".repeat(2_000))), None);
+        assert_eq!(preparation.take(set("LC_TIME", "a[$(id)]")), None);
+        assert_eq!(preparation.take(set("LC_MESSAGES", "../../tmp/locale")), None);
         assert_eq!(preparation.variables, [("LANG".to_owned(), "C".to_owned())]);
         let pty = ChannelMsg::RequestPty {
             want_reply: true,
