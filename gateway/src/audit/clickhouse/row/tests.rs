@@ -108,6 +108,34 @@ fn ssh() -> [(&'static str, Value); 4] {
     ]
 }
 
+/// The same of Kubernetes.
+fn kubernetes() -> [(&'static str, Value); 3] {
+    [
+        (
+            "kubernetes.request",
+            json!({
+                "verb": "create", "actions": ["Kubernetes::exec"], "resource": "pods", "subresource": "exec",
+                "namespace": "shop", "name": "web-0", "text": "POST /api/v1/namespaces/shop/pods/web-0/exec",
+                "stripped": ["Impersonate-User"], "data_classes": ["secret"], "decision": decision(),
+            }),
+        ),
+        (
+            "kubernetes.outcome",
+            json!({
+                "request": 4, "status": "ok", "code": 200, "bytes": 3, "duration_us": 7, "masked": { "secret": 2 },
+                "exit_status": 1, "reason": "cut",
+            }),
+        ),
+        (
+            "kubernetes.frames",
+            json!({
+                "request": 4,
+                "frames": [{ "at_us": 1, "stream": "out", "text": "$ ", "hex": "ff", "bytes": 3, "size": [80, 24] }],
+            }),
+        ),
+    ]
+}
+
 /// A full body of each kind, as the journal has it.
 fn samples() -> BTreeMap<&'static str, Value> {
     let ended = json!({ "ticket": ID, "reason": "sent" });
@@ -178,6 +206,7 @@ fn samples() -> BTreeMap<&'static str, Value> {
     .into_iter()
     .chain(network())
     .chain(ssh())
+    .chain(kubernetes())
     .collect()
 }
 
@@ -257,6 +286,9 @@ fn every_sample_has_every_field() {
     complete::<event::SshOutcome>(&["ssh.outcome"]);
     complete::<event::SshFrames>(&["ssh.frames"]);
     complete::<event::SshTransfer>(&["ssh.transfer"]);
+    complete::<event::KubernetesRequest>(&["kubernetes.request"]);
+    complete::<event::KubernetesOutcome>(&["kubernetes.outcome"]);
+    complete::<event::KubernetesFrames>(&["kubernetes.frames"]);
     complete::<event::ApprovalRequested>(&["approval.requested"]);
     complete::<event::ApprovalDecided>(&["approval.decided"]);
     complete::<event::ApprovalEnded>(&["approval.consumed", "approval.expired"]);
