@@ -1340,6 +1340,41 @@ const MUTATIONS: &[Mutation] = &[
         tests: &["story_exec::commands_run_masked_and_recorded_by_every_protocol"],
     },
     Mutation {
+        name: "kube-exec-whole",
+        guarantee: "G4",
+        mechanism: "what goes over an exec is seen off, and stays in no layer",
+        edits: &[Edit {
+            file: "gateway/src/protocol/kubernetes/stream/tap.rs",
+            from: "    to.flush().await",
+            to: "    Ok(())",
+        }],
+        tests: &["protocol::kubernetes::stream::tap::tests::nothing_stays_in_a_layer_that_keeps_what_it_took"],
+    },
+    Mutation {
+        name: "kube-exec-resets",
+        guarantee: "G4",
+        mechanism: "output that waits for the end of a value comes before what ends its stream",
+        edits: &[Edit {
+            file: "gateway/src/protocol/kubernetes/stream/spdy.rs",
+            from: "                if matches!(frame.kind, Some(RST_STREAM | GOAWAY)) {",
+            to: "                if false {",
+        }],
+        tests: &["protocol::kubernetes::stream::tests::spdy_output_that_waits_comes_before_what_ends_its_stream"],
+    },
+    Mutation {
+        name: "kube-exec-lingers",
+        guarantee: "G4",
+        mechanism: "an exec closes when its client has all",
+        edits: &[Edit {
+            file: "gateway/src/protocol/kubernetes/stream/tap.rs",
+            from: "        if matches!(got, Ok(_) | Err(Broken::Lost(_))) {",
+            to: "        if false {",
+        }],
+        tests: &[
+            "protocol::kubernetes::stream::tap::tests::a_client_that_still_speaks_reads_all_that_a_server_said_before_it_closed",
+        ],
+    },
+    Mutation {
         name: "kube-exec-action",
         guarantee: "G2",
         mechanism: "exec is asked as such whatever verb it comes by",

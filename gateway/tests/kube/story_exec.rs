@@ -18,6 +18,9 @@ const LIFTED: &str = "[policy]\ndisable = [\"guard.kubernetes.commands\"]\n";
 /// By each protocol that clients have.
 const WAYS: [(Kubectl, &str); 3] = [(Kubectl::Today, "true"), (Kubectl::Today, "false"), (Kubectl::Old, "true")];
 
+/// 140 kB, and 1 MB: more than any buffer on the way.
+const LINES: [usize; 2] = [20_000, 150_000];
+
 fn exec(site: &Site, (which, websockets): (Kubectl, &str), input: &str, words: &[&str]) -> Ran {
     let mut command = site.kubectl_command(which, &[&["exec", "worker"], words].concat());
     // Before the program's own arguments there is `env`: its variables come first.
@@ -28,8 +31,12 @@ fn exec(site: &Site, (which, websockets): (Kubectl, &str), input: &str, words: &
     with.args(&arguments[..at]).arg(format!("KUBECTL_REMOTE_COMMAND_WEBSOCKETS={websockets}")).args(&arguments[at..]);
     command = with;
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
-    let output = child.wait_with_output().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    // Both ways at once: what is typed and comes back is larger than pipes are. A program may end before it read all.
+    let output = std::thread::scope(|scope| {
+        scope.spawn(move || stdin.write_all(input.as_bytes()));
+        child.wait_with_output().unwrap()
+    });
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     Ran { ok: output.status.success(), out: text(output.stdout), err: text(output.stderr) }
 }
@@ -44,15 +51,18 @@ fn commands_run_masked_and_recorded_by_every_protocol() {
         assert_eq!(ran.out, "out card ****************\n", "{way:?} {ran:?}");
         assert!(!ran.ok && ran.err.starts_with("err\n") && ran.err.contains("exit code 3"), "{way:?} {ran:?}");
         // Standard input, to its end and half-closed: cat ends when it does, and says all of it.
-        let text = "a line\n".repeat(2_000);
-        let ran = exec(&site, way, &text, &["-i", "--", "cat"]);
-        assert!(ran.ok && ran.out == text, "{way:?}: {} bytes of {}, {}", ran.out.len(), text.len(), ran.err);
+        for lines in LINES {
+            let text = "a line\n".repeat(lines);
+            let ran = exec(&site, way, &text, &["-i", "--", "cat"]);
+            assert!(ran.ok && ran.out == text, "{way:?}: {} bytes of {}, {}", ran.out.len(), text.len(), ran.err);
+        }
     }
     let seen = site.request(|body| body["actions"][0] == "Kubernetes::exec");
     let command = &seen["decision"]["input"]["questions"][0]["context"]["command"];
     assert_eq!((&command["program"], &command["opaque"][0]), (&"sh".into(), &"shell".into()), "{seen}");
     let outcome = site.world.event("kubernetes.outcome", |body| body["exit_status"] == 3);
     assert_eq!(outcome["status"], "ok", "{outcome}");
+    let bytes = (WAYS.len() * "a line\n".len() * LINES.iter().sum::<usize>()) as u64;
     wait::until("the recording of every way", || {
         let frames = site.world.events("kubernetes.frames");
         let shown: Vec<_> =
@@ -68,7 +78,7 @@ fn commands_run_masked_and_recorded_by_every_protocol() {
         assert_eq!(of("out", "4111111111111111"), 0);
         let typed: u64 =
             shown.iter().filter(|frame| frame["stream"] == "in").filter_map(|frame| frame["bytes"].as_u64()).sum();
-        of("out", "card ****************") == WAYS.len() && of("err", "err") == WAYS.len() && typed == 3 * 14_000
+        of("out", "card ****************") == WAYS.len() && of("err", "err") == WAYS.len() && typed == bytes
     });
     assert!(site.world.cli(&["audit", "verify"]).status.success());
 }

@@ -21,6 +21,8 @@ const MOST_STREAMS: usize = 64;
 const PIECE: usize = 32 * 1024;
 
 const SYN_STREAM: u16 = 1;
+const RST_STREAM: u16 = 3;
+const GOAWAY: u16 = 7;
 /// A data frame, and a SYN_STREAM, that is the last of its stream.
 const FIN: u8 = 1;
 
@@ -211,6 +213,10 @@ impl Spdy {
             let Some(channel) = self.streams.get(&frame.stream).copied().filter(|_| frame.kind.is_none()) else {
                 if frame.kind.is_none() {
                     return Err(Fault::Framing("data of a stream that the client did not open"));
+                }
+                // What a client gets of a stream after these it throws away.
+                if matches!(frame.kind, Some(RST_STREAM | GOAWAY)) {
+                    self.flush(channels, out);
                 }
                 out.extend_from_slice(&frame.raw);
                 continue;

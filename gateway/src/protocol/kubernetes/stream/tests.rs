@@ -192,6 +192,22 @@ fn spdy_output_is_masked_wherever_it_is_cut() {
 }
 
 #[test]
+fn spdy_output_that_waits_comes_before_what_ends_its_stream() {
+    for end in
+        [[0x80, 3, 0, 3, 0, 0, 0, 8, 0, 0, 0, 5, 0, 0, 0, 5], [0x80, 3, 0, 7, 0, 0, 0, 8, 0, 0, 0, 0, 0, 0, 0, 0]]
+    {
+        let (mut spdy, mut channels, mut out) = (Spdy::default(), channels(), Vec::new());
+        spdy.take_client(&Client::new().open(5, "stdout"), &mut channels, &mut Vec::new()).unwrap();
+        let waits = data(5, 0, b"4111-11");
+        spdy.take_server(&waits, &mut channels, &mut out).unwrap();
+        assert_eq!(of_stream(&out, 5), b"", "it waits");
+        out.clear();
+        spdy.take_server(&end, &mut channels, &mut out).unwrap();
+        assert_eq!(out, [&waits[..], &end].concat());
+    }
+}
+
+#[test]
 fn what_is_no_spdy_frame_ends_the_stream() {
     let mut client = Client::new();
     let stdout = client.open(1, "stdout");
