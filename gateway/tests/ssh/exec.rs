@@ -109,3 +109,11 @@ fn variables_of_the_short_list_reach_a_command_and_no_others() {
     let ran = host.ssh(&[&set[..], &["echo $LC_MESSAGES:$BASH_ENV:$FOO:"]].concat());
     assert_eq!(ran.out, "C:::\n", "{ran:?}");
 }
+
+#[test]
+fn a_command_that_closes_its_output_early_still_tells_its_status() {
+    let host = Host::new();
+    let _gateway = host.attach();
+    let ran = host.ssh(&["exec >&- 2>&-; sleep 1; exit 7"]);
+    assert_eq!((ran.code, ran.out.as_str()), (Some(7), ""), "{ran:?}");
+}

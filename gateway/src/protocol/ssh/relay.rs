@@ -12,6 +12,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use russh::server::{Handle, Msg};
 use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Sig, client};
+use tokio::time::Instant;
 
 use super::channel::{Inner, Outer};
 use super::connection::Connection;
@@ -27,6 +28,9 @@ use crate::policy::Question;
 /// How long a command has to end when it is told to, before it is killed.
 const TERM: Duration = Duration::from_millis(1_500);
 const KILL: Duration = Duration::from_millis(500);
+/// How long a server's end of output waits for the exit status. A client that has both ends closes the channel, on which
+/// nothing can be said any more then.
+const EXIT: Duration = Duration::from_secs(5);
 /// How long the client has to take in why.
 const TOLD: Duration = Duration::from_millis(500);
 
@@ -91,8 +95,8 @@ impl<'a> Relay<'a> {
         let stop = {
             let up = self.up(&mut from_client, &to_server, &client_flow, &mut sent);
             let (relay, server) = (&self, &to_server);
-            let mut down =
-                Down { relay, server, to: &to_client, flow: &server_flow, handle: &handle, ended: &mut ended };
+            let (to, flow, ended) = (&to_client, &server_flow, &mut ended);
+            let mut down = Down { relay, server, to, flow, handle: &handle, ended, eof: None };
             tokio::select! {
                 stop = down.run(&mut from_server) => stop,
                 stop = up => stop,
@@ -199,6 +203,8 @@ struct Down<'a> {
     flow: &'a Flow,
     handle: &'a Handle,
     ended: &'a mut Ended,
+    /// The end of output waits, until then at most.
+    eof: Option<Instant>,
 }
 
 impl Down<'_> {
@@ -213,12 +219,13 @@ impl Down<'_> {
             let passed = match message {
                 Ok(None | Some(ChannelMsg::Close)) => Err(Stop::Gone),
                 Ok(Some(message)) => self.pass(message).await,
-                Err(_) => self.flush().await,
+                Err(_) => self.overdue().await,
             };
             if let Err(stop) = passed {
                 // Of what stopped it, nothing that waits is shown.
                 if matches!(stop, Stop::Gone) {
                     let _ = self.flush().await;
+                    let _ = self.end_output().await;
                 }
                 return stop;
             }
@@ -227,11 +234,27 @@ impl Down<'_> {
 
     /// How long at most until something has to go out that waits.
     fn wait(&self) -> Option<Duration> {
-        if self.relay.output.lock().is_waiting() {
-            return Some(output::WAIT);
+        let output = self.relay.output.lock().is_waiting().then_some(output::WAIT);
+        let is_recorded = |recorder: &Mutex<Recorder>| recorder.lock().is_waiting().then_some(recording::WAIT);
+        let recorder = self.relay.recorder.as_ref().and_then(is_recorded);
+        let eof = self.eof.map(|until| until.saturating_duration_since(Instant::now()));
+        [output.or(recorder), eof].into_iter().flatten().min()
+    }
+
+    async fn overdue(&mut self) -> Result<(), Stop> {
+        self.flush().await?;
+        if self.eof.is_some_and(|until| until <= Instant::now()) {
+            self.end_output().await?;
         }
-        let recorder = self.relay.recorder.as_ref()?;
-        recorder.lock().is_waiting().then_some(recording::WAIT)
+        Ok(())
+    }
+
+    /// Passes the end of output on, if it waits.
+    async fn end_output(&mut self) -> Result<(), Stop> {
+        match self.eof.take() {
+            Some(_) => Ok(self.to.eof().await?),
+            None => Ok(()),
+        }
     }
 
     async fn flush(&mut self) -> Result<(), Stop> {
@@ -257,19 +280,25 @@ impl Down<'_> {
             // What waits comes before that.
             ChannelMsg::Eof => {
                 self.flush().await?;
-                Ok(self.to.eof().await?)
+                self.eof = Some(Instant::now() + EXIT);
+                if self.ended.exit_status.is_some() || self.ended.signal.is_some() {
+                    self.end_output().await?;
+                }
+                Ok(())
             }
             ChannelMsg::ExitStatus { exit_status } => {
                 self.flush().await?;
                 self.ended.exit_status = Some(exit_status);
-                Ok(self.to.exit_status(exit_status).await?)
+                self.to.exit_status(exit_status).await?;
+                self.end_output().await
             }
             ChannelMsg::ExitSignal { signal_name, core_dumped, error_message, lang_tag } => {
                 self.flush().await?;
                 self.ended.signal = Some(name_of(&signal_name));
                 let (id, message) = (self.to.id(), visible(&error_message));
                 let told = self.handle.exit_signal_request(id, signal_name, core_dumped, message, lang_tag);
-                told.await.map_err(|()| Stop::Gone)
+                told.await.map_err(|()| Stop::Gone)?;
+                self.end_output().await
             }
             ChannelMsg::Failure => {
                 self.relay.speaker.refuse("gateway: the server refused to run this").await;

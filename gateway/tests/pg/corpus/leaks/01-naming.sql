@@ -36,10 +36,10 @@ SELECT * FROM ONLY customers;
 -- masked
 SELECT * FROM customers *;
 
--- denied
+-- masked
 SELECT a.z FROM customers AS a (i, n, z) WHERE a.i = 1;
 
--- denied
+-- masked
 SELECT ssn FROM customers NATURAL JOIN (SELECT 1 AS id) q;
 
 -- masked
@@ -73,5 +73,5 @@ SELECT id, name FROM customers ORDER BY id;
 -- passes
 SELECT c.name AS ssn, c.id AS email FROM customers c ORDER BY c.id;
 
--- denied
+-- passes
 SELECT a.n FROM customers AS a (i, n, z) WHERE a.i = 1;

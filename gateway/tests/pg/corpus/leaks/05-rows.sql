@@ -27,7 +27,7 @@ SELECT to_json(c), row_to_json(c), to_jsonb(c), json_agg(c), jsonb_agg(c) FROM c
 -- masked
 SELECT row_to_json(c)->'ssn', to_jsonb(c)->>'email', (to_jsonb(c)->'notes')->>'secret' FROM customers c WHERE id = 1;
 
--- denied
+-- masked
 SELECT row_to_json(s) FROM (SELECT ssn, email FROM customers WHERE id = 1) s;
 
 -- masked
@@ -81,10 +81,10 @@ SELECT json_populate_record(NULL::customers, row_to_json(c)) FROM customers c WH
 -- masked
 SELECT (jsonb_populate_record(NULL::customers, to_jsonb(c))).ssn FROM customers c WHERE id = 1;
 
--- denied
+-- masked
 SELECT * FROM (SELECT c AS whole FROM customers c WHERE id = 1) s;
 
--- denied
+-- masked
 SELECT (s.whole).ssn FROM (SELECT c AS whole FROM customers c WHERE id = 1) s;
 
 -- denied

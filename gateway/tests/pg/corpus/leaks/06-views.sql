@@ -145,5 +145,5 @@ SELECT extra, name FROM child;
 -- passes
 SELECT id FROM stored_view ORDER BY id;
 
--- denied
+-- passes
 SELECT id FROM chain_view ORDER BY id;
