@@ -165,7 +165,7 @@ WITH q AS (SELECT id, name FROM customers) SELECT * FROM q ORDER BY id;
 -- passes
 SELECT name FROM (SELECT name, id FROM customers) s WHERE s.id = 1;
 
--- passes
+-- passes: the subquery reads a label, the outer query takes another column of it
 SELECT n FROM (SELECT name AS n, ssn FROM customers WHERE id = 1) s;
 
 -- passes

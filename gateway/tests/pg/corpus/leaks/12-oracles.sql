@@ -120,7 +120,7 @@ SELECT count(*) FROM customers WHERE notes @> '{"a": 1}';
 -- denied
 SELECT count(*) FROM customers WHERE tags && ARRAY['x'];
 
--- passes
+-- passes: a mask keeps NULL, so that this tells nothing more
 SELECT count(*) FROM customers WHERE ssn IS NULL;
 
 -- denied
