@@ -96,9 +96,10 @@ impl Names {
         }
     }
 
-    /// Removes all: other rules are in force, or nobody keeps to them.
+    /// Closes all: other rules are in force, or nobody keeps to them. What was connected before is still to be named in
+    /// the journal.
     pub fn clear(&mut self) {
-        self.kept.clear();
+        self.kept.values_mut().for_each(|(named, _)| named.until = 0);
         for endpoint in self.map.keys().flatten().collect::<Vec<_>>() {
             let _ = self.map.remove(&endpoint);
         }
