@@ -497,7 +497,7 @@ const MUTATIONS: &[Mutation] = &[
         mechanism: "hooks are looked at and put back",
         edits: &[Edit {
             file: "gateway/src/warden/mod.rs",
-            from: "_ = look.tick() => self.look_after_hooks(),",
+            from: "_ = look.tick() => tokio::task::block_in_place(|| self.look_after_hooks()),",
             to: "_ = look.tick() => {}",
         }],
         tests: &[

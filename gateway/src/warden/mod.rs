@@ -205,7 +205,9 @@ impl Warden {
                     self.look_after_policies().await;
                 }
                 _ = seal.tick() => self.seal(&mut sealer),
-                _ = look.tick() => self.look_after_hooks(),
+                // Loading programs takes seconds on a slow machine: a worker that is held meanwhile would hold the task that
+                // hears the engine's heartbeats, if that was to run on it next.
+                _ = look.tick() => tokio::task::block_in_place(|| self.look_after_hooks()),
                 _ = canary.tick() => self.send_canaries(),
             }
         }

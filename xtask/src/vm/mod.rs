@@ -23,7 +23,7 @@ use programs::Program;
 
 /// What every run tries on the usual kernel: each hook, what stays closed, what the kernel tells us. The whole of `it`
 /// goes with `soak`.
-const USUAL_TESTS: [&str; 53] = [
+const USUAL_TESTS: [&str; 54] = [
     "containers::a_container_is_served_at_its_first_connect_and_named_whenever_it_was_started",
     "containers::root_of_a_container_gets_no_packet_past_though_it_may_make_raw_sockets",
     "containers::a_sidecar_on_loopback_is_reached_from_its_own_namespace_and_never_the_hosts",
@@ -63,6 +63,7 @@ const USUAL_TESTS: [&str; 53] = [
     "fail_closed::a_killed_engine_is_replaced_and_until_then_connects_are_refused",
     "fail_closed::nobody_hangs_on_a_stopped_engine",
     "lifecycle::a_restarted_gateway_adopts_what_is_pinned_and_doubles_nothing",
+    "lifecycle::a_removed_hook_is_noticed_journaled_and_put_back",
     "lifecycle::a_cgroup_removed_and_made_anew_is_intercepted_again",
     "lifecycle::detach_opens_the_gate_and_is_journaled",
     "attach_rules::a_subtree_that_its_user_can_leave_is_refused",
