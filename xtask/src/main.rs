@@ -8,6 +8,7 @@ mod ci;
 mod demo;
 mod ebpf;
 mod fuzz;
+mod guard;
 mod lab;
 mod mutate;
 mod run;
@@ -60,8 +61,13 @@ enum Arguments {
 }
 
 fn main() -> ExitCode {
-    match perform(Arguments::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
+    let arguments = Arguments::parse();
+    let done = match arguments {
+        Arguments::Test { .. } if !guard::guarded() => guard::perform(),
+        other => perform(other).map(|()| ExitCode::SUCCESS),
+    };
+    match done {
+        Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE

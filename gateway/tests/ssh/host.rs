@@ -4,7 +4,7 @@
 //! same files as the client, so that a test can look at what a command did.
 
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
@@ -83,27 +83,22 @@ impl Host {
         writeln!(passwd, "{USER}:{}:{uid}:{uid}:{USER}:/run/deploy:/bin/bash", hash.trim()).unwrap();
         let config = world.file("sshd/config", &(CONFIG.replace("{dir}", &dir.display().to_string()) + more));
         let log = fs::File::create(dir.join("log")).unwrap();
-        let script = r#"ip link set lo up; while ! ip addr show cable 2>/dev/null | grep -q 10.77.0.2; do sleep 0.05; done
+        // Its own network is there once it says so: before that it is in the world's, or still in ours.
+        let script = r#"echo apart; ip link set lo up; while ! ip addr show cable 2>/dev/null | grep -q 10.77.0.2; do sleep 0.05; done
                         exec /usr/sbin/sshd -D -e -f "$0""#;
-        let sshd = world
-            .command("unshare")
-            .args(["--net", "sh", "-c", script])
-            .arg(&config)
-            .stdin(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        let pid = sshd.id();
-        let own = world.sh("readlink /proc/self/ns/net");
-        wait::until("a network of its own", || {
-            fs::read_link(format!("/proc/{pid}/ns/net")).is_ok_and(|net| net.display().to_string() != own.trim())
-        });
-        world.sh(&format!(
+        let mut sshd = world.command("unshare");
+        sshd.args(["--net", "sh", "-c", script]).arg(&config).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
+        let sshd = sshd.spawn().unwrap();
+        let mut host = Self { world, sshd };
+        let mut said = [0; 6];
+        host.sshd.stdout.take().unwrap().read_exact(&mut said).unwrap();
+        assert_eq!(&said, b"apart\n");
+        let pid = host.sshd.id();
+        host.world.sh(&format!(
             "ip link add cable type veth peer name cable netns {pid}
              ip addr add 10.77.0.1/24 dev cable; ip link set cable up
              exec nsenter --target {pid} --net sh -ec 'ip addr add {SERVER}/24 dev cable; ip link set cable up'"
         ));
-        let host = Self { world, sshd };
         wait::until("sshd", || host.log().contains("Server listening"));
         host
     }
