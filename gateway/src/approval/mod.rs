@@ -8,4 +8,4 @@ mod desk;
 mod ticket;
 
 pub use desk::{Binding, Desk, DeskError, Found, Outcome};
-pub use ticket::{Approves, Cast, Open, State, Ticket, needed};
+pub use ticket::{About, Approves, Cast, Open, State, Ticket};

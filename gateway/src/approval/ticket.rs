@@ -1,10 +1,14 @@
 //! One held request: who may say yes, who has, and where it stands.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
-use crate::audit::{Kept, Timestamp};
+use super::desk::Binding;
+use crate::audit::event::{ApprovalRequested, Event};
+use crate::audit::{Kept, Seq, Timestamp};
 use crate::id::{SessionId, TicketId};
-use crate::policy::Vote;
+use crate::policy::Held;
 
 /// A held request, as approvers see it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -29,6 +33,55 @@ pub struct Ticket {
     pub asked: Timestamp,
     /// When it ends by itself.
     pub expires: Timestamp,
+}
+
+/// What a ticket says of a request.
+pub struct About {
+    /// Who asks.
+    pub workload: String,
+    /// Where to.
+    pub destination: String,
+    /// What is asked, its constants left out.
+    pub summary: Kept,
+    /// Why its effects cannot all be read, where they cannot.
+    pub opaque: Vec<String>,
+}
+
+impl Ticket {
+    /// A ticket for a hold, which ends by itself after `time`.
+    #[must_use]
+    pub fn new(session: SessionId, about: About, held: &Held, time: Duration) -> Self {
+        let asked = Timestamp::now();
+        let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        let About { workload, destination, summary, opaque } = about;
+        Self {
+            id: TicketId::generate(),
+            session,
+            workload,
+            destination,
+            summary,
+            opaque,
+            policies: held.policies().iter().map(ToString::to_string).collect(),
+            needed: held.votes().iter().map(|vote| (vote.group.to_string(), vote.count)).collect(),
+            asked,
+            expires: Timestamp::from_micros(asked.as_micros().saturating_add(micros)),
+        }
+    }
+
+    /// What the journal gets of it: `request` is the line of the request that it is for.
+    #[must_use]
+    pub fn requested(&self, request: Seq, binding: &Binding) -> Event {
+        Event::ApprovalRequested(Box::new(ApprovalRequested {
+            ticket: self.id,
+            request,
+            summary: self.summary.clone(),
+            binding: binding.to_hex(),
+            policies: self.policies.clone(),
+            groups: self.needed.iter().map(|(group, _)| group.clone()).collect(),
+            needed: self.needed.iter().map(|(_, count)| u32::from(*count)).sum(),
+            expires: self.expires,
+        }))
+    }
 }
 
 /// A person's say.
@@ -107,12 +160,6 @@ pub fn state(needed: &[(String, u8)], votes: &[Cast]) -> State {
         .iter()
         .all(|(group, count)| votes.iter().filter(|cast| cast.groups.contains(group)).count() >= usize::from(*count));
     if has_all { State::Approved } else { State::Waiting }
-}
-
-/// Votes of policy as they are kept.
-#[must_use]
-pub fn needed(votes: &[Vote]) -> Vec<(String, u8)> {
-    votes.iter().map(|vote| (vote.group.to_string(), vote.count)).collect()
 }
 
 #[cfg(test)]

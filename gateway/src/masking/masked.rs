@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use serde_json::Value;
+
 use crate::masking::detect::{DetectorSet, Detectors};
 
 /// Text in which no detector finds anything any more.
@@ -45,6 +47,21 @@ impl fmt::Debug for Masked {
 impl fmt::Display for Masked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
+    }
+}
+
+/// Masks every text in facts, which nest no deeper than our own constructors make them.
+pub fn mask_texts(value: &mut Value, detectors: &Detectors) {
+    let mut open = vec![value];
+    while let Some(value) = open.pop() {
+        match value {
+            Value::String(text) if detectors.may_hold(text.as_bytes()) => {
+                *text = Masked::new(text, detectors).to_string();
+            }
+            Value::Array(items) => open.extend(items),
+            Value::Object(fields) => open.extend(fields.values_mut()),
+            Value::String(_) | Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        }
     }
 }
 

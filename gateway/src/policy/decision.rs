@@ -215,6 +215,19 @@ impl Held {
     pub fn votes(&self) -> &[Vote] {
         &self.votes
     }
+
+    /// Which policies hold it, and why, in words.
+    #[must_use]
+    pub fn reasons(&self) -> String {
+        format!("held by policy {}: {}", self.policies.join(", "), self.messages.join("; "))
+    }
+
+    /// Who has to approve, in words.
+    #[must_use]
+    pub fn approvers(&self) -> String {
+        let votes: Vec<_> = self.votes.iter().map(ToString::to_string).collect();
+        votes.join(" and ")
+    }
 }
 
 /// A request that waits for approval.

@@ -19,6 +19,7 @@ mod cache;
 mod evaluate;
 pub mod decision;
 pub mod permit;
+mod record;
 mod ask;
 pub mod table;
 pub mod explain;

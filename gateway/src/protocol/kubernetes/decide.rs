@@ -20,6 +20,7 @@ use super::object::Rule;
 use super::questions::{self, Asked};
 use super::reply::Refusal;
 use crate::approval::Desk;
+use crate::audit::event::Decision as Recorded;
 use crate::audit::{Seq, SessionGuard};
 use crate::config::ApprovalSection;
 use crate::masking::Masking;
@@ -207,7 +208,12 @@ impl Judge {
             Decision::Deny(_) => None,
             Decision::Allow(_) | Decision::Hold(_) => self.refused_by_masks(judged, questions, &policies),
         };
-        let recorded = record::decision(&decision, &policies, questions.input.clone(), refusal.clone());
+        let input = questions.input.clone();
+        let recorded = match &refusal {
+            // A refusal of ours stands above what policy says.
+            Some(_) => Recorded { message: refusal.clone(), ..policies.recorded_refusal(input) },
+            None => policies.recorded(&decision, input),
+        };
         let request = match self.record(judged, questions, recorded).await {
             Ok(request) => request,
             Err(refusal) => return Decided::Refused(refusal),

@@ -6,9 +6,9 @@
 use std::sync::atomic::Ordering;
 
 use super::{Judge, Judged, Questions, record};
-use crate::approval::{Binding, Found, Outcome, Ticket, needed};
-use crate::audit::event::{ApprovalEnded, ApprovalRequested, Event};
-use crate::audit::{Seq, Timestamp};
+use crate::approval::{About, Binding, Found, Outcome, Ticket};
+use crate::audit::Seq;
+use crate::audit::event::{ApprovalEnded, Event};
 use crate::config::OnHold;
 use crate::id::TicketId;
 use crate::policy::{Hold, RequestPermit};
@@ -79,33 +79,15 @@ impl Judge {
         request: Seq,
     ) -> Result<TicketId, Refusal> {
         let time = self.about.approval.timeout;
-        let asked = Timestamp::now();
-        let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
-        let held = hold.held();
         let of = judged.head.info.resource.as_ref();
-        let ticket = Ticket {
-            id: TicketId::generate(),
-            session: self.guard().session(),
+        let about = About {
             workload: self.about.principal.entity().id().to_owned(),
             destination: format!("{}/{}", self.about.target_name, of.map_or("", |of| of.namespace.as_str())),
             summary: record::summary(judged, &self.masking()),
             opaque: Vec::new(),
-            policies: held.policies().iter().map(ToString::to_string).collect(),
-            needed: needed(held.votes()),
-            asked,
-            expires: Timestamp::from_micros(asked.as_micros().saturating_add(micros)),
         };
-        let event = Event::ApprovalRequested(Box::new(ApprovalRequested {
-            ticket: ticket.id,
-            request,
-            summary: ticket.summary.clone(),
-            binding: binding.to_hex(),
-            policies: ticket.policies.clone(),
-            groups: ticket.needed.iter().map(|(group, _)| group.clone()).collect(),
-            needed: ticket.needed.iter().map(|(_, count)| u32::from(*count)).sum(),
-            expires: ticket.expires,
-        }));
-        self.guard().record(&event).await.map_err(|error| self.unrecorded(&error))?;
+        let ticket = Ticket::new(self.guard().session(), about, hold.held(), time);
+        self.guard().record(&ticket.requested(request, binding)).await.map_err(|error| self.unrecorded(&error))?;
         let id = ticket.id;
         let opened = self.shared.desk.open(ticket, binding.clone(), time);
         opened.map_err(|error| self.refusal(&error.to_string()))?;
@@ -131,17 +113,12 @@ impl Judge {
     }
 
     fn come_back(&self, hold: &Hold, ticket: TicketId, request: Seq) -> Refusal {
-        let held = hold.held();
-        let policies: Vec<_> = held.policies().iter().map(AsRef::as_ref).collect();
-        let why: Vec<_> = held.messages().iter().map(AsRef::as_ref).collect();
-        let votes: Vec<_> = held.votes().iter().map(ToString::to_string).collect();
         Refusal::forbidden(format!(
-            "gateway: held by policy {}: {}. Request {ticket} waits for approval by {} for {} minutes (gateway approve \
+            "gateway: {}. Request {ticket} waits for approval by {} for {} minutes (gateway approve \
              {ticket}); nothing was sent. Send exactly the same request again after that: it then goes through once. \
              (session {}, event {request})",
-            policies.join(", "),
-            why.join("; "),
-            votes.join(" and "),
+            hold.held().reasons(),
+            hold.held().approvers(),
             self.about.approval.timeout.as_secs().div_ceil(60),
             self.guard().session()
         ))

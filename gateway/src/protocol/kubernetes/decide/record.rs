@@ -5,16 +5,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{Judge, Judged, Permit, Questions};
-use crate::audit::event::{
-    CredentialUsed, Decision as Recorded, Event, KubernetesOutcome, KubernetesRequest, Status, Verdict,
-};
+use crate::audit::event::{CredentialUsed, Decision as Recorded, Event, KubernetesOutcome, KubernetesRequest, Status};
 use crate::audit::{Kept, KeptInput, Seq};
 use crate::masking::Masking;
-use crate::masking::masked::Masked;
-use crate::policy::{Decision, PolicySnapshot, Principal, Question, WouldBe};
+use crate::masking::masked::{Masked, mask_texts};
+use crate::policy::{Principal, Question};
 use crate::protocol::kubernetes::head;
 use crate::protocol::kubernetes::reply::Refusal;
 
@@ -82,7 +80,7 @@ impl Judge {
             text: head::kept(line, &masking),
             stripped: Vec::new(),
             data_classes: Vec::new(),
-            decision: Recorded { message: Some(message), ..recorded(&policies, KeptInput::default()) },
+            decision: Recorded { message: Some(message), ..policies.recorded_refusal(KeptInput::default()) },
         };
         if let Err(error) = self.guard().note(&Event::KubernetesRequest(Box::new(event))) {
             tracing::error!(session = %self.guard().session(), %error, "a refusal could not be recorded");
@@ -132,62 +130,8 @@ impl Judge {
 pub(super) fn input(principal: &Principal, questions: &[Arc<Question>], masking: &Masking) -> KeptInput {
     let asked: Vec<_> = questions.iter().map(|question| question.facts()).collect();
     let mut input = json!({ "principal": principal.facts(), "questions": asked });
-    redact(&mut input, masking);
+    mask_texts(&mut input, &masking.detectors);
     KeptInput::after_redaction(input)
-}
-
-fn redact(input: &mut Value, masking: &Masking) {
-    let mut open = vec![input];
-    while let Some(value) = open.pop() {
-        match value {
-            Value::String(text) if masking.detectors.may_hold(text.as_bytes()) => {
-                *text = Masked::new(text, &masking.detectors).to_string();
-            }
-            Value::Array(items) => open.extend(items),
-            Value::Object(fields) => open.extend(fields.values_mut()),
-            _ => {}
-        }
-    }
-}
-
-/// A decision as the journal has it; a refusal of ours stands above what policy says.
-pub(super) fn decision(
-    decision: &Decision,
-    snapshot: &PolicySnapshot,
-    input: KeptInput,
-    refusal: Option<String>,
-) -> Recorded {
-    if refusal.is_some() {
-        return Recorded { message: refusal, ..recorded(snapshot, input) };
-    }
-    let (verdict, policies, message) = match decision {
-        Decision::Allow(permit) => match permit.would_be() {
-            None => (Verdict::Allow, permit.policies(), None),
-            Some(WouldBe::Denied(denial)) => (Verdict::WouldDeny, denial.policies().to_vec(), Some(denial.to_string())),
-            Some(WouldBe::Held(held)) => {
-                (Verdict::WouldHold, held.policies().to_vec(), Some(held.messages().join("; ")))
-            }
-        },
-        Decision::Hold(hold) => {
-            (Verdict::Hold, hold.held().policies().to_vec(), Some(hold.held().messages().join("; ")))
-        }
-        Decision::Deny(denial) => (Verdict::Deny, denial.policies().to_vec(), Some(denial.to_string())),
-    };
-    Recorded { verdict, policies, message, ..recorded(snapshot, input) }
-}
-
-/// A refusal by nobody in particular.
-fn recorded(snapshot: &PolicySnapshot, input: KeptInput) -> Recorded {
-    Recorded {
-        verdict: Verdict::Deny,
-        policies: Vec::new(),
-        policy_set: snapshot.name(),
-        epoch: snapshot.epoch().counter(),
-        message: None,
-        ticket: None,
-        grants: Vec::new(),
-        input,
-    }
 }
 
 /// What an approver reads.

@@ -7,9 +7,9 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::{PolicyJudge, Understood};
-use crate::approval::{Binding, Found, Outcome, Ticket, needed};
-use crate::audit::event::{ApprovalEnded, ApprovalRequested, Event};
-use crate::audit::{Seq, Timestamp};
+use crate::approval::{About, Binding, Found, Outcome, Ticket};
+use crate::audit::Seq;
+use crate::audit::event::{ApprovalEnded, Event};
 use crate::config::OnHold;
 use crate::id::TicketId;
 use crate::policy::{Hold, RequestPermit};
@@ -65,8 +65,8 @@ impl PolicyJudge {
         }
         let _attended = Attended { judge: self, ticket };
         say.notice(
-            Denial::notice(format!("{}; it waits as request {ticket}", reasons(&hold)))
-                .with_hint(format!("It needs approval by {}: gateway approve {ticket}", groups(&hold))),
+            Denial::notice(format!("{}; it waits as request {ticket}", hold.held().reasons()))
+                .with_hint(format!("It needs approval by {}: gateway approve {ticket}", hold.held().approvers())),
         );
         let limit = say.in_transaction().then_some(IN_TRANSACTION);
         match self.shared.desk.wait(ticket, limit).await {
@@ -117,35 +117,18 @@ impl PolicyJudge {
         request: Seq,
     ) -> Result<TicketId, Box<Denial>> {
         let time = self.about.approval.timeout;
-        let asked = Timestamp::now();
-        let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
-        let held = hold.held();
         let statements = &understood.own.facts.statements;
         let opaque = statements.iter().flat_map(|statement| &statement.opaque).map(ToString::to_string).collect();
         let database = self.login.get().map(|login| login.startup.database.clone()).unwrap_or_default();
-        let ticket = Ticket {
-            id: TicketId::generate(),
-            session: self.guard.session(),
+        let about = About {
             workload: self.about.principal.entity().id().to_owned(),
             destination: format!("{}/{database}", self.about.target_name),
             summary: understood.own.shape.plain.clone(),
             opaque,
-            policies: held.policies().iter().map(ToString::to_string).collect(),
-            needed: needed(held.votes()),
-            asked,
-            expires: Timestamp::from_micros(asked.as_micros().saturating_add(micros)),
         };
-        let event = Event::ApprovalRequested(Box::new(ApprovalRequested {
-            ticket: ticket.id,
-            request,
-            summary: ticket.summary.clone(),
-            binding: binding.to_hex(),
-            policies: ticket.policies.clone(),
-            groups: ticket.needed.iter().map(|(group, _)| group.clone()).collect(),
-            needed: ticket.needed.iter().map(|(_, count)| u32::from(*count)).sum(),
-            expires: ticket.expires,
-        }));
-        self.guard.record(&event).await.map_err(|error| Box::new(self.unrecorded(&error)))?;
+        let ticket = Ticket::new(self.guard.session(), about, hold.held(), time);
+        let requested = ticket.requested(request, binding);
+        self.guard.record(&requested).await.map_err(|error| Box::new(self.unrecorded(&error)))?;
         let id = ticket.id;
         let opened = self.shared.desk.open(ticket, binding.clone(), time);
         opened.map_err(|error| Box::new(self.refusal(SqlState::DENIED, &error.to_string())))?;
@@ -175,12 +158,12 @@ impl PolicyJudge {
     fn come_back(&self, hold: &Hold, ticket: TicketId, request: Seq) -> Denial {
         let detail = format!(
             "Request {ticket} waits for approval by {}, for {} minutes; nothing was sent. Session {}, event {request}.",
-            groups(hold),
+            hold.held().approvers(),
             self.about.approval.timeout.as_secs().div_ceil(60),
             self.guard.session()
         );
         let hint = "Send exactly the same statement again after the approval: it then runs once. Do not rephrase it.";
-        Denial::error(SqlState::DENIED, reasons(hold)).with_detail(detail).with_hint(hint)
+        Denial::error(SqlState::DENIED, hold.held().reasons()).with_detail(detail).with_hint(hint)
     }
 
     /// An interactive psql waits; drivers and agents drop a call after a minute or two, and are told to come back.
@@ -195,15 +178,4 @@ impl PolicyJudge {
             tracing::error!(session = %self.guard.session(), %error, "the end of a request could not be recorded");
         }
     }
-}
-
-fn reasons(hold: &Hold) -> String {
-    let held = hold.held();
-    let why: Vec<_> = held.messages().iter().map(AsRef::as_ref).collect();
-    format!("held by policy {}: {}", super::joined(held.policies()), why.join("; "))
-}
-
-fn groups(hold: &Hold) -> String {
-    let votes: Vec<_> = hold.held().votes().iter().map(ToString::to_string).collect();
-    votes.join(" and ")
 }

@@ -314,7 +314,7 @@ impl PolicyJudge {
                 self.record_allowed(&understood.own, of, (permit, &policies)).await
             }
             _ => {
-                let mut recorded = record::decision(&decision, &policies, understood.own.shape.input.clone());
+                let mut recorded = policies.recorded(&decision, understood.own.shape.input.clone());
                 if let Some(reason) = &refusal {
                     (recorded.verdict, recorded.message) = (Verdict::Deny, Some(reason.clone()));
                 }

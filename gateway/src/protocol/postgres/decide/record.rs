@@ -11,7 +11,7 @@ use crate::audit::event::{
     Verdict,
 };
 use crate::audit::{JournalError, Kept, KeptInput, Seq};
-use crate::policy::{Decision, PolicySnapshot, RequestPermit, WouldBe};
+use crate::policy::{PolicySnapshot, RequestPermit};
 use crate::protocol::postgres::LoginMode;
 use crate::protocol::postgres::judge::{Outcome, OutcomeEnd};
 use crate::protocol::postgres::reply::{Denial, SqlState};
@@ -41,7 +41,7 @@ impl PolicyJudge {
             let decision = Recorded {
                 verdict: Verdict::Allow,
                 policies: key.policies.clone(),
-                ..recorded(policies, analysis.shape.input.clone())
+                ..policies.recorded_refusal(analysis.shape.input.clone())
             };
             StatementFrame::of(&self.event(analysis, (phase, &[]), decision))
         });
@@ -116,7 +116,7 @@ impl PolicyJudge {
             text,
             parameters: Vec::new(),
             fingerprint: "".into(),
-            decision: Recorded { message: Some(message), ..recorded(&policies, KeptInput::default()) },
+            decision: Recorded { message: Some(message), ..policies.recorded_refusal(KeptInput::default()) },
         };
         if let Err(error) = self.guard.note(&Event::PostgresStatement(Box::new(event))) {
             tracing::error!(session = %self.guard.session(), %error, "a refusal could not be recorded");
@@ -161,38 +161,6 @@ impl PolicyJudge {
             server_identity: self.about.server.clone(),
         });
         self.guard.record(&event).await.map(drop).map_err(|error| self.unrecorded(&error))
-    }
-}
-
-/// A decision as the journal has it.
-pub(super) fn decision(decision: &Decision, snapshot: &PolicySnapshot, input: KeptInput) -> Recorded {
-    let (verdict, policies, message) = match decision {
-        Decision::Allow(permit) => match permit.would_be() {
-            None => (Verdict::Allow, permit.policies(), None),
-            Some(WouldBe::Denied(denial)) => (Verdict::WouldDeny, denial.policies().to_vec(), Some(denial.to_string())),
-            Some(WouldBe::Held(held)) => {
-                (Verdict::WouldHold, held.policies().to_vec(), Some(held.messages().join("; ")))
-            }
-        },
-        Decision::Hold(hold) => {
-            (Verdict::Hold, hold.held().policies().to_vec(), Some(hold.held().messages().join("; ")))
-        }
-        Decision::Deny(denial) => (Verdict::Deny, denial.policies().to_vec(), Some(denial.to_string())),
-    };
-    Recorded { verdict, policies, message, ..recorded(snapshot, input) }
-}
-
-/// A refusal by nobody in particular.
-fn recorded(snapshot: &PolicySnapshot, input: KeptInput) -> Recorded {
-    Recorded {
-        verdict: Verdict::Deny,
-        policies: Vec::new(),
-        policy_set: snapshot.name(),
-        epoch: snapshot.epoch().counter(),
-        message: None,
-        ticket: None,
-        grants: Vec::new(),
-        input,
     }
 }
 

@@ -6,9 +6,9 @@
 use std::sync::atomic::Ordering;
 
 use super::{Asked, Judge, Refused};
-use crate::approval::{Binding, Found, Outcome, Ticket, needed};
-use crate::audit::event::{ApprovalEnded, ApprovalRequested, Event};
-use crate::audit::{Seq, Timestamp};
+use crate::approval::{About, Binding, Found, Outcome, Ticket};
+use crate::audit::Seq;
+use crate::audit::event::{ApprovalEnded, Event};
 use crate::config::OnHold;
 use crate::id::TicketId;
 use crate::policy::{Hold, RequestPermit};
@@ -61,16 +61,16 @@ impl Judge {
             return Err(self.refusal(&format!(
                 "{}; request {ticket} waits for approval by {} for {} minutes, nothing was run: send exactly the same \
                  again after the approval, and it runs once",
-                reasons(&hold),
-                groups(&hold),
+                hold.held().reasons(),
+                hold.held().approvers(),
                 self.about.approval.timeout.as_secs().div_ceil(60),
             )));
         };
         let _attended = Attended { judge: self, ticket };
         let line = format!(
             "gateway: {}; it waits as request {ticket} for approval by {}: gateway approve {ticket}",
-            reasons(&hold),
-            groups(&hold)
+            hold.held().reasons(),
+            hold.held().approvers()
         );
         speaker.say(&line).await;
         match self.shared.desk.wait(ticket, None).await {
@@ -103,32 +103,14 @@ impl Judge {
         request: Seq,
     ) -> Result<TicketId, Refused> {
         let time = self.about.approval.timeout;
-        let now = Timestamp::now();
-        let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
-        let held = hold.held();
-        let ticket = Ticket {
-            id: TicketId::generate(),
-            session: self.guard.session(),
+        let about = About {
             workload: self.about.principal.entity().id().to_owned(),
             destination: format!("{}@{}", self.user(), self.about.target_name),
             summary: self.kept(&asked.text),
             opaque: super::record::opaque(&asked.questions),
-            policies: held.policies().iter().map(ToString::to_string).collect(),
-            needed: needed(held.votes()),
-            asked: now,
-            expires: Timestamp::from_micros(now.as_micros().saturating_add(micros)),
         };
-        let event = Event::ApprovalRequested(Box::new(ApprovalRequested {
-            ticket: ticket.id,
-            request,
-            summary: ticket.summary.clone(),
-            binding: binding.to_hex(),
-            policies: ticket.policies.clone(),
-            groups: ticket.needed.iter().map(|(group, _)| group.clone()).collect(),
-            needed: ticket.needed.iter().map(|(_, count)| u32::from(*count)).sum(),
-            expires: ticket.expires,
-        }));
-        self.guard.record(&event).await.map_err(|error| self.unrecorded(&error))?;
+        let ticket = Ticket::new(self.guard.session(), about, hold.held(), time);
+        self.guard.record(&ticket.requested(request, binding)).await.map_err(|error| self.unrecorded(&error))?;
         let id = ticket.id;
         let opened = self.shared.desk.open(ticket, binding.clone(), time);
         opened.map_err(|error| self.refusal(&error.to_string()))?;
@@ -152,16 +134,4 @@ impl Judge {
         let reason = reason.map(|reason| format!(": {reason}")).unwrap_or_default();
         self.refusal(&format!("{person} denied request {ticket}{reason}"))
     }
-}
-
-fn reasons(hold: &Hold) -> String {
-    let held = hold.held();
-    let policies: Vec<_> = held.policies().iter().map(AsRef::as_ref).collect();
-    let why: Vec<_> = held.messages().iter().map(AsRef::as_ref).collect();
-    format!("held by policy {}: {}", policies.join(", "), why.join("; "))
-}
-
-fn groups(hold: &Hold) -> String {
-    let votes: Vec<_> = hold.held().votes().iter().map(ToString::to_string).collect();
-    votes.join(" and ")
 }

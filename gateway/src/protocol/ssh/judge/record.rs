@@ -8,14 +8,11 @@ use std::sync::Arc;
 use serde_json::{Value as Json, json};
 
 use super::{Asked, Judge, Refused};
-use crate::audit::event::{
-    CredentialUsed, Decision as Recorded, Event, SshOutcome, SshPhase, SshRequest, Status, Verdict,
-};
+use crate::audit::event::{CredentialUsed, Decision as Recorded, Event, SshOutcome, SshPhase, SshRequest, Status};
 use crate::audit::{JournalError, Kept, KeptInput, Seq};
-use crate::masking::detect::Detectors;
-use crate::masking::masked::Masked;
+use crate::masking::masked::{Masked, mask_texts};
 use crate::policy::request::Value;
-use crate::policy::{Decision, PolicySnapshot, Question, WouldBe};
+use crate::policy::{Decision, PolicySnapshot, Question};
 use crate::trust::ssh::ServerIdentity;
 
 impl Judge {
@@ -26,31 +23,8 @@ impl Judge {
         decision: &Decision,
         policies: &PolicySnapshot,
     ) -> Result<Seq, Refused> {
-        let (verdict, by, message) = match decision {
-            Decision::Allow(permit) => match permit.would_be() {
-                None => (Verdict::Allow, permit.policies(), None),
-                Some(WouldBe::Denied(denial)) => {
-                    (Verdict::WouldDeny, denial.policies().to_vec(), Some(denial.to_string()))
-                }
-                Some(WouldBe::Held(held)) => {
-                    (Verdict::WouldHold, held.policies().to_vec(), Some(held.messages().join("; ")))
-                }
-            },
-            Decision::Hold(hold) => {
-                (Verdict::Hold, hold.held().policies().to_vec(), Some(hold.held().messages().join("; ")))
-            }
-            Decision::Deny(denial) => (Verdict::Deny, denial.policies().to_vec(), Some(denial.to_string())),
-        };
-        let decision = Recorded {
-            verdict,
-            policies: by,
-            policy_set: policies.name(),
-            epoch: policies.epoch().counter(),
-            message: message.map(|message| self.masked(&message)),
-            ticket: None,
-            grants: Vec::new(),
-            input: self.input(&asked.questions),
-        };
+        let mut decision = policies.recorded(decision, self.input(&asked.questions));
+        decision.message = decision.message.map(|message| self.masked(&message));
         let event = Event::SshRequest(Box::new(self.event(asked, decision)));
         self.guard.record(&event).await.map_err(|error| self.unrecorded(&error))
     }
@@ -60,16 +34,8 @@ impl Judge {
         let policies = Arc::clone(&self.shared.policies.borrow());
         let asked =
             Asked { phase: SshPhase::Unreadable, channel, text: text.to_owned(), pty: false, questions: Vec::new() };
-        let decision = Recorded {
-            verdict: Verdict::Deny,
-            policies: Vec::new(),
-            policy_set: policies.name(),
-            epoch: policies.epoch().counter(),
-            message: Some(message.to_owned()),
-            ticket: None,
-            grants: Vec::new(),
-            input: KeptInput::default(),
-        };
+        let decision =
+            Recorded { message: Some(message.to_owned()), ..policies.recorded_refusal(KeptInput::default()) };
         self.guard.counts().denied.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         self.note(&Event::SshRequest(Box::new(self.event(&asked, decision))));
     }
@@ -134,21 +100,8 @@ impl Judge {
         let masking = self.masking();
         let asked: Vec<Json> = questions.iter().map(|question| question.facts()).collect();
         let mut input = json!({ "principal": self.about.principal.facts(), "questions": asked });
-        mask(&mut input, &masking.detectors);
+        mask_texts(&mut input, &masking.detectors);
         KeptInput::after_redaction(input)
-    }
-}
-
-/// Masks every text in facts, which nest no deeper than our own constructors make them.
-fn mask(value: &mut Json, detectors: &Detectors) {
-    let mut open = vec![value];
-    while let Some(value) = open.pop() {
-        match value {
-            Json::String(text) => *text = Masked::new(text, detectors).as_str().to_owned(),
-            Json::Array(items) => open.extend(items.iter_mut()),
-            Json::Object(fields) => open.extend(fields.values_mut()),
-            Json::Null | Json::Bool(_) | Json::Number(_) => {}
-        }
     }
 }
 
