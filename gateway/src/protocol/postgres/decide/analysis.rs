@@ -16,6 +16,7 @@ use serde_json::json;
 
 use super::labels::{LabelUse, Message};
 use super::questions::{self, NoWord, Scene};
+use super::templates::Templates;
 use super::view::Catalogs;
 use crate::audit::event::{Phase, StatementFrame};
 use crate::audit::{Kept, KeptInput};
@@ -26,10 +27,10 @@ use crate::policy::Question;
 use crate::protocol::postgres::sql::facts::{Effect, Facts, Object, SettingClass, Statement, Verb};
 use crate::protocol::postgres::sql::{self, SqlError};
 
-/// Memory for analyses of all sessions together, in bytes, and as much again for their shapes.
-const CACHE_BYTES: u64 = 32 << 20;
+/// Memory for analyses of all sessions together, in bytes, and as much again each for shapes and templates.
+pub(super) const CACHE_BYTES: u64 = 32 << 20;
 /// Analyses that the cache is laid out for.
-const CACHE_ENTRIES: usize = 16_384;
+pub(super) const CACHE_ENTRIES: usize = 16_384;
 /// Frames that a shape keeps: one for each phase.
 const FRAMES: usize = 4;
 /// Hexadecimal digits of a fingerprint.
@@ -161,6 +162,16 @@ impl Scope {
         &self.masking
     }
 
+    /// Everything besides the text that an analysis depends on.
+    pub(super) fn key(&self) -> &Arc<str> {
+        &self.key
+    }
+
+    /// A redacted text as the journal keeps it: values that a detector knows are masked.
+    pub(super) fn kept(&self, redacted: &str) -> Kept {
+        Kept::after_redaction(Masked::new(redacted, &self.masking.detectors).to_string())
+    }
+
     /// The scene.
     #[must_use]
     pub fn scene(&self) -> &Scene {
@@ -174,20 +185,21 @@ pub struct Analyses {
     /// What is known of the databases that have labels.
     pub(super) catalogs: Catalogs,
     seen: Seen,
+    templates: Templates,
     texts: Cache<Key, Arc<Analysis>, Weight>,
     shapes: Cache<Key, Arc<Shape>, Weight>,
 }
 
 #[derive(Clone, PartialEq, Eq)]
-struct Key {
-    scope: Arc<str>,
-    text: Arc<str>,
+pub(super) struct Key {
+    pub(super) scope: Arc<str>,
+    pub(super) text: Arc<str>,
 }
 
 /// A key that owns nothing, for looking up.
-struct Look<'a> {
-    scope: &'a Arc<str>,
-    text: &'a str,
+pub(super) struct Look<'a> {
+    pub(super) scope: &'a Arc<str>,
+    pub(super) text: &'a str,
 }
 
 impl Hash for Key {
@@ -210,18 +222,18 @@ impl Equivalent<Key> for Look<'_> {
 
 /// Which texts came before, roughly: one that comes once, as those of clients that write constants into them, is not
 /// worth a place in the cache, nor what it would push out.
-struct Seen {
+pub(super) struct Seen {
     keys: RandomState,
     slots: Box<[AtomicU64]>,
 }
 
 impl Seen {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self { keys: RandomState::new(), slots: (0..CACHE_ENTRIES).map(|_| AtomicU64::new(0)).collect() }
     }
 
     /// Whether a text came before. Wrong answers cost a little time, nothing else.
-    fn again(&self, text: &str) -> bool {
+    pub(super) fn again(&self, text: &str) -> bool {
         let hash = self.keys.hash_one(text);
         let slot = usize::try_from(hash % CACHE_ENTRIES as u64).unwrap_or(0);
         self.slots.get(slot).is_some_and(|slot| slot.swap(hash, Ordering::Relaxed) == hash)
@@ -229,7 +241,7 @@ impl Seen {
 }
 
 #[derive(Clone)]
-struct Weight;
+pub(super) struct Weight;
 
 impl Weighter<Key, Arc<Analysis>> for Weight {
     fn weight(&self, key: &Key, analysis: &Arc<Analysis>) -> u64 {
@@ -253,6 +265,7 @@ impl Analyses {
             reader,
             catalogs: Catalogs::default(),
             seen: Seen::new(),
+            templates: Templates::new(),
             texts: Cache::with_weighter(CACHE_ENTRIES, CACHE_BYTES, Weight),
             shapes: Cache::with_weighter(CACHE_ENTRIES, CACHE_BYTES, Weight),
         }
@@ -266,6 +279,26 @@ impl Analyses {
         if let Some(known) = self.texts.get(&Look { scope: &scope.key, text }) {
             return Ok(known);
         }
+        let template = sql::template(text);
+        let like = template.as_ref().and_then(|template| self.templates.find(scope, template, text));
+        let analysis = match like {
+            Some(like) => like,
+            None => {
+                let read = Arc::new(self.read(scope, text).await?);
+                if let Some(template) = template {
+                    self.templates.learn(&self.reader, scope, &template, &read).await;
+                }
+                read
+            }
+        };
+        if self.seen.again(&analysis.text) {
+            let key = Key { scope: Arc::clone(&scope.key), text: Arc::clone(&analysis.text) };
+            self.texts.insert(key, Arc::clone(&analysis));
+        }
+        Ok(analysis)
+    }
+
+    async fn read(&self, scope: &Scope, text: &str) -> Result<Analysis, Unreadable> {
         let facts = Arc::new(self.reader.read(text.as_bytes()).await?);
         let mut settings = facts.statements.iter().flat_map(|statement| &statement.settings);
         if let Some(pinned) = settings.find(|change| change.class == SettingClass::PinnedChanged) {
@@ -288,13 +321,7 @@ impl Analyses {
         let redacted = sql::redact(text.as_bytes(), &facts, |statement| {
             shape.labels.touches_label || (has_labels && hands_on(statement))
         });
-        let kept = Kept::after_redaction(Masked::new(&redacted, &scope.masking.detectors).as_str().to_owned());
-        let analysis = Arc::new(Analysis { text, facts, kept, shape });
-        if self.seen.again(&analysis.text) {
-            let key = Key { scope: Arc::clone(&scope.key), text: Arc::clone(&analysis.text) };
-            self.texts.insert(key, Arc::clone(&analysis));
-        }
-        Ok(analysis)
+        Ok(Analysis { text, facts, kept: scope.kept(&redacted), shape })
     }
 
     fn shape_of(&self, scope: &Scope, text: &Arc<str>, facts: &Arc<Facts>) -> Result<Arc<Shape>, NoWord> {
@@ -492,6 +519,36 @@ mod tests {
         let second = analyses.of(&scope, "SELECT a FROM t WHERE id = 1").await.unwrap();
         let third = analyses.of(&scope, "SELECT a FROM t WHERE id = 1").await.unwrap();
         assert!(Arc::ptr_eq(&second, &third));
+    }
+
+    #[tokio::test]
+    async fn what_differs_in_numbers_alone_is_read_once() {
+        let (analyses, scope) = (analyses(), scope());
+        let text = |id: u32| format!("SELECT a FROM t WHERE id = {id}; ");
+        let [_, second, third] = [7, 8, 4_711].map(text);
+        for text in [&text(7), &second] {
+            analyses.of(&scope, text).await.unwrap();
+        }
+        let like = analyses.of(&scope, &third).await.unwrap();
+        let read = analyses.read(&scope, &third).await.unwrap();
+        assert!(like.facts.same_but_for_places(&read.facts) && !Arc::ptr_eq(&like.facts, &read.facts));
+        assert_eq!((&like.text, &like.kept), (&read.text, &read.kept));
+        assert!(Arc::ptr_eq(&like.shape, &read.shape));
+        assert!(Arc::ptr_eq(&like.facts, &analyses.of(&scope, &text(99)).await.unwrap().facts));
+    }
+
+    #[tokio::test]
+    async fn a_number_that_is_a_fact_is_read_each_time() {
+        let (analyses, scope) = (analyses(), scope());
+        for text in
+            ["SELECT a FROM t LIMIT #", "SELECT a, b FROM t ORDER BY #", "DELETE FROM t WHERE id = # RETURNING 1"]
+        {
+            for number in [1, 2, 3, 4] {
+                let text = text.replace('#', &number.to_string());
+                let fresh = analyses.read(&scope, &text).await.unwrap();
+                assert!(analyses.of(&scope, &text).await.unwrap().facts.same_but_for_places(&fresh.facts), "{text}");
+            }
+        }
     }
 
     #[tokio::test]

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use super::{Understood, joined};
+use super::Understood;
 use crate::policy::RequestPermit;
 use crate::policy::decision::Caps;
 use crate::protocol::postgres::judge::Limit;
@@ -32,7 +32,7 @@ pub(super) fn refusal(understood: &Understood, permit: &RequestPermit) -> Option
     if !caps.is_some() {
         return None;
     }
-    let by = joined(&permit.policies());
+    let by = permit.policies().join(", ");
     if facts.statements.len() > 1 {
         return Some(format!("policy ({by}) counts the rows of each statement: send one at a time"));
     }
@@ -58,7 +58,7 @@ pub(super) fn limit(understood: &Understood, permit: &RequestPermit, shown: &Arc
     if rows.is_none() && affected.is_none() {
         return None;
     }
-    Some(Limit { rows, affected, shown: Arc::clone(shown), policies: joined(&permit.policies()) })
+    Some(Limit { rows, affected, shown: Arc::clone(shown), policies: permit.policies().join(", ") })
 }
 
 fn changes(facts: &Facts) -> bool {

@@ -16,6 +16,7 @@ mod parameters;
 mod questions;
 mod raw;
 mod record;
+mod templates;
 mod view;
 
 use std::net::SocketAddr;
@@ -378,7 +379,7 @@ impl PolicyJudge {
     }
 
     fn denied(&self, denial: &policy::Denial, labels: &LabelUse, request: Seq) -> Denial {
-        let policies = joined(denial.policies());
+        let policies = denial.policies().join(", ");
         let by = if policies.is_empty() { "denied".to_owned() } else { format!("denied by policy {policies}") };
         Denial::error(SqlState::DENIED, format!("{by}: {denial}"))
             .with_detail(format!(
@@ -592,8 +593,4 @@ impl Judge for PolicyJudge {
         let denial = Denial::fatal(SqlState::ENDED, format!("the gateway ended this session: {reason}"));
         Box::new(denial.with_detail(format!("Session {}.", self.guard.session())))
     }
-}
-
-fn joined(names: &[Arc<str>]) -> String {
-    names.join(", ")
 }

@@ -29,12 +29,14 @@ mod names;
 mod tags;
 mod reader;
 mod redact;
+mod template;
 mod temporary;
 
 pub use facts::{Facts, Statement};
 pub use reader::Reader;
 pub use redact::{redact, unreadable};
 pub use scan::Caps;
+pub use template::{SAMPLES, filled, template};
 pub use temporary::drop_as_temporary;
 
 /// Why a text cannot be read. No variant quotes it.
