@@ -20,7 +20,7 @@ const ROLE: &str = "GATEWAY_PG_CLIENT";
 const MARK: &str = "= ";
 
 /// A client: its program, and what that one has to know.
-struct Client {
+pub(crate) struct Client {
     variables: Vec<(&'static str, String)>,
     program: Vec<String>,
 }
@@ -30,8 +30,14 @@ impl Client {
         Self { variables: Vec::new(), program: program.iter().map(|word| (*word).to_owned()).collect() }
     }
 
+    /// Gives it a variable.
+    pub(crate) fn set(&mut self, name: &'static str, value: &str) {
+        self.variables.retain(|(other, _)| *other != name);
+        self.variables.push((name, value.to_owned()));
+    }
+
     /// Runs it to its end, which must be a good one.
-    fn run(&self, shop: &Shop, side: Side, variable: (&str, &str)) -> Ran {
+    pub(crate) fn run(&self, shop: &Shop, side: Side, variable: (&str, &str)) -> Ran {
         let own = self.variables.iter().map(|(name, value)| (*name, value.as_str()));
         let variables: Vec<_> = own.chain([variable]).collect();
         let program: Vec<&str> =
@@ -80,6 +86,11 @@ macro_rules! clients {
 }
 
 clients! { psql psycopg asyncpg tokio_postgres lib_pq jdbc node_postgres }
+
+/// Those that need no building, and find a server by the folder of its socket.
+pub(crate) fn over_unix_sockets(shop: &Shop) -> Vec<Client> {
+    vec![psql(shop), psycopg(shop), asyncpg(shop), node_postgres(shop)]
+}
 
 fn psql(shop: &Shop) -> Client {
     let script = shop.world.file("psql.sh", include_str!("drivers/psql.sh"));

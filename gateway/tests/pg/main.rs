@@ -83,6 +83,7 @@ mod story_people;
 mod story_policies;
 mod story_record;
 mod story_replay;
+mod story_transparency;
 mod story_values;
 mod wire_cancel;
 mod wire_copy;

@@ -142,9 +142,7 @@ impl Door {
 
     /// A connection without a startup packet.
     pub fn silent(&self) -> Talk {
-        let stream = UnixStream::connect(&self.path).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        Talk { stream, unread: Vec::new() }
+        Talk::to(&self.path)
     }
 
     /// A session with these parameters beside user and database; and what it was greeted with.
@@ -184,6 +182,13 @@ pub struct Talk {
 }
 
 impl Talk {
+    /// A connection without a startup packet.
+    pub fn to(path: &Path) -> Self {
+        let stream = UnixStream::connect(path).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        Self { stream, unread: Vec::new() }
+    }
+
     /// Sends bytes as they are; `false` where the session is over.
     pub fn send(&mut self, bytes: &[u8]) -> bool {
         self.stream.write_all(bytes).is_ok()

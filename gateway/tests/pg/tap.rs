@@ -3,6 +3,7 @@
 //! In: a door, and clients of any kind that connect to a unix socket. Out: every exchange, a request with its answers, in
 //! order. It changes nothing and adds nothing.
 
+use std::collections::HashMap;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::Shutdown;
@@ -13,7 +14,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use crate::talk::{Door, Message};
+use crate::talk::{Door, Message, Talk};
 
 /// What a client sent up to the point where it waits, and what it got.
 #[derive(Debug, Clone, Default)]
@@ -40,6 +41,55 @@ struct Connection {
     pieces: Vec<(bool, Vec<u8>)>,
 }
 
+/// Where libpq looks in a folder.
+const SOCKET: &str = ".s.PGSQL.5432";
+/// Object ids below are the same on all servers of a version (FirstNormalObjectId, transam.h).
+const FIRST_OF_USERS: u32 = 16_384;
+
+/// Object ids of users in the order in which they are met: what they are depends on what else a server has done.
+#[derive(Default)]
+pub struct Ids {
+    met: HashMap<u32, u32>,
+}
+
+impl Ids {
+    /// What a server said, without what differs between any two sessions: settings and key of the greeting, process ids of
+    /// notifications, object ids of descriptions.
+    pub fn plain(&mut self, exchange: &Exchange) -> Vec<Message> {
+        let greets = exchange.answers.iter().any(|message| message.kind == b'K');
+        let told = exchange.answers.iter().filter(|message| !greets || !matches!(message.kind, b'S' | b'K'));
+        told.map(|message| self.without(message)).collect()
+    }
+
+    fn without(&mut self, message: &Message) -> Message {
+        let mut message = message.clone();
+        match message.kind {
+            b'A' => message.body[..4].fill(0),
+            b't' => (2..message.body.len()).step_by(4).for_each(|at| self.rename(&mut message.body[at..at + 4])),
+            b'T' => {
+                let mut at = 2;
+                // Name, table, number, type, size, modifier, format.
+                while let Some(end) = message.body[at..].iter().position(|byte| *byte == 0) {
+                    at += end + 1;
+                    self.rename(&mut message.body[at..at + 4]);
+                    self.rename(&mut message.body[at + 6..at + 10]);
+                    at += 18;
+                }
+            }
+            _ => {}
+        }
+        message
+    }
+
+    fn rename(&mut self, id: &mut [u8]) {
+        let number = u32::from_be_bytes(id.try_into().unwrap());
+        if number >= FIRST_OF_USERS {
+            let next = u32::MAX - u32::try_from(self.met.len()).unwrap();
+            id.copy_from_slice(&self.met.entry(number).or_insert(next).to_be_bytes());
+        }
+    }
+}
+
 /// A listener that keeps what it relays.
 pub struct Tap {
     folder: PathBuf,
@@ -50,7 +100,7 @@ impl Tap {
     /// Listens in `folder`, where libpq looks for the socket of port 5432.
     pub fn new(door: &Door, folder: &Path) -> Self {
         fs::create_dir_all(folder).unwrap();
-        let path = folder.join(".s.PGSQL.5432");
+        let path = folder.join(SOCKET);
         let listener = UnixListener::bind(&path).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o777)).unwrap();
         let connections: Arc<Mutex<Vec<Arc<Mutex<Connection>>>>> = Arc::default();
@@ -72,6 +122,11 @@ impl Tap {
     /// Where it listens.
     pub fn folder(&self) -> &Path {
         &self.folder
+    }
+
+    /// A connection of ours to it.
+    pub fn silent(&self) -> Talk {
+        Talk::to(&self.folder.join(SOCKET))
     }
 
     /// All exchanges since the last look.

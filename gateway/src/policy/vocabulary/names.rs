@@ -192,6 +192,7 @@ choices! {
         Operator = "operator",
         OperatorClass = "operator_class",
         OperatorFamily = "operator_family",
+        Parameter = "parameter",
         Policy = "policy",
         Publication = "publication",
         Rule = "rule",

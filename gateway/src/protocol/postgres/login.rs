@@ -136,7 +136,7 @@ async fn begin<J: Judge>(
     let unknown = message.unknown_options();
     if message.version > NEWEST || !unknown.is_empty() {
         let mut answer = Vec::new();
-        reply::negotiate_version(NEWEST, &unknown, &mut answer);
+        reply::negotiate_version(message.agreed(), &unknown, &mut answer);
         client.send(&answer).await?;
     }
     let mut inbox = Inbox::default();

@@ -192,7 +192,7 @@ pub(super) fn key_data(process: u32, key: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(key);
 }
 
-/// NegotiateProtocolVersion: the newest version that we speak, and the options that we do not know.
+/// NegotiateProtocolVersion: the version that is agreed, never newer than what the client asked for, and the options that we do not know.
 pub(super) fn negotiate_version(version: u32, unknown: &[String], out: &mut Vec<u8>) {
     let names: usize = unknown.iter().map(|name| name.len() + 1).sum();
     out.push(b'v');

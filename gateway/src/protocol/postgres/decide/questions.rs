@@ -170,6 +170,10 @@ impl About<'_> {
             Object::Database(Some(name)) => vec![vocabulary::database(&self.scene.target, name)],
             // Whether it is a superuser is not known here, hence assumed.
             Object::Role(name) => vec![vocabulary::role(&self.scene.target, role_name(name), true)],
+            Object::Named { kind: "index", schema, name } => self.made(schema.as_deref(), name, RelationKind::Index),
+            Object::Named { kind: "foreign table", schema, name } => {
+                self.made(schema.as_deref(), name, RelationKind::Foreign)
+            }
             Object::Named { kind, schema, name } => {
                 let found = object_kind(kind).ok_or_else(|| NoWord { what: format!("a {kind}") })?;
                 let schema = schema.as_ref().map(|schema| self.schema(schema));
@@ -199,6 +203,19 @@ impl About<'_> {
             candidates.push(relation(CATALOG, RelationKind::Catalog));
         }
         candidates
+    }
+
+    /// A relation that the statement makes, whose kind it says; without a name where the server chooses one.
+    fn made(&self, schema: Option<&str>, name: &str, kind: RelationKind) -> Vec<Arc<Entity>> {
+        let relation = |schema: &str| {
+            let facts = RelationFacts { name, kind, classes: Vec::new(), rows_estimate: None };
+            vocabulary::relation(&self.schema(schema), facts)
+        };
+        match schema {
+            Some(schema) => vec![relation(schema)],
+            None if self.scene.path.is_empty() => vec![relation(CATALOG)],
+            None => self.scene.path.iter().map(|schema| relation(schema)).collect(),
+        }
     }
 
     fn schema(&self, name: &str) -> Arc<Entity> {
@@ -273,5 +290,66 @@ fn action(effect: Effect) -> Action {
         Effect::LargeObject => Action::PostgresLargeObject,
         Effect::Replicate => Action::PostgresReplicate,
         Effect::FunctionCall => Action::PostgresFunctionCall,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::vocabulary::names::ProtocolName;
+    use crate::policy::vocabulary::{TargetFacts, target};
+    use crate::protocol::postgres::sql::{Caps, read};
+
+    fn resources(text: &str) -> Vec<String> {
+        let facts = TargetFacts {
+            name: "t",
+            protocol: ProtocolName::Postgres,
+            address: std::net::Ipv4Addr::LOCALHOST.into(),
+            port: 5432,
+            environment: None,
+        };
+        let target = target(facts);
+        let scene = Scene {
+            database: vocabulary::database(&target, "d"),
+            target,
+            path: vec!["public".to_owned()],
+            shadowed: Arc::default(),
+            in_transaction: false,
+            catalog: None,
+        };
+        let facts = read(text.as_bytes(), &Caps::default()).unwrap();
+        let questions = ask(&facts, &scene, &text.into()).unwrap_or_else(|error| panic!("{error}: {text}"));
+        questions.iter().map(|question| question.resource().id().to_owned()).collect()
+    }
+
+    /// The wildcard of `object_kind` is text: nothing but this finds a kind that it does not know.
+    #[test]
+    fn every_kind_of_object_has_a_word() {
+        let comments = "ACCESS METHOD a|AGGREGATE f(int)|CAST (a AS b)|COLLATION a|COLUMN t.c|CONSTRAINT c ON t|
+            CONSTRAINT c ON DOMAIN d|CONVERSION a|DATABASE d|DOMAIN a|EXTENSION a|EVENT TRIGGER a|FOREIGN DATA WRAPPER a|
+            FOREIGN TABLE a|FUNCTION f()|INDEX a|LARGE OBJECT 1|MATERIALIZED VIEW a|OPERATOR + (int, int)|
+            OPERATOR CLASS a USING btree|OPERATOR FAMILY a USING btree|POLICY p ON t|LANGUAGE a|PROCEDURE f()|
+            PUBLICATION a|ROLE a|ROUTINE f()|RULE r ON t|SCHEMA a|SEQUENCE a|SERVER a|STATISTICS a|SUBSCRIPTION a|TABLE a|
+            TABLESPACE a|TEXT SEARCH CONFIGURATION a|TEXT SEARCH DICTIONARY a|TEXT SEARCH PARSER a|TEXT SEARCH TEMPLATE a|
+            TRANSFORM FOR a LANGUAGE b|TRIGGER g ON t|TYPE a|VIEW a";
+        for object in comments.split('|').map(str::trim) {
+            assert!(!resources(&format!("COMMENT ON {object} IS 'x'")).is_empty(), "{object}");
+        }
+        let grants =
+            "SEQUENCE a|DATABASE d|DOMAIN a|FOREIGN DATA WRAPPER a|FOREIGN SERVER a|FUNCTION f(int)|LANGUAGE a|
+            LARGE OBJECT 1|PARAMETER work_mem|SCHEMA a|TABLESPACE a|TYPE a|ALL FUNCTIONS IN SCHEMA a";
+        for object in grants.split('|').map(str::trim) {
+            assert!(!resources(&format!("GRANT ALL ON {object} TO r")).is_empty(), "{object}");
+        }
+        for statement in [
+            "CREATE USER MAPPING FOR PUBLIC SERVER s",
+            "REASSIGN OWNED BY a TO b",
+            "ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO r",
+            "SECURITY LABEL ON TABLE t IS 'x'",
+        ] {
+            assert!(!resources(statement).is_empty(), "{statement}");
+        }
+        assert!(resources("CREATE INDEX i ON s.t (a)").contains(&"t/d/s.i".to_owned()));
+        assert!(resources("CREATE FOREIGN TABLE f (a int) SERVER s").contains(&"t/d/public.".to_owned()));
     }
 }

@@ -61,9 +61,9 @@ pub(super) fn object_of(
 ) -> Result<(), SqlError> {
     let Some((kind, shape)) = names::kind(object_type) else { return Err(SqlError::UnknownNode) };
     if object_type == ObjectType::OBJECT_LARGEOBJECT {
-        walk.ask_database(Effect::LargeObject)?;
+        return walk.ask_database(Effect::LargeObject);
     }
-    let parts = names::parts(object);
+    let parts = names::parts_of(object_type, object);
     let last = || parts.last().copied().unwrap_or_default().to_owned();
     match shape {
         Shape::Relation => match names::relation_of(&parts) {
@@ -84,6 +84,10 @@ pub(super) fn object_of(
             walk.ask(effect, Object::Named { kind, schema, name: name.to_owned() })?;
             relation.map_or(Ok(()), |relation| walk.ask(Effect::Alter, Object::Relation(relation)))
         }
+        Shape::Part => match parts.split_last().and_then(|(_, rest)| names::relation_of(rest)) {
+            Some(relation) => walk.ask(effect, Object::Relation(relation)),
+            None => Err(SqlError::UnknownNode),
+        },
         Shape::Own => walk.ask(effect, names::named(kind, &parts)),
     }
 }
@@ -124,12 +128,15 @@ pub(super) fn grant(walk: &mut Walk<'_>, s: &nodes::GrantStmt) -> Result<(), Sql
         // The crate types this list as relations, and panics on any other: it is not touched for another kind.
         return relations_of(walk, effect, s.objects());
     }
-    let kind = names::kind(s.objtype).map_or("object", |(kind, _)| kind);
+    if s.objtype == ObjectType::OBJECT_LARGEOBJECT {
+        walk.ask_database(Effect::LargeObject)?;
+        return walk.ask_database(effect);
+    }
     match super::grants::objects(walk.text, s) {
         Some(objects) => objects.into_iter().try_for_each(|object| walk.ask(effect, object)),
         None => {
             walk.opaque(Opaque::Names("GRANT or REVOKE"));
-            walk.ask(effect, names::named(kind, &[]))
+            walk.ask_database(effect)
         }
     }
 }
@@ -189,9 +196,10 @@ pub(super) fn owned<'a>(
     roles: impl IntoIterator<Item = Node<'a>>,
 ) -> Result<(), SqlError> {
     walk.opaque(Opaque::Names("DROP or REASSIGN OWNED"));
+    walk.ask_database(effect)?;
     for node in roles {
         if let Node::RoleSpec(spec) = node {
-            walk.ask(effect, names::named("owned objects", &[spec.rolename().unwrap_or_default()]))?;
+            role(walk, Some(spec))?;
         }
     }
     Ok(())

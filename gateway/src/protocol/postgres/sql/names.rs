@@ -19,6 +19,22 @@ pub(super) fn parts(node: Node<'_>) -> Vec<&str> {
     }
 }
 
+/// The parts of the name of an object, as DROP, COMMENT and their kin write it for its kind.
+pub(super) fn parts_of(object_type: ObjectType::Type, object: Node<'_>) -> Vec<&str> {
+    let Node::NodeList(list) = object else { return parts(object) };
+    match object_type {
+        // The access method comes first.
+        ObjectType::OBJECT_OPCLASS | ObjectType::OBJECT_OPFAMILY => {
+            list.iter().filter_map(Node::as_str).skip(1).collect()
+        }
+        // The type comes first, then a name or another type.
+        ObjectType::OBJECT_CAST | ObjectType::OBJECT_TRANSFORM | ObjectType::OBJECT_DOMCONSTRAINT => {
+            list.iter().next().map(parts).unwrap_or_default()
+        }
+        _ => parts(object),
+    }
+}
+
 /// Schema and name of a dotted name.
 pub(super) fn schema_and_name(parts: &[&str]) -> Option<(Option<String>, String)> {
     match parts {
@@ -91,6 +107,8 @@ pub(super) enum Shape {
     Role,
     /// `relation.name`: belongs to a relation.
     OfRelation,
+    /// `relation.name`: a part of the relation, which has no word of its own.
+    Part,
     /// A name of its own.
     Own,
 }
@@ -106,7 +124,7 @@ pub(super) fn kind(object: ObjectType::Type) -> Option<(&'static str, Shape)> {
         ObjectType::OBJECT_ATTRIBUTE | ObjectType::OBJECT_TYPE => ("type", Shape::Own),
         ObjectType::OBJECT_CAST => ("cast", Shape::Own),
         ObjectType::OBJECT_COLUMN | ObjectType::OBJECT_DEFAULT | ObjectType::OBJECT_TABCONSTRAINT => {
-            ("table", Shape::OfRelation)
+            ("table", Shape::Part)
         }
         ObjectType::OBJECT_COLLATION => ("collation", Shape::Own),
         ObjectType::OBJECT_CONVERSION => ("conversion", Shape::Own),
