@@ -328,7 +328,7 @@ const MUTATIONS: &[Mutation] = &[
         guarantee: "G1",
         mechanism: "the store of the record is refused whatever the lists say",
         edits: &[Edit {
-            file: "gateway/src/warden/attachment.rs",
+            file: "gateway/src/capture/tables.rs",
             from: "if let Some(store) = &config.clickhouse {",
             to: "if let Some(store) = config.clickhouse.as_ref().filter(|_| attachment.is_empty()) {",
         }],
@@ -563,7 +563,7 @@ const MUTATIONS: &[Mutation] = &[
             },
             Edit {
                 file: "gateway/src/session/mod.rs",
-                from: "        tracing::error!(session = %facts.id, %error, \"a decision could not be recorded\");\n        return EndCause::Disk;\n",
+                from: "        tracing::error!(session = %facts.id, %error, \"a decision could not be recorded\");\n        return Admission::Unrecorded;\n",
                 to: "        let _ = error;\n",
             },
         ],
@@ -1566,6 +1566,46 @@ const MUTATIONS: &[Mutation] = &[
             to: "                if fits {",
         }],
         tests: &["exec::variables_of_the_short_list_reach_a_command_and_no_others"],
+    },
+    Mutation {
+        name: "ssh-forward-via",
+        guarantee: "G2",
+        mechanism: "policy knows through which server a forward leads",
+        edits: &[Edit {
+            file: "gateway/src/session/facts.rs",
+            from: "        let via = self.within.as_ref().map(|within| &within.server);\n",
+            to: "        let via = None;\n",
+        }],
+        tests: &["forwards::what_nothing_can_read_is_not_forwarded_unless_egress_says_so"],
+    },
+    Mutation {
+        name: "ssh-forward-depth",
+        guarantee: "G2",
+        mechanism: "sessions nest so deep and no deeper",
+        edits: &[Edit { file: "gateway/src/session/forward.rs", from: "if depth > DEPTH {", to: "if depth > 99 {" }],
+        tests: &["forwards::sessions_nest_no_deeper_than_anybody_needs"],
+    },
+    Mutation {
+        name: "ssh-forward-ends",
+        guarantee: "G6",
+        mechanism: "a session inside another ends with it",
+        edits: &[Edit {
+            file: "gateway/src/engine/mod.rs",
+            from: "        return reason;\n    }\n    // The session around",
+            to: "        drop(reason);\n    }\n    // The session around",
+        }],
+        tests: &["forwards::a_session_ends_with_the_one_around_it"],
+    },
+    Mutation {
+        name: "ssh-forward-unverified",
+        guarantee: "G5",
+        mechanism: "a credential for unverified servers is not used through another server",
+        edits: &[Edit {
+            file: "gateway/src/session/postgres.rs",
+            from: "            Some(_) => verified(&upstream.login),",
+            to: "            Some(_) => upstream.login.clone(),",
+        }],
+        tests: &["forwards::a_credential_for_servers_that_nobody_verified_is_not_used_through_another"],
     },
 ];
 

@@ -9,6 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use gateway_common::{DNS_PORT, Endpoint, NetworkPort, PROTECTED_PORTS, SocketName, Verdict};
 
+use crate::config::Config;
 use crate::host::network::{Network, is_local};
 use crate::host::unix_name::UnixName;
 
@@ -88,6 +89,42 @@ impl Tables {
         let resolvers = RESOLVERS.iter().filter(|_| default == Verdict::Allow);
         let unix = SERVICES.iter().chain(resolvers).filter_map(|text| text.parse().ok()).collect();
         Self { ports, networks, unix, default }
+    }
+
+    /// What an attachment's kernel side looks up, from the configuration.
+    #[must_use]
+    pub fn of(config: &Config, attachment: &str) -> Self {
+        let mut tables = Self::new(if config.egress.allow_by_default { Verdict::Allow } else { Verdict::Refuse });
+        if config.asks_names_here() {
+            tables.ask_names_here();
+        }
+        for allowed in &config.egress.allow {
+            tables.set(allowed.network, allowed.port, Verdict::Allow);
+        }
+        for unread in &config.egress.passthrough {
+            if let Some(port) = unread.port {
+                tables.pass_unread(unread.network, port);
+            }
+        }
+        for name in &config.egress.unix {
+            tables.allow_unix(name.clone());
+        }
+        for target in config.targets.iter().filter(|target| target.serves(attachment)) {
+            for &network in &target.addresses {
+                // Other ports of a declared address are refused: a second way in would be a way around.
+                if network.is_host() {
+                    tables.set(network, None, Verdict::Refuse);
+                }
+                for port in &target.ports {
+                    tables.set(network, Some(*port), target.protocol);
+                }
+            }
+        }
+        // Whatever the lists say: who is recorded must not reach the record.
+        if let Some(store) = &config.clickhouse {
+            tables.set(Network::host(store.address.ip()), Some(store.address.port()), Verdict::Refuse);
+        }
+        tables
     }
 
     /// Lets connects to a unix socket outside pass.

@@ -72,7 +72,8 @@ pub struct Engine {
     desk: Arc<Desk>,
     cancel_keys: Arc<CancelKeys>,
     outbox: mpsc::Sender<ToWarden>,
-    running: Mutex<BTreeMap<SessionId, Connection>>,
+    /// With the session around it.
+    running: Mutex<BTreeMap<SessionId, (Connection, Option<SessionId>)>>,
     by_attachment: Mutex<BTreeMap<String, Arc<AtomicUsize>>>,
     drain: watch::Sender<bool>,
 }
@@ -242,13 +243,17 @@ impl Engine {
     pub fn ending(self: &Arc<Self>, facts: &Arc<Facts>) -> watch::Receiver<Option<String>> {
         let (ending, receiver) = watch::channel(None);
         let facts = Arc::clone(facts);
+        let around = facts.within.as_ref().map(|within| within.ending.clone());
         let (mut settings, mut drain) = (self.settings.subscribe(), self.drain.subscribe());
         // What changed between the decision to admit it and now is looked at too.
         settings.mark_changed();
         tokio::spawn(async move {
+            let around = ended(around);
+            tokio::pin!(around);
             loop {
                 let reason = tokio::select! {
                     () = ending.closed() => return,
+                    reason = &mut around => Some(format!("the session around it ended: {reason}")),
                     _ = drain.wait_for(|drain| *drain) => Some("the gateway stops".to_owned()),
                     changed = settings.changed() => match changed {
                         Ok(()) => facts.no_longer_admitted(&settings.borrow_and_update()),
@@ -314,26 +319,29 @@ impl Engine {
             return self.answer_connection(connection, socket.into());
         }
         let id = SessionId::generate();
+        let running = self.enlist(id, &connection, None);
+        let engine = Arc::clone(self);
+        tokio::spawn(async move { session::run(&engine, id, connection, socket.into(), &running).await });
+    }
+
+    /// Puts a session among those that run, until what this returns is dropped.
+    pub fn enlist(self: &Arc<Self>, id: SessionId, connection: &Connection, parent: Option<SessionId>) -> Running {
         let place = {
             let mut counts = self.by_attachment.lock();
             // Who has no session needs no entry: attachments come and go.
             counts.retain(|_, count| Arc::strong_count(count) > 1);
             Place::take(Arc::clone(counts.entry(connection.attachment.clone()).or_default()))
         };
-        self.running.lock().insert(id, connection.clone());
-        let engine = Arc::clone(self);
-        tokio::spawn(async move {
-            session::run(&engine, id, connection, socket.into(), place.is_some()).await;
-            engine.running.lock().remove(&id);
-            drop(place);
-        });
+        self.running.lock().insert(id, (connection.clone(), parent));
+        Running { engine: Arc::clone(self), id, place }
     }
 
     fn sessions(&self) -> serde_json::Value {
         let running = self.running.lock();
-        let one = |(id, connection): (&SessionId, &Connection)| {
+        let one = |(id, (connection, parent)): (&SessionId, &(Connection, Option<SessionId>))| {
             json!({
                 "session": id,
+                "parent": parent,
                 "attachment": connection.attachment,
                 "destination": connection.original,
                 "pid": connection.pid,
@@ -353,6 +361,27 @@ impl Engine {
     }
 }
 
+/// A session among those that run.
+pub struct Running {
+    engine: Arc<Engine>,
+    id: SessionId,
+    place: Option<Place>,
+}
+
+impl Running {
+    /// Whether its attachment may have one more.
+    #[must_use]
+    pub fn has_place(&self) -> bool {
+        self.place.is_some()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.engine.running.lock().remove(&self.id);
+    }
+}
+
 /// One of the sessions that an attachment may have at once.
 struct Place(Arc<AtomicUsize>);
 
@@ -369,6 +398,18 @@ impl Drop for Place {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
+}
+
+/// Resolves when the session around one has to end, with the reason.
+async fn ended(around: Option<watch::Receiver<Option<String>>>) -> String {
+    if let Some(mut around) = around
+        && let Ok(reason) = around.wait_for(Option::is_some).await
+        && let Some(reason) = reason.clone()
+    {
+        return reason;
+    }
+    // The session around it is gone by itself: its streams tell.
+    std::future::pending().await
 }
 
 fn read_bundle(file: OwnedFd) -> anyhow::Result<Bundle> {

@@ -149,7 +149,10 @@ impl<'a> Facts<'a> {
             protocol,
             handling: self.choice("handling", Handling::Unread, Handling::from_name)?,
         };
-        Ok(network::connect(network::endpoint(&self.target(protocol)?, facts)))
+        let target = self.target(protocol)?;
+        let via = self.text("via")?.map(|text| text.parse().map_err(|_| format!("`{text}` is no address")));
+        let host = via.transpose()?.map(|address| vocabulary::ssh::host(&target, address, None));
+        Ok(network::connect(network::endpoint(&target, facts), host.as_ref()))
     }
 
     fn data(&mut self, usage: Use) -> Result<Arc<Question>, String> {

@@ -4,6 +4,7 @@
 //! no engine here can read is refused, never relayed.
 
 pub mod dns;
+pub mod forward;
 pub mod kubernetes;
 pub mod postgres;
 pub mod scp;
@@ -23,6 +24,8 @@ pub enum Protocol {
     Ssh,
     /// The Kubernetes API over TLS.
     Kubernetes,
+    /// Anything else, forwarded inside a session to where the operator lets it go unread.
+    Tcp,
 }
 
 impl Protocol {
@@ -45,6 +48,7 @@ impl Protocol {
             Self::Postgres => "postgres",
             Self::Ssh => "ssh",
             Self::Kubernetes => "kubernetes",
+            Self::Tcp => "tcp",
         }
     }
 }

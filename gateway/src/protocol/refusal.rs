@@ -6,7 +6,8 @@
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+
+use crate::conn::Conn;
 
 /// How long the whole refusal may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -20,7 +21,7 @@ const ACCESS_DENIED: [u8; 7] = [0x15, 0x03, 0x03, 0x00, 0x02, 0x02, 0x31];
 
 /// Refuses an SSH connection: our identification, then a disconnect with the reason, which stands before any key
 /// exchange and is shown by clients.
-pub async fn ssh(mut socket: TcpStream, reason: &str) {
+pub async fn ssh(mut socket: impl Conn, reason: &str) {
     let refuse = async {
         socket.write_all(b"SSH-2.0-gateway\r\n").await?;
         let mut first = [0; IDENTIFICATION];
@@ -33,7 +34,7 @@ pub async fn ssh(mut socket: TcpStream, reason: &str) {
 }
 
 /// Refuses a TLS connection, of which we have no certificate to show: the client reads "access denied".
-pub async fn tls(mut socket: TcpStream) {
+pub async fn tls(mut socket: impl Conn) {
     let refuse = async {
         let mut first = [0; 1024];
         let _ = socket.read(&mut first).await?;

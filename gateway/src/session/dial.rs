@@ -1,7 +1,7 @@
 //! The way from a session to its server.
 //!
 //! In: where the client meant to go. Out: a connection to it, from the network namespace in which the address means that
-//! server.
+//! server, or through the server of the session around it.
 
 use std::io;
 use std::net::SocketAddr;
@@ -16,6 +16,9 @@ use crate::host::network::{dialled_address, is_local};
 /// # Errors
 /// When it cannot be reached.
 pub(super) async fn dial(engine: &Engine, facts: &Facts) -> io::Result<BoxConn> {
+    if let Some(within) = &facts.within {
+        return within.dial().await;
+    }
     let destination: SocketAddr = dialled_address(facts.connection.original);
     let dialler = engine.dialler();
     // In a namespace that the runtime owns an address is no identity: declared targets are dialled from ours. What

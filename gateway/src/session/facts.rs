@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::forward::Within;
+use super::place::Place;
 use crate::audit::KeptInput;
 use crate::audit::event::{self, Decision, Mode, NetworkDecision, SessionStart, Verdict};
 use crate::bridge::Connection;
@@ -15,6 +17,14 @@ use crate::policy::vocabulary::names::{Handling, ProtocolName};
 use crate::policy::vocabulary::{self, TargetFacts, network};
 use crate::policy::{self, ConnectDecision, Moment, Principal, Question, Request};
 use crate::protocol::Protocol;
+
+/// What a session goes to.
+struct What {
+    protocol: Protocol,
+    handling: Handling,
+    target: Option<Target>,
+    within: Option<Within>,
+}
 
 /// The connection, who makes it and what it goes to.
 pub struct Facts {
@@ -30,6 +40,9 @@ pub struct Facts {
     pub settings: Arc<Settings>,
     /// The declared target, where one names the destination.
     pub target: Option<Target>,
+    /// The session that it runs inside of.
+    pub within: Option<Within>,
+    handling: Handling,
     principal: Principal,
     target_entity: Arc<Entity>,
 }
@@ -43,6 +56,42 @@ impl Facts {
         let attachment = settings.attachment(&connection.attachment)?;
         let workload = Workload::of(&connection, attachment);
         let target = target(engine, &settings, &connection);
+        let handling = match protocol {
+            Protocol::Postgres => Handling::Inspected,
+            // Of a server that nobody declared, nobody could say which certificate to show.
+            Protocol::Kubernetes if target.is_some() => Handling::Inspected,
+            // A client's key signature is bound to our host key: only with a login of ours is there a way to the server.
+            Protocol::Ssh if target.is_some() => Handling::Inspected,
+            Protocol::Ssh | Protocol::Kubernetes | Protocol::Tcp => Handling::Unread,
+        };
+        let what = What { protocol, handling, target, within: None };
+        Some(Self::put_together((id, connection, workload), settings, what))
+    }
+
+    /// Those of a stream that is forwarded inside a session. `None`: the attachment is not known any more.
+    #[must_use]
+    pub(super) fn inside(around: &Self, settings: Arc<Settings>, place: Place, within: Within) -> Option<Self> {
+        let attachment = settings.attachment(&around.connection.attachment)?;
+        let workload = Workload::of(&around.connection, attachment);
+        let mut target = place.target;
+        if let (Some(target), Some(name)) = (&mut target, place.name) {
+            target.tls.name.get_or_insert(name);
+        }
+        let handling = match place.protocol {
+            Protocol::Ssh | Protocol::Kubernetes if target.is_none() => Handling::Unread,
+            _ => place.handling,
+        };
+        let connection = Connection { original: place.address, ..around.connection.clone() };
+        let what = What { protocol: place.protocol, handling, target, within: Some(within) };
+        Some(Self::put_together((SessionId::generate(), connection, workload), settings, what))
+    }
+
+    fn put_together(
+        (id, connection, workload): (SessionId, Connection, Workload),
+        settings: Arc<Settings>,
+        what: What,
+    ) -> Self {
+        let What { protocol, handling, target, within } = what;
         let extra: &[&str] = if settings.is_open() { &[vocabulary::OPEN_GROUP] } else { &[] };
         let principal = workload.principal(extra);
         let target_entity = vocabulary::target(TargetFacts {
@@ -52,7 +101,7 @@ impl Facts {
             port: connection.original.port(),
             environment: target.as_ref().and_then(|target| target.environment.as_deref()),
         });
-        Some(Self { id, connection, workload, protocol, settings, target, principal, target_entity })
+        Self { id, connection, workload, protocol, settings, target, within, handling, principal, target_entity }
     }
 
     /// The target's name, or `undeclared`.
@@ -96,7 +145,7 @@ impl Facts {
         SessionStart {
             who: self.workload.who(&self.connection),
             destination: self.destination(),
-            parent: None,
+            parent: self.within.as_ref().map(|within| within.parent),
             mode: if self.workload.observed() { Mode::Observe } else { Mode::Enforce },
         }
     }
@@ -155,24 +204,27 @@ impl Facts {
     }
 
     fn connect_question(&self) -> Arc<Question> {
-        let handling = match self.protocol {
-            Protocol::Postgres => Handling::Inspected,
-            // Of a server that nobody declared, nobody could say which certificate to show.
-            Protocol::Kubernetes if self.target.is_some() => Handling::Inspected,
-            // A client's key signature is bound to our host key: only with a login of ours is there a way to the server.
-            Protocol::Ssh if self.target.is_some() => Handling::Inspected,
-            Protocol::Ssh | Protocol::Kubernetes => Handling::Unread,
+        let facts = network::EndpointFacts {
+            address: self.connection.original.ip(),
+            port: self.connection.original.port(),
+            names: self.forwarded_name().map(Into::into).into_iter().collect(),
+            protocol: protocol_name(self.protocol),
+            handling: self.handling,
         };
-        network::connect(network::endpoint(
-            &self.target_entity,
-            network::EndpointFacts {
-                address: self.connection.original.ip(),
-                port: self.connection.original.port(),
-                names: Vec::new(),
-                protocol: protocol_name(self.protocol),
-                handling,
-            },
-        ))
+        let via = self.within.as_ref().map(|within| &within.server);
+        network::connect(network::endpoint(&self.target_entity, facts), via)
+    }
+
+    /// The name by which a server was told where to, where it was one.
+    fn forwarded_name(&self) -> Option<&str> {
+        self.within.as_ref()?.name.as_deref()
+    }
+
+    /// The server as policies of SSH see it.
+    #[must_use]
+    pub fn host(&self) -> Arc<Entity> {
+        let name = self.target.as_ref().and_then(|target| target.tls.name.as_deref());
+        vocabulary::ssh::host(&self.target_entity, self.connection.original.ip(), name)
     }
 
     fn destination(&self) -> event::Destination {
@@ -182,7 +234,7 @@ impl Facts {
             protocol: self.protocol.name().to_owned(),
             target: self.target.as_ref().map(|target| target.name.clone()),
             environment: self.target.as_ref().and_then(|target| target.environment.clone()),
-            name: None,
+            name: self.forwarded_name().map(str::to_owned),
         }
     }
 }
@@ -205,5 +257,6 @@ fn protocol_name(protocol: Protocol) -> ProtocolName {
         Protocol::Postgres => ProtocolName::Postgres,
         Protocol::Ssh => ProtocolName::Ssh,
         Protocol::Kubernetes => ProtocolName::Kubernetes,
+        Protocol::Tcp => ProtocolName::Tcp,
     }
 }

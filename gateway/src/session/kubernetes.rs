@@ -4,7 +4,6 @@
 //! declared targets are served: of others nobody could say which certificate to show, or whether the server is the one.
 
 use std::io;
-use std::net::TcpStream;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -22,13 +21,9 @@ pub(super) async fn serve(
     engine_process: &Arc<Engine>,
     facts: Arc<Facts>,
     guard: Arc<SessionGuard>,
-    socket: TcpStream,
+    client: BoxConn,
     permit: ConnectPermit,
 ) -> EndCause {
-    if socket.set_nodelay(true).is_err() {
-        return EndCause::Dropped;
-    }
-    let Ok(client) = tokio::net::TcpStream::from_std(socket) else { return EndCause::Dropped };
     let server = Server { engine: Arc::clone(engine_process), facts: Arc::clone(&facts), _permit: permit };
     let options = match server.options() {
         Ok(options) => options,

@@ -3,7 +3,6 @@
 //! In: the facts of a connection and its permit. Out: the engine's run, and its end in the words of the journal.
 
 use std::io;
-use std::net::TcpStream;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -17,6 +16,7 @@ use crate::policy::ConnectPermit;
 use crate::protocol::postgres::{
     About, Cause, Denial, Dial, End, Limits, LoginMode, Options, PolicyJudge, SqlState, serve as engine,
 };
+use crate::upstream::credential::{Credential, UnverifiedServer};
 use crate::upstream::tls::{TlsError, TlsMode, UpstreamTls};
 
 /// Serves a connection to its end. The permit is the leave to dial.
@@ -24,10 +24,9 @@ pub(super) async fn serve(
     engine_process: &Arc<Engine>,
     facts: Arc<Facts>,
     guard: Arc<SessionGuard>,
-    socket: TcpStream,
+    client: BoxConn,
     permit: ConnectPermit,
 ) -> EndCause {
-    let Some(client) = watched(socket) else { return EndCause::Dropped };
     let options = match options(engine_process, &facts) {
         Ok(options) => Arc::new(options),
         Err(reason) => {
@@ -52,10 +51,10 @@ pub(super) async fn refuse(
     engine_process: &Arc<Engine>,
     facts: Arc<Facts>,
     guard: Arc<SessionGuard>,
-    socket: TcpStream,
+    client: BoxConn,
     reason: &str,
 ) {
-    let (Some(client), Ok(options)) = (watched(socket), refusing(&facts, reason)) else { return };
+    let Ok(options) = refusing(&facts, reason) else { return };
     let judge = Arc::new(judge(engine_process, &facts, &guard, &options));
     engine(client, judge, Arc::new(NoWay), Arc::new(options)).await;
 }
@@ -73,12 +72,6 @@ fn judge(engine: &Arc<Engine>, facts: &Arc<Facts>, guard: &Arc<SessionGuard>, op
         approval: facts.settings.config().approval.clone(),
     };
     PolicyJudge::new(about, engine.shared(), Arc::clone(guard), engine.ending(facts))
-}
-
-fn watched(socket: TcpStream) -> Option<tokio::net::TcpStream> {
-    // Answers are small and waited for: Nagle's algorithm would hold them back.
-    socket.set_nodelay(true).ok()?;
-    tokio::net::TcpStream::from_std(socket).ok()
 }
 
 /// The way to the server of a session.
@@ -108,12 +101,26 @@ fn options(engine: &Engine, facts: &Facts) -> Result<Options, String> {
     let upstream = facts.settings.upstreams().to(facts.target.as_ref(), facts.connection.original.ip())?;
     Ok(Options {
         tls: upstream.tls.clone(),
-        login: upstream.login.clone(),
+        login: match facts.within {
+            Some(_) => verified(&upstream.login),
+            None => upstream.login.clone(),
+        },
         client_tls: upstream.client_tls.clone(),
         label: label(facts),
         limits: Limits::default(),
         cancel_keys: Arc::clone(engine.cancel_keys()),
     })
+}
+
+/// What is accepted of an address where we dial from ourselves is none of an address behind another server.
+fn verified(login: &LoginMode) -> LoginMode {
+    match login {
+        LoginMode::Credentials(all) => {
+            let strict = |one: &Credential| Credential { unverified: UnverifiedServer::Refuse, ..one.clone() };
+            LoginMode::Credentials(all.iter().map(strict).collect())
+        }
+        other => other.clone(),
+    }
 }
 
 fn refusing(facts: &Facts, reason: &str) -> Result<Options, TlsError> {

@@ -2,29 +2,26 @@
 //!
 //! In: the facts of a connection and its permit. Out: the engine's run, and its end in the words of the journal.
 
-use std::net::TcpStream;
 use std::sync::Arc;
 
-use super::{Facts, dial};
+use super::forward::Forwarded;
+use super::{Ending, Facts, dial};
 use crate::audit::SessionGuard;
 use crate::audit::event::EndCause;
+use crate::conn::BoxConn;
 use crate::engine::Engine;
 use crate::policy::ConnectPermit;
-use crate::policy::vocabulary::ssh as vocabulary;
 use crate::protocol::refusal;
-use crate::protocol::ssh::{About, Cause, Dial, Judge, Shared, serve as engine};
+use crate::protocol::ssh::{About, Cause, Credential, Dial, Judge, Options, Shared, serve as engine};
 
 /// Serves a connection to its end. The permit is the leave to dial.
 pub(super) async fn serve(
     engine_process: &Arc<Engine>,
     facts: Arc<Facts>,
     guard: Arc<SessionGuard>,
-    socket: TcpStream,
+    client: BoxConn,
     permit: ConnectPermit,
 ) -> EndCause {
-    let Ok(client) = socket.set_nodelay(true).and_then(|()| tokio::net::TcpStream::from_std(socket)) else {
-        return EndCause::Dropped;
-    };
     let upstreams = facts.settings.upstreams();
     let options = match upstreams.to_ssh(facts.target.as_ref(), engine_process.certifier()) {
         Ok(options) => options,
@@ -35,7 +32,10 @@ pub(super) async fn serve(
             return EndCause::Policy;
         }
     };
-    let judge = judge(engine_process, &facts, guard);
+    let options = if facts.within.is_some() { verified(&options) } else { options };
+    let ending = engine_process.ending(&facts);
+    let judge = judge(engine_process, &facts, guard, ending.clone());
+    let forwards = Forwarded::new(engine_process, &facts, ending);
     let dial: Dial = Box::pin({
         let (engine_process, facts) = (Arc::clone(engine_process), Arc::clone(&facts));
         async move {
@@ -44,7 +44,7 @@ pub(super) async fn serve(
             dial::dial(&engine_process, &facts).await
         }
     });
-    let cause = engine(Box::new(client), judge, dial, options).await;
+    let cause = engine(client, judge, dial, Arc::new(forwards), options).await;
     tracing::info!(session = %facts.id, cause = %crate::chain::chain(&cause), "a session ended");
     match cause {
         Cause::Client => EndCause::Client,
@@ -56,13 +56,17 @@ pub(super) async fn serve(
     }
 }
 
-fn judge(engine: &Arc<Engine>, facts: &Arc<Facts>, guard: Arc<SessionGuard>) -> Judge {
-    let address = facts.connection.original.ip();
-    let name = facts.target.as_ref().and_then(|target| target.tls.name.clone());
+/// What is accepted of an address where we dial from ourselves is none of an address behind another server.
+fn verified(options: &Options) -> Arc<Options> {
+    let credential = Credential { unverified: false, ..options.credential.clone() };
+    Arc::new(Options { credential, ..options.clone() })
+}
+
+fn judge(engine: &Arc<Engine>, facts: &Arc<Facts>, guard: Arc<SessionGuard>, ending: Ending) -> Judge {
     let about = About {
         principal: facts.principal().clone(),
         target: Arc::clone(facts.target_entity()),
-        host: vocabulary::host(facts.target_entity(), address, name.as_deref()),
+        host: facts.host(),
         target_name: facts.target_name().to_owned(),
         mode: facts.mode(),
         session: facts.session("", None),
@@ -70,5 +74,5 @@ fn judge(engine: &Arc<Engine>, facts: &Arc<Facts>, guard: Arc<SessionGuard>) -> 
     };
     let shared = engine.shared();
     let shared = Shared { policies: shared.policies, desk: shared.desk, rules: shared.rules };
-    Judge::new(about, shared, guard, engine.ending(facts))
+    Judge::new(about, shared, guard, ending)
 }

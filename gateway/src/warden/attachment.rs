@@ -32,7 +32,6 @@ use crate::capture::health::{self, Unhealthy};
 use crate::capture::{CaptureError, Gate, Tables};
 use crate::host::cgroup::{Cgroup, Hierarchy};
 use crate::host::netns::Netns;
-use crate::host::network::Network;
 use crate::listener::{self, Accepted};
 
 /// Reports of new network namespaces that wait to be looked at.
@@ -475,42 +474,13 @@ fn read_events(
     RingReader::start(ring, take).map_err(WardenError::Thread)
 }
 
-/// What an attachment's kernel side looks up, from the configuration.
+/// What an attachment's kernel side looks up.
 #[must_use]
 pub(super) fn tables(config: &crate::config::Config, attachment: &str) -> Tables {
-    let mut tables = Tables::new(if config.egress.allow_by_default { Verdict::Allow } else { Verdict::Refuse });
-    if config.asks_names_here() {
-        tables.ask_names_here();
-    }
-    for allowed in &config.egress.allow {
-        tables.set(allowed.network, allowed.port, Verdict::Allow);
-    }
-    for unread in &config.egress.passthrough {
-        if let Some(port) = unread.port {
-            tables.pass_unread(unread.network, port);
-        }
-    }
-    for name in &config.egress.unix {
-        tables.allow_unix(name.clone());
-    }
+    let mut tables = Tables::of(config, attachment);
     // It refuses processes inside by itself, with a reason.
     if let Ok(control) = crate::control::SOCKET.parse() {
         tables.allow_unix(control);
-    }
-    for target in config.targets.iter().filter(|target| target.serves(attachment)) {
-        for &network in &target.addresses {
-            // Other ports of a declared address are refused: a second way in would be a way around.
-            if network.is_host() {
-                tables.set(network, None, Verdict::Refuse);
-            }
-            for port in &target.ports {
-                tables.set(network, Some(*port), target.protocol);
-            }
-        }
-    }
-    // Whatever the lists say: who is recorded must not reach the record.
-    if let Some(store) = &config.clickhouse {
-        tables.set(Network::host(store.address.ip()), Some(store.address.port()), Verdict::Refuse);
     }
     tables
 }

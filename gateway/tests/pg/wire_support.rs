@@ -262,7 +262,7 @@ impl Relay {
                 let (judge, options, dialer, sender) =
                     (Arc::clone(&shared), Arc::clone(&options), Arc::clone(&dialer), sender.clone());
                 tokio::spawn(async move {
-                    let end = serve(stream, judge, dialer, options).await;
+                    let end = serve(Box::new(stream), judge, dialer, options).await;
                     let _ = sender.send(end);
                 });
             }

@@ -159,7 +159,7 @@ fn what_cannot_be_recorded_does_not_run() {
 fn forwards_agents_and_other_subsystems_are_refused_and_journaled() {
     let host = Host::new();
     let _gateway = host.attach();
-    let forward = host.ssh(&["-W", "127.0.0.1:22", "--"]);
+    let forward = host.ssh(&["-W", "127.0.0.1:8080", "--"]);
     assert!(forward.err.contains("administratively prohibited"), "{forward:?}");
     let listen = host.ssh(&["-o", "ExitOnForwardFailure=yes", "-R", "4711:127.0.0.1:22", "--", "true"]);
     assert_ne!(listen.code, Some(0), "{listen:?}");
@@ -167,7 +167,7 @@ fn forwards_agents_and_other_subsystems_are_refused_and_journaled() {
     assert!(subsystem.err.contains("subsystem request failed"), "{subsystem:?}");
     let texts: Vec<String> =
         host.requests("unreadable").iter().map(|body| body["text"].as_str().unwrap().to_owned()).collect();
-    for text in ["127.0.0.1:22", "listening on", "the subsystem netconf"] {
+    for text in ["127.0.0.1:8080", "listening on", "the subsystem netconf"] {
         assert!(texts.iter().any(|seen| seen.contains(text)), "{text}: {texts:?}");
     }
 }

@@ -5,7 +5,7 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
@@ -22,7 +22,7 @@ pub const PASSWORD: &str = "correct-horse-battery";
 pub const USER: &str = "deploy";
 
 /// What the server is told.
-const CONFIG: &str = "
+pub const CONFIG: &str = "
 Port 22
 HostKey {dir}/host_key
 PidFile none
@@ -82,18 +82,9 @@ impl Host {
         let mut passwd = fs::OpenOptions::new().append(true).open(world.directory().join("passwd")).unwrap();
         writeln!(passwd, "{USER}:{}:{uid}:{uid}:{USER}:/run/deploy:/bin/bash", hash.trim()).unwrap();
         let config = world.file("sshd/config", &(CONFIG.replace("{dir}", &dir.display().to_string()) + more));
-        let log = fs::File::create(dir.join("log")).unwrap();
-        // Its own network is there once it says so: before that it is in the world's, or still in ours.
-        let script = r#"echo apart; ip link set lo up; while ! ip addr show cable 2>/dev/null | grep -q 10.77.0.2; do sleep 0.05; done
-                        exec /usr/sbin/sshd -D -e -f "$0""#;
-        let mut sshd = world.command("unshare");
-        sshd.args(["--net", "sh", "-c", script]).arg(&config).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
-        let sshd = sshd.spawn().unwrap();
-        let mut host = Self { world, sshd };
-        let mut said = [0; 6];
-        host.sshd.stdout.take().unwrap().read_exact(&mut said).unwrap();
-        assert_eq!(&said, b"apart\n");
-        let pid = host.sshd.id();
+        let sshd = sshd(&world, &config, &dir.join("log"));
+        let host = Self { world, sshd };
+        let pid = host.pid();
         host.world.sh(&format!(
             "ip link add cable type veth peer name cable netns {pid}
              ip addr add 10.77.0.1/24 dev cable; ip link set cable up
@@ -106,6 +97,11 @@ impl Host {
     /// With an ordinary server.
     pub fn new() -> Self {
         Self::with("")
+    }
+
+    /// The server's process, which holds its network namespace.
+    pub fn pid(&self) -> u32 {
+        self.sshd.id()
     }
 
     /// Has the server read its configuration again.
@@ -225,6 +221,20 @@ impl Drop for Host {
             println!("sshd said:\n{}", self.log());
         }
     }
+}
+
+/// A server in a network namespace of its own, which listens once an address of 10.0.0.0/8 is there.
+pub fn sshd(world: &World, config: &Path, log: &Path) -> Child {
+    // Its own network is there once it says so: before that it is in the world's, or still in ours.
+    let script = r#"echo apart; ip link set lo up; while ! ip addr show cable 2>/dev/null | grep -q 'inet 10\.'; do sleep 0.05; done
+                    exec /usr/sbin/sshd -D -e -f "$0""#;
+    let mut sshd = world.command("unshare");
+    sshd.args(["--net", "sh", "-c", script]).arg(config).stdin(Stdio::null()).stdout(Stdio::piped());
+    let mut sshd = sshd.stderr(fs::File::create(log).unwrap()).spawn().unwrap();
+    let mut said = [0; 6];
+    sshd.stdout.take().unwrap().read_exact(&mut said).unwrap();
+    assert_eq!(&said, b"apart\n");
+    sshd
 }
 
 /// Runs a command to its end.

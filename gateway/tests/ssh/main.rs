@@ -13,6 +13,9 @@
 
 #[path = "../it/agent.rs"]
 mod agent;
+#[path = "../pg/cluster.rs"]
+#[expect(dead_code, reason = "the tests in `pg` use the rest")]
+mod cluster;
 #[path = "../it/gateway.rs"]
 #[expect(dead_code, reason = "the tests in `it` use the rest")]
 mod gateway;
@@ -27,11 +30,13 @@ mod wait;
 #[expect(dead_code, reason = "the tests in `it` use the rest")]
 mod world;
 
+mod behind;
 mod host;
 
 mod clients;
 mod decide;
 mod exec;
 mod files;
+mod forwards;
 mod login;
 mod shell;

@@ -131,4 +131,26 @@ pub(super) const IN_THE_LIBRARY: &[Mutation] = &[
         }],
         tests: &["masking::terminal::tests::a_value_is_hidden_around_sequences_which_stay_as_they_are"],
     },
+    Mutation {
+        name: "forward-words",
+        guarantee: "G1",
+        mechanism: "a forward leads only where its words are read in one way",
+        edits: &[Edit {
+            file: "gateway/src/session/place.rs",
+            from: " || last.starts_with(|c: char| c.is_ascii_digit())",
+            to: "",
+        }],
+        tests: &["session::place::tests::what_two_could_read_in_two_ways_leads_nowhere"],
+    },
+    Mutation {
+        name: "forward-loopback",
+        guarantee: "G1",
+        mechanism: "a forward to loopback means the server that it leads through",
+        edits: &[Edit {
+            file: "gateway/src/session/place.rs",
+            from: "        Some(address) => address.is_loopback() || address.is_unspecified(),",
+            to: "        Some(_) => false,",
+        }],
+        tests: &["session::place::tests::what_is_declared_is_found_by_address_by_name_and_by_the_servers_own_names"],
+    },
 ];

@@ -80,7 +80,7 @@ fn judge(set: &PolicySnapshot, questions: &[Arc<Question>], mode: Mode) -> Decis
 fn dial(set: &PolicySnapshot, handling: Handling, mode: Mode) -> ConnectDecision {
     let address = "10.0.0.5".parse().unwrap();
     let facts = EndpointFacts { address, port: 22, names: Vec::new(), protocol: ProtocolName::Ssh, handling };
-    let questions = [connect(endpoint(&declared(None), facts))];
+    let questions = [connect(endpoint(&declared(None), facts), None)];
     set.judge_connect(
         &Request { principal: &principal(&[]), session: &session(), at: at(10), questions: &questions },
         mode,
@@ -450,10 +450,9 @@ impl Asked {
         if self.action == Action::NetworkConnect {
             let (address, handling) = ("10.0.0.5".parse().unwrap(), *self.kind.get(Handling::ALL));
             let protocol = *self.shape.get(ProtocolName::ALL);
-            return connect(endpoint(
-                &target,
-                EndpointFacts { address, port: 22, names: Vec::new(), protocol, handling },
-            ));
+            let facts = EndpointFacts { address, port: 22, names: Vec::new(), protocol, handling };
+            let via = ssh::host(&target, address, None);
+            return connect(endpoint(&target, facts), Some(&via).filter(|_| self.opaque));
         }
         if self.action.parts().0 == "Ssh" {
             return self.ssh(&target);

@@ -38,8 +38,9 @@ pub fn endpoint(target: &Arc<Entity>, facts: EndpointFacts) -> Arc<Entity> {
     Entity::new(EntityType::Endpoint, id, attributes, std::slice::from_ref(target))
 }
 
-/// May the gateway dial `endpoint`?
+/// May the gateway dial `endpoint`, by itself or through an SSH server?
 #[must_use]
-pub fn connect(endpoint: Arc<Entity>) -> Arc<Question> {
-    Question::new(Action::NetworkConnect, endpoint, Fields::new())
+pub fn connect(endpoint: Arc<Entity>, via: Option<&Arc<Entity>>) -> Arc<Question> {
+    let context = via.map(|host| ("via", Value::Entity(Arc::clone(host))));
+    Question::new(Action::NetworkConnect, endpoint, context.into_iter().collect::<Fields>())
 }

@@ -38,7 +38,7 @@ use std::time::Duration;
 
 use rustls::ServerConfig;
 
-use crate::conn::Conn;
+use crate::conn::BoxConn;
 use crate::upstream::credential::Credential;
 use crate::upstream::tls::UpstreamTls;
 use accept::{Arrival, accept};
@@ -204,9 +204,9 @@ impl End {
 }
 
 /// Serves one connection to its end.
-pub async fn serve<C: Conn, J: Judge>(client: C, judge: Arc<J>, dialer: Dialer, options: Arc<Options>) -> End {
+pub async fn serve<J: Judge>(client: BoxConn, judge: Arc<J>, dialer: Dialer, options: Arc<Options>) -> End {
     let begin = async {
-        match accept(Box::new(client), &*dialer, &options).await? {
+        match accept(client, &*dialer, &options).await? {
             Arrival::Cancel { process, key } => {
                 Err(Cause::CancelRequest(options.cancel_keys.cancel(process, &key).await))
             }

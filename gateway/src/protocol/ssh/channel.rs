@@ -9,13 +9,14 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use russh::server::{ChannelOpenHandle, Handle, Msg};
-use russh::{Channel, ChannelMsg, ChannelReadHalf, ChannelWriteHalf, client};
+use russh::{Channel, ChannelId, ChannelMsg, ChannelReadHalf, ChannelWriteHalf, client};
 use tokio::sync::Mutex as Turn;
 
 use super::ask;
-use super::connection::{Connection, Counted};
+use super::connection::Connection;
 use super::files::{Files, Protocol};
 use super::flow::Flow;
+use super::forward;
 use super::judge::{Asked, Granted, status};
 use super::output::Output;
 use super::recording::Recorder;
@@ -25,26 +26,44 @@ use super::words::Speaker;
 use crate::audit::event::{SshOutcome, SshPhase};
 use crate::policy::vocabulary::data::Use;
 use crate::policy::vocabulary::ssh as vocabulary;
+use crate::protocol::forward::Onward;
 use crate::protocol::sftp::Sftp;
 
 /// Serves a channel in a task of its own.
-pub(super) fn spawn(
+pub(super) fn spawn(connection: Arc<Connection>, channel: Channel<Msg>, reply: ChannelOpenHandle, handle: Handle) {
+    let id = channel.id();
+    let flow = connection.flows.open(id.number());
+    let serving = serve(Arc::clone(&connection), channel, reply, flow, handle.clone());
+    spawn_counted(connection, (id, handle), serving);
+}
+
+/// Serves a channel that leads on to another server.
+pub(super) fn spawn_forward(
     connection: Arc<Connection>,
     channel: Channel<Msg>,
     reply: ChannelOpenHandle,
-    flow: Arc<Flow>,
     handle: Handle,
+    wanted: Onward,
 ) {
     let id = channel.id();
+    let flow = connection.flows.open(id.number());
+    let serving = forward::serve(Arc::clone(&connection), channel, reply, flow, wanted);
+    spawn_counted(connection, (id, handle), serving);
+}
+
+fn spawn_counted(
+    connection: Arc<Connection>,
+    (id, handle): (ChannelId, Handle),
+    serving: impl Future<Output = ()> + Send + 'static,
+) {
     let counted = connection.count();
     tokio::spawn(async move {
-        let flows = Arc::clone(&connection);
-        let served = tokio::spawn(serve((connection, counted), channel, reply, flow, handle.clone()));
-        if let Err(error) = served.await {
+        if let Err(error) = tokio::spawn(serving).await {
             tracing::error!(channel = id.number(), %error, "a channel failed");
             let _ = handle.close(id).await;
         }
-        flows.flows.close(id.number());
+        drop(counted);
+        connection.flows.close(id.number());
     });
 }
 
@@ -64,7 +83,7 @@ pub(super) struct Outer {
 }
 
 async fn serve(
-    (connection, _counted): (Arc<Connection>, Counted),
+    connection: Arc<Connection>,
     channel: Channel<Msg>,
     reply: ChannelOpenHandle,
     flow: Arc<Flow>,

@@ -15,6 +15,7 @@ use super::flow::Flows;
 use super::judge::{Judge, Refused};
 use super::server::{Connected, Server, ServerError};
 use crate::chain::chain;
+use crate::protocol::forward::Forwards;
 
 /// Where the login stands.
 #[derive(Clone)]
@@ -36,6 +37,7 @@ pub(super) enum NoLogin {
 /// One connection.
 pub(super) struct Connection {
     pub(super) judge: Judge,
+    pub(super) forwards: Arc<dyn Forwards>,
     pub(super) options: Arc<Options>,
     /// Of the client's leg.
     pub(super) flows: Flows,
@@ -65,9 +67,15 @@ impl Drop for Counted {
 }
 
 impl Connection {
-    pub(super) fn new(judge: Judge, options: Arc<Options>, connecting: Connecting) -> Self {
+    pub(super) fn new(
+        judge: Judge,
+        forwards: Arc<dyn Forwards>,
+        options: Arc<Options>,
+        connecting: Connecting,
+    ) -> Self {
         Self {
             judge,
+            forwards,
             options,
             flows: Flows::default(),
             login: watch::Sender::new(Login::Awaited),

@@ -17,12 +17,13 @@ use super::algorithms::WINDOW;
 use super::channel;
 use super::connection::Connection;
 use super::request;
+use crate::protocol::forward::Onward;
 
 /// Channels of one connection at once.
 const MAX_OPEN: usize = 256;
 /// And in all of its life: the library keeps some memory of each.
 const MAX_EVER: usize = 4_096;
-/// The longest name of a user.
+/// The longest name of a user or host.
 const LONGEST_NAME: usize = 256;
 /// Bytes of one channel that wait for the server, from which its window is not given back any more, and where it is
 /// again.
@@ -79,6 +80,17 @@ impl Door {
         self.connection.judge.note_refusal(channel.map(|channel| channel.number()), what, &message);
     }
 
+    /// Whether one more channel may be.
+    fn has_room(&mut self) -> bool {
+        self.channels.retain(|id, _| self.connection.flows.of(id.number()).is_some());
+        self.ever += 1;
+        let has_room = self.channels.len() < MAX_OPEN && self.ever <= MAX_EVER;
+        if !has_room {
+            self.refuse(None, "one more channel on this connection");
+        }
+        has_room
+    }
+
     async fn arrived(&mut self, channel: ChannelId, bytes: usize) {
         let Some(flow) = self.connection.flows.of(channel.number()) else { return };
         let waiting = flow.arrived(bytes);
@@ -132,31 +144,36 @@ impl Handler for Door {
         reply: ChannelOpenHandle,
         session: &mut Session,
     ) -> Result<(), Self::Error> {
-        self.channels.retain(|id, _| self.connection.flows.of(id.number()).is_some());
-        self.ever += 1;
-        if self.channels.len() >= MAX_OPEN || self.ever > MAX_EVER {
-            self.refuse(None, "one more channel on this connection");
+        if self.has_room() {
+            self.channels.insert(channel.id(), Stage::Open);
+            channel::spawn(Arc::clone(&self.connection), channel, reply, session.handle());
+        } else {
             reply.reject(ChannelOpenFailure::ResourceShortage).await;
-            return Ok(());
         }
-        self.channels.insert(channel.id(), Stage::Open);
-        let flow = self.connection.flows.open(channel.id().number());
-        channel::spawn(Arc::clone(&self.connection), channel, reply, flow, session.handle());
         Ok(())
     }
 
     async fn channel_open_direct_tcpip(
         &mut self,
-        _: Channel<Msg>,
+        channel: Channel<Msg>,
         host: &str,
         port: u32,
         _: &str,
         _: u32,
-        _: ChannelOpenHandle,
-        _: &mut Session,
+        reply: ChannelOpenHandle,
+        session: &mut Session,
     ) -> Result<(), Self::Error> {
-        // Dropping the handle says "administratively prohibited".
-        self.refuse(None, &format!("a connection to {host}:{port}"));
+        if host.len() > LONGEST_NAME {
+            // Dropping the handle says "administratively prohibited".
+            self.refuse(None, "a connection to a host with an endless name");
+        } else if self.has_room() {
+            // Nothing can be started on it.
+            self.channels.insert(channel.id(), Stage::Started);
+            let wanted = Onward { host: host.to_owned(), port };
+            channel::spawn_forward(Arc::clone(&self.connection), channel, reply, session.handle(), wanted);
+        } else {
+            reply.reject(ChannelOpenFailure::ResourceShortage).await;
+        }
         Ok(())
     }
 

@@ -78,11 +78,9 @@ impl Flow {
 pub(super) struct Flows(Mutex<HashMap<u32, Arc<Flow>>>);
 
 impl Flows {
-    /// A flow for a channel that was opened.
+    /// The flow of a channel that was opened; the same for each who asks until it is closed.
     pub(super) fn open(&self, channel: u32) -> Arc<Flow> {
-        let flow = Arc::<Flow>::default();
-        self.0.lock().insert(channel, Arc::clone(&flow));
-        flow
+        Arc::clone(self.0.lock().entry(channel).or_default())
     }
 
     /// That of a channel.

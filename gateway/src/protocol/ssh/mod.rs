@@ -12,6 +12,7 @@ mod connection;
 mod door;
 mod files;
 mod flow;
+mod forward;
 mod judge;
 mod line;
 mod output;
@@ -28,6 +29,7 @@ use std::time::Duration;
 use russh::Disconnect;
 
 use crate::conn::BoxConn;
+use crate::protocol::forward::Forwards;
 use crate::protocol::refusal;
 use crate::secret::Secret;
 use crate::trust::ssh::{ServerKeys, SshKey};
@@ -125,7 +127,13 @@ pub enum Cause {
 }
 
 /// Serves one connection to its end.
-pub async fn serve(client: BoxConn, judge: Judge, dial: Dial, options: Arc<Options>) -> Cause {
+pub async fn serve(
+    client: BoxConn,
+    judge: Judge,
+    dial: Dial,
+    forwards: Arc<dyn Forwards>,
+    options: Arc<Options>,
+) -> Cause {
     let connecting = server::connect(dial, Arc::clone(&options.known), options.credential.unverified);
     let connecting = Connecting(tokio::spawn(connecting));
     let (line, scissors, id) = match line::begin(client).await {
@@ -133,7 +141,7 @@ pub async fn serve(client: BoxConn, judge: Judge, dial: Dial, options: Arc<Optio
         Err(error) => return Cause::Protocol(error.into()),
     };
     let config = Arc::new(algorithms::towards_client(&options, id.as_deref()));
-    let connection = Arc::new(Connection::new(judge, options, connecting));
+    let connection = Arc::new(Connection::new(judge, forwards, options, connecting));
     let running = russh::server::run_stream(config, line, Door::new(Arc::clone(&connection)));
     let running = match tokio::time::timeout(LOGIN, running).await {
         Ok(Ok(running)) => running,
@@ -166,6 +174,8 @@ pub async fn serve(client: BoxConn, judge: Judge, dial: Dial, options: Arc<Optio
     let _ = handle.disconnect(Disconnect::ByApplication, words, String::new()).await;
     let _ = tokio::time::timeout(GOODBYE, &mut running).await;
     scissors.cut();
+    // What runs inside of it ends first.
+    let _ = tokio::time::timeout(END, connection.idle()).await;
     cause
 }
 

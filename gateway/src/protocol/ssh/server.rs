@@ -152,7 +152,20 @@ impl Connected {
 impl Server {
     /// Opens a channel for one request.
     pub(super) async fn open(&self) -> Result<(Channel<Msg>, Arc<Flow>), ChannelOpenFailure> {
-        match self.handle.channel_open_session().await {
+        self.opened(self.handle.channel_open_session().await)
+    }
+
+    /// Opens a channel to another server, which this one connects to.
+    pub(super) async fn open_to(&self, host: &str, port: u16) -> Result<(Channel<Msg>, Arc<Flow>), ChannelOpenFailure> {
+        // Where the client's end is would be its own word.
+        self.opened(self.handle.channel_open_direct_tcpip(host, port.into(), "127.0.0.1", 0).await)
+    }
+
+    fn opened(
+        &self,
+        opened: Result<Channel<Msg>, russh::Error>,
+    ) -> Result<(Channel<Msg>, Arc<Flow>), ChannelOpenFailure> {
+        match opened {
             Ok(channel) => {
                 let flow = self.flows.open(channel.id().number());
                 Ok((channel, flow))
@@ -218,6 +231,18 @@ impl client::Handler for Watcher {
         // Of a later exchange the first one's answer stays: the same rule holds for it.
         let _ = self.seen.set(seen);
         Ok(is_known)
+    }
+
+    async fn channel_open_confirmation(
+        &mut self,
+        channel: ChannelId,
+        _: u32,
+        _: u32,
+        _: &mut Session,
+    ) -> Result<(), Self::Error> {
+        // Data may follow before whoever asked for the channel hears of it.
+        self.flows.open(channel.number());
+        Ok(())
     }
 
     async fn data(&mut self, channel: ChannelId, data: &[u8], _: &mut Session) -> Result<(), Self::Error> {

@@ -1,0 +1,172 @@
+//! Connections through the server: a channel of the client that is a session of its own.
+//!
+//! In: where a client wants to go. Out: its channel as a stream for whoever serves that session, and channels at the
+//! server as streams for the way on. It knows neither what is spoken there nor whether it may be: that is asked first.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::BytesMut;
+use russh::server::{ChannelOpenHandle, Msg};
+use russh::{Channel, ChannelId, ChannelMsg, ChannelOpenFailure, ChannelReadHalf, ChannelWriteHalf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf};
+use tokio::sync::oneshot;
+
+use super::connection::Connection;
+use super::flow::Flow;
+use super::server::Server;
+use crate::conn::BoxConn;
+use crate::protocol::forward::{Channels, Onward, Pending};
+
+/// Bytes between a channel and who reads it.
+const PIPE: usize = 64 * 1024;
+/// Bytes of one message: what every SSH program takes (RFC 4253, section 6.1).
+const PIECE: usize = 32 * 1024;
+
+/// Serves one forward to its end.
+pub(super) async fn serve(
+    connection: Arc<Connection>,
+    channel: Channel<Msg>,
+    reply: ChannelOpenHandle,
+    flow: Arc<Flow>,
+    wanted: Onward,
+) {
+    let Some(server) = connection.server().await else {
+        // The whole connection ends, with the reason.
+        return flow.closed().await;
+    };
+    let place = format!("a connection to {}:{}", wanted.host, wanted.port);
+    let entering = connection.forwards.enter(wanted, Arc::new(At(server)));
+    let entered = tokio::select! {
+        entered = entering => entered,
+        () = flow.closed() => return,
+    };
+    let inside = match entered {
+        Ok(inside) => inside,
+        Err(reason) => {
+            connection.judge.note_refusal(Some(channel.id().number()), &place, &reason);
+            return reply.reject(ChannelOpenFailure::AdministrativelyProhibited).await;
+        }
+    };
+    reply.accept().await;
+    let (stream, dropped, far) = pipe();
+    let (read, write) = channel.split();
+    let gone: Pending<()> = Box::pin({
+        let flow = Arc::clone(&flow);
+        async move { flow.closed().await }
+    });
+    let carried = async {
+        carry((read, &write), &flow, far, dropped).await;
+        let _ = write.close().await;
+    };
+    tokio::join!(inside(stream, gone), carried);
+}
+
+/// The server of a session, as a way on.
+struct At(Arc<Server>);
+
+impl Channels for At {
+    fn open(&self, host: &str, port: u16) -> Pending<io::Result<BoxConn>> {
+        let (server, host) = (Arc::clone(&self.0), host.to_owned());
+        Box::pin(async move {
+            let (channel, flow) = server.open_to(&host, port).await.map_err(|reason| match reason {
+                ChannelOpenFailure::AdministrativelyProhibited => {
+                    io::Error::other("the ssh server lets nobody connect through it (AllowTcpForwarding)")
+                }
+                _ => io::Error::other("the ssh server cannot connect to it"),
+            })?;
+            let (stream, dropped, far) = pipe();
+            tokio::spawn(async move {
+                let (read, write) = channel.split();
+                carry((read, &write), &flow, far, dropped).await;
+                let _ = write.close().await;
+                flow.close();
+                // Until here the connection to it stays.
+                drop(server);
+            });
+            Ok(stream)
+        })
+    }
+}
+
+/// A stream for who reads and writes plain bytes, what tells that it was dropped, and its far end.
+fn pipe() -> (BoxConn, oneshot::Receiver<()>, DuplexStream) {
+    let (near, far) = tokio::io::duplex(PIPE);
+    let (alive, dropped) = oneshot::channel();
+    (Box::new(Near { stream: near, _alive: alive }), dropped, far)
+}
+
+/// Passes bytes on between a channel and a stream, until the channel is closed or the stream was dropped.
+async fn carry<S: From<(ChannelId, ChannelMsg)> + Send + Sync + 'static>(
+    (mut read, write): (ChannelReadHalf, &ChannelWriteHalf<S>),
+    flow: &Flow,
+    far: DuplexStream,
+    dropped: oneshot::Receiver<()>,
+) {
+    let (mut from, mut to) = tokio::io::split(far);
+    let in_ = async {
+        loop {
+            match read.wait().await {
+                None | Some(ChannelMsg::Close) => return,
+                Some(ChannelMsg::Data { data }) => {
+                    // Whoever hears no more may still have something to say.
+                    let _ = to.write_all(&data).await;
+                    flow.passed(data.len());
+                }
+                Some(ChannelMsg::ExtendedData { data, .. }) => flow.passed(data.len()),
+                Some(ChannelMsg::Eof) => drop(to.shutdown().await),
+                Some(_) => {}
+            }
+        }
+    };
+    let out = async {
+        let mut piece = BytesMut::new();
+        loop {
+            piece.reserve(PIECE);
+            match from.read_buf(&mut piece).await {
+                Ok(0) | Err(_) => break,
+                Ok(_) if write.data_bytes(piece.split().freeze()).await.is_err() => break,
+                Ok(_) => {}
+            }
+        }
+        let _ = write.eof().await;
+    };
+    tokio::pin!(in_, out);
+    tokio::select! {
+        () = &mut in_ => return,
+        () = &mut out => {}
+    }
+    // One side has no more to say; the other goes on.
+    tokio::select! {
+        () = in_ => {}
+        _ = dropped => {}
+    }
+}
+
+/// A stream that tells when it is dropped.
+struct Near {
+    stream: DuplexStream,
+    _alive: oneshot::Sender<()>,
+}
+
+impl AsyncRead for Near {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Near {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}

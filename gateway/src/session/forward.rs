@@ -1,0 +1,113 @@
+//! Streams that are forwarded inside a session: each is a session of its own, as if it had come by itself.
+//!
+//! In: where a client wants to go through the server that it is logged in to. Out: the story of `session`, with the same
+//! workload, over channels of that server. A session inside ends with the one around it, and they nest so deep and no
+//! deeper.
+
+use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::place::{self, Ends};
+use super::{Admission, Client, Ending, Facts, admit, end, go_on, open};
+use crate::conn::BoxConn;
+use crate::engine::Engine;
+use crate::id::SessionId;
+use crate::policy::request::Entity;
+use crate::protocol::Protocol;
+use crate::protocol::forward::{Channels, Forwards, Inside, Onward, Pending};
+
+/// Sessions around one; ProxyJump over more servers than these is nobody's.
+const DEPTH: usize = 4;
+
+/// What a session runs inside of.
+#[derive(Clone)]
+pub struct Within {
+    /// The session around it.
+    pub parent: SessionId,
+    /// The server of that session, as policies see it.
+    pub server: Arc<Entity>,
+    /// The name by which that server was told where to.
+    pub name: Option<String>,
+    /// Why the session around it ends, once it does.
+    pub ending: Ending,
+    depth: usize,
+    host: String,
+    port: u16,
+    channels: Arc<dyn Channels>,
+}
+
+impl Within {
+    /// A stream to the server of this session.
+    pub(super) fn dial(&self) -> Pending<io::Result<BoxConn>> {
+        self.channels.open(&self.host, self.port)
+    }
+}
+
+/// Forwards inside one session.
+pub(super) struct Forwarded {
+    engine: Arc<Engine>,
+    around: Arc<Facts>,
+    ending: Ending,
+}
+
+impl Forwarded {
+    /// Of a session, and what ends it.
+    pub(super) fn new(engine: &Arc<Engine>, around: &Arc<Facts>, ending: Ending) -> Self {
+        Self { engine: Arc::clone(engine), around: Arc::clone(around), ending }
+    }
+
+    fn facts(&self, wanted: &Onward, channels: Arc<dyn Channels>) -> Result<Facts, String> {
+        let around = &self.around;
+        let depth = around.within.as_ref().map_or(0, |within| within.depth) + 1;
+        if depth > DEPTH {
+            return Err(format!("sessions nest {DEPTH} deep and no deeper"));
+        }
+        let settings = self.engine.settings();
+        let attachment = &around.connection.attachment;
+        let told = |address: IpAddr| self.engine.name_of(attachment, address);
+        let ends = Ends {
+            config: settings.config(),
+            attachment,
+            server: around.connection.original.ip(),
+            server_name: around.within.as_ref().and_then(|within| within.name.as_deref()),
+            told: &told,
+        };
+        let place = place::find(&ends, wanted)?;
+        let within = Within {
+            parent: around.id,
+            server: around.host(),
+            name: place.name.clone(),
+            ending: self.ending.clone(),
+            depth,
+            host: place.host.clone(),
+            port: place.address.port(),
+            channels,
+        };
+        Facts::inside(around, settings, place, within).ok_or_else(|| "its attachment was detached".to_owned())
+    }
+}
+
+impl Forwards for Forwarded {
+    fn enter(&self, wanted: Onward, channels: Arc<dyn Channels>) -> Pending<Result<Inside, String>> {
+        let (facts, engine) = (self.facts(&wanted, channels), Arc::clone(&self.engine));
+        Box::pin(async move {
+            let facts = Arc::new(facts?);
+            let running = engine.enlist(facts.id, &facts.connection, facts.within.as_ref().map(|within| within.parent));
+            let guard = open(&engine, &facts).await.ok_or("the journal takes no more")?;
+            let admission = admit(&facts, &guard, &running).await;
+            if let (Protocol::Tcp, Admission::Refused(cause, reason)) = (facts.protocol, &admission) {
+                end(&guard, *cause);
+                return Err(reason.clone());
+            }
+            let inside: Inside = Box::new(move |client, gone| {
+                Box::pin(async move {
+                    let _running = running;
+                    let client = Client { stream: client, gone };
+                    go_on(&engine, facts, &guard, client, admission).await;
+                })
+            });
+            Ok(inside)
+        })
+    }
+}
