@@ -1101,6 +1101,28 @@ const MUTATIONS: &[Mutation] = &[
         tests: &["decide::analysis::tests::a_number_that_is_a_fact_is_read_each_time"],
     },
     Mutation {
+        name: "copy-differs",
+        guarantee: "G3",
+        mechanism: "a journal that was cut or written anew is told by its copy",
+        edits: &[Edit {
+            file: "gateway/src/audit/verify/copy.rs",
+            from: "Next::Line(here) if here != hash => return Ok(Some(CopyProblem::Differs)),\n            Next::None => return Ok(Some(CopyProblem::NotHere)),",
+            to: "Next::None if hash == ZERO_HASH => return Ok(Some(CopyProblem::NotHere)),\n            Next::None => {}",
+        }],
+        tests: &["record_copy::a_journal_that_was_cut_or_removed_here_is_told_by_its_copy"],
+    },
+    Mutation {
+        name: "copy-lost",
+        guarantee: "G3",
+        mechanism: "a copy that lost lines is told by the journal",
+        edits: &[Edit {
+            file: "gateway/src/audit/verify/copy.rs",
+            from: "if breach.is_none() && acknowledged > walk.seq {",
+            to: "if breach.is_none() && acknowledged > acknowledged.next() {",
+        }],
+        tests: &["record_copy::lines_that_the_copy_lost_or_has_twice_are_named"],
+    },
+    Mutation {
         name: "unverified",
         guarantee: "G5",
         mechanism: "a credential goes only to a server that was verified",

@@ -1,4 +1,4 @@
-//! `gateway audit`: is the journal whole, and is there a schema for its copy?
+//! `gateway audit`: is the journal whole, is its copy one, is there a schema for it, and what does it say?
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -6,24 +6,28 @@ use std::sync::Arc;
 use anyhow::{Context, anyhow, bail};
 use clap::{Args, Subcommand};
 
-use super::Output;
+use serde::Serialize;
+
 use super::events::State;
 use super::serve::runtime;
-use crate::audit::clickhouse::{Migrated, Store, migrate};
+use super::{Output, query};
+use crate::audit::clickhouse::{Checkpoint, Migrated, Store, migrate};
 use crate::audit::journal::FirstKey;
-use crate::audit::verify::verify;
-use crate::config::{Config, DEFAULT_FILE, SecretSource};
+use crate::audit::verify::{CopyReport, Here, Report, verify, verify_copy};
+use crate::config::{self, Config, DEFAULT_FILE, SecretSource};
 use crate::id::HostId;
 use crate::shipper::{Direct, login};
-use crate::warden::materials;
+use crate::warden::{CHECKPOINT, HOST_ID, materials};
 
 /// What to do with the journal.
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Check every line, chain and seal, offline
+    /// Check every line, chain and seal, offline; with --copy, the copy in ClickHouse too
     Verify(VerifyArguments),
+    /// Ask the copy in ClickHouse
+    Query(query::Arguments),
     /// Bring the database of [audit.clickhouse] to this version's schema
-    Migrate(MigrateArguments),
+    Migrate(StoreLogin),
 }
 
 /// Against what.
@@ -32,17 +36,25 @@ pub(super) struct VerifyArguments {
     /// The first public key, as it was noted elsewhere [default: the one beside the journal]
     #[arg(long, value_name = "HEX")]
     key: Option<FirstKey>,
+    /// The copy in ClickHouse too, line by line against the journal
+    #[arg(long)]
+    copy: bool,
+    /// The copy of this installation alone, against itself
+    #[arg(long, value_name = "ID", requires = "copy", conflicts_with_all = ["key", "state_dir"])]
+    host: Option<HostId>,
     #[command(flatten)]
     state: State,
+    #[command(flatten)]
+    login: StoreLogin,
 }
 
-/// Where, and as whom.
+/// Where the copy is, and as whom.
 #[derive(Debug, Args)]
-pub(super) struct MigrateArguments {
+pub(super) struct StoreLogin {
     /// The configuration
     #[arg(long, value_name = "FILE", default_value = DEFAULT_FILE)]
     config: PathBuf,
-    /// A login that may define tables [default: the configuration's, which should not]
+    /// A login of ClickHouse with the rights for this [default: the configuration's, which only adds rows]
     #[arg(long, value_name = "NAME")]
     user: Option<String>,
     /// A file with its password [default: it has none]
@@ -50,37 +62,88 @@ pub(super) struct MigrateArguments {
     password_file: Option<PathBuf>,
 }
 
-pub(super) fn run(command: Command, output: Output) -> anyhow::Result<()> {
-    match command {
-        Command::Verify(arguments) => check(&arguments, output),
-        Command::Migrate(arguments) => bring_up(arguments, output),
+/// A store, and what the configuration says of it.
+pub(super) struct Opened {
+    pub(super) store: Store,
+    settings: config::ClickHouse,
+}
+
+impl StoreLogin {
+    pub(super) fn open(self) -> anyhow::Result<Opened> {
+        let name = self.config.display().to_string();
+        let text = std::fs::read_to_string(&self.config).with_context(|| format!("cannot read `{name}`"))?;
+        let mut config = Config::parse(&name, &text)?;
+        let Some(store) = config.clickhouse.as_mut() else { bail!("`{name}` has no section [audit.clickhouse]") };
+        if let Some(user) = self.user {
+            store.user = user;
+            store.password = self.password_file.map(SecretSource::File);
+        }
+        // The host does not matter to a login.
+        let settings = materials::store(&config, HostId::generate()).map_err(|fault| anyhow!(fault))?;
+        let settings = settings.context("there is no copy")?;
+        let connect = Direct::new(&settings)?;
+        let store = Store::new(login(settings), Arc::new(connect))?;
+        Ok(Opened { store, settings: config.clickhouse.context("there is no copy")? })
     }
 }
 
-fn check(arguments: &VerifyArguments, output: Output) -> anyhow::Result<()> {
-    let report = verify(&arguments.state.layout(), arguments.key)?;
-    output.print(&report, ToString::to_string)?;
-    if !report.is_sound() {
+pub(super) fn run(command: Command, output: Output) -> anyhow::Result<()> {
+    match command {
+        Command::Verify(arguments) => check(arguments, output),
+        Command::Query(arguments) => query::run(arguments, output),
+        Command::Migrate(login) => bring_up(login, output),
+    }
+}
+
+/// What was found.
+#[derive(Serialize)]
+struct Verdict {
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    journal: Option<Report>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    copy: Option<CopyReport>,
+}
+
+fn check(arguments: VerifyArguments, output: Output) -> anyhow::Result<()> {
+    let layout = arguments.state.layout();
+    let journal = match arguments.host {
+        None => Some(verify(&layout, arguments.key)?),
+        Some(_) => None,
+    };
+    let copy = if arguments.copy {
+        let opened = arguments.login.open()?;
+        let (host, here) = match arguments.host {
+            Some(host) => (host, None),
+            None => {
+                let file = arguments.state.file(HOST_ID);
+                let text =
+                    std::fs::read_to_string(&file).with_context(|| format!("cannot read `{}`", file.display()))?;
+                let acknowledged = Checkpoint::open(arguments.state.file(CHECKPOINT), &opened.settings.place());
+                (text.trim().parse()?, Some(Here { layout: &layout, noted: arguments.key, acknowledged }))
+            }
+        };
+        Some(runtime()?.block_on(verify_copy(&opened.store, host, here))?)
+    } else {
+        None
+    };
+    let verdict = Verdict { journal, copy };
+    let text = |verdict: &Verdict| {
+        let journal = verdict.journal.as_ref().map(ToString::to_string).unwrap_or_default();
+        journal + &verdict.copy.as_ref().map(ToString::to_string).unwrap_or_default()
+    };
+    output.print(&verdict, text)?;
+    if verdict.journal.is_some_and(|report| !report.is_sound()) {
         bail!("the journal is not whole: keep it as evidence");
+    }
+    if verdict.copy.is_some_and(|report| !report.is_sound()) {
+        bail!("the copy is not what was recorded: keep both as evidence");
     }
     Ok(())
 }
 
-fn bring_up(arguments: MigrateArguments, output: Output) -> anyhow::Result<()> {
-    let name = arguments.config.display().to_string();
-    let text = std::fs::read_to_string(&arguments.config).with_context(|| format!("cannot read `{name}`"))?;
-    let mut config = Config::parse(&name, &text)?;
-    let Some(store) = config.clickhouse.as_mut() else { bail!("`{name}` has no section [audit.clickhouse]") };
-    if let Some(user) = arguments.user {
-        store.user = user;
-        store.password = arguments.password_file.map(SecretSource::File);
-    }
-    // The host does not matter for a schema.
-    let settings = materials::store(&config, HostId::generate()).map_err(|fault| anyhow!(fault))?;
-    let settings = settings.context("there is no copy to set up")?;
-    let (connect, database) = (Direct::new(&settings)?, settings.database.clone());
-    let store = Store::new(login(settings), Arc::new(connect))?;
-    let migrated = runtime()?.block_on(migrate(&store, &database))?;
+fn bring_up(login: StoreLogin, output: Output) -> anyhow::Result<()> {
+    let Opened { store, settings } = login.open()?;
+    let migrated = runtime()?.block_on(migrate(&store, &settings.database))?;
     output.print(&migrated, describe)
 }
 

@@ -25,6 +25,11 @@ impl State {
     pub(super) fn layout(&self) -> Layout {
         Layout::new(&self.state_dir)
     }
+
+    /// A file of the state directory.
+    pub(super) fn file(&self, name: &str) -> PathBuf {
+        self.state_dir.join(name)
+    }
 }
 
 /// Which sessions.

@@ -13,6 +13,7 @@ mod events;
 mod exec;
 mod own_exec;
 mod policy;
+mod query;
 mod replay;
 mod run;
 mod serve;

@@ -32,7 +32,7 @@ use tokio::process::{Child, Command};
 use tokio::sync::Notify;
 
 pub use lock::{Lock, LockError, RUN_DIR};
-pub use start::{Options, StartError, Started, start};
+pub use start::{CHECKPOINT, HOST_ID, Options, StartError, Started, start};
 
 use crate::audit::event::{Event, JournalBroken, Reason};
 use crate::audit::{Journal, JournalError, Sealer, Seq};

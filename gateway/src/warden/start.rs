@@ -29,7 +29,9 @@ use crate::listener::Shelf;
 use crate::shipper::Settings;
 
 /// The checkpoint of the copy, below the state directory.
-const CHECKPOINT: &str = "shipped.json";
+pub const CHECKPOINT: &str = "shipped.json";
+/// The id of this installation, beside it.
+pub const HOST_ID: &str = "host_id";
 
 /// Why the gateway did not start.
 #[derive(Debug, thiserror::Error)]
@@ -219,7 +221,7 @@ fn make_private(state: &Path) -> Result<(), StartError> {
 }
 
 fn host_id(state: &Path) -> Result<HostId, StartError> {
-    let path = state.join("host_id");
+    let path = state.join(HOST_ID);
     match fs::read_to_string(&path) {
         Ok(text) => text.trim().parse().map_err(|source| StartError::HostId { path, source }),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {

@@ -62,6 +62,7 @@ mod tap;
 
 mod drivers;
 mod lineage_oracle;
+mod record_copy;
 mod record_store;
 mod sql_oracle;
 mod story_containers;

@@ -9,8 +9,10 @@ mod row;
 mod checkpoint;
 mod schema;
 mod store;
+mod copy;
 
 pub use checkpoint::{Checkpoint, CheckpointError, Place};
+pub use copy::{Answer, Copied, CopiedLines, QueryError};
 pub use row::{Batch, Origin};
 pub use schema::{MigrateError, Migrated, migrate};
 pub use store::{Connect, Connecting, Login, Store, StoreError};

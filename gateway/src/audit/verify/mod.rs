@@ -6,12 +6,14 @@
 
 mod report;
 mod walk;
+mod copy;
 #[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+pub use copy::{CopiedJournal, CopyError, CopyFinding, CopyProblem, CopyReport, Here, verify_copy};
 pub use report::{Finding, JournalReport, Problem, Report, Unsealed};
 
 use self::walk::walk_journal;
