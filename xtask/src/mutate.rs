@@ -1168,6 +1168,33 @@ const MUTATIONS: &[Mutation] = &[
         tests: &["story_ends::a_session_that_was_open_before_sends_nothing_that_cannot_be_written"],
     },
     Mutation {
+        name: "overwrites",
+        guarantee: "G4",
+        mechanism: "a column whose masks cannot be told from values is not written by who is shown them",
+        edits: &[Edit {
+            file: "gateway/src/protocol/postgres/decide/masks.rs",
+            from: "find(|(class, _)| self.masked.contains(&class.name));",
+            to: "find(|(class, _)| self.masked.contains(&class.name) && class.name.is_empty());",
+        }],
+        tests: &[
+            "story_orms::sqlalchemy_saves_nothing_that_it_was_not_shown",
+            "story_orms::django_saves_nothing_that_it_was_not_shown",
+            "story_orms::typeorm_saves_nothing_that_it_was_not_shown",
+            "story_orms::hibernate_saves_nothing_that_it_was_not_shown",
+        ],
+    },
+    Mutation {
+        name: "written-relations",
+        guarantee: "G2",
+        mechanism: "every relation that a statement writes is named to policy",
+        edits: &[Edit {
+            file: "gateway/src/protocol/postgres/sql/query.rs",
+            from: "            CmdType::CMD_DELETE => Effect::Delete,\n",
+            to: "",
+        }],
+        tests: &["story_writes::what_the_server_wrote_was_read_in_the_statement"],
+    },
+    Mutation {
         name: "copied-back",
         guarantee: "G4",
         mechanism: "masks in COPY data are not written back",

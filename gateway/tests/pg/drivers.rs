@@ -26,7 +26,7 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    fn of(program: &[&str]) -> Self {
+    pub(crate) fn of(program: &[&str]) -> Self {
         Self { variables: Vec::new(), program: program.iter().map(|word| (*word).to_owned()).collect() }
     }
 
@@ -142,12 +142,12 @@ fn node_postgres(shop: &Shop) -> Client {
     Client { variables: vec![("NODE_PATH", modules)], ..Client::of(&["node", file.to_str().unwrap()]) }
 }
 
-fn build(command: &mut Command) {
+pub(crate) fn build(command: &mut Command) {
     let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}: run `cargo xtask setup`"));
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
-fn needs(path: &Path) -> String {
+pub(crate) fn needs(path: &Path) -> String {
     assert!(path.exists(), "`{}` is missing: run `cargo xtask setup`", path.display());
     path.display().to_string()
 }

@@ -336,21 +336,21 @@ impl Pair {
 fn equal(ours: &[Exchange], theirs: &[Exchange]) -> usize {
     let mut different = Vec::new();
     let lines = |exchange: &[Message]| exchange.iter().map(Message::line).collect::<Vec<_>>().join("\n");
-    let [told, expected] = [ours, theirs].map(|exchanges| {
-        let mut ids = Ids::default();
-        let plain = |exchange| ids.plain(exchange).into_iter().map(of_unknown_names).collect::<Vec<_>>();
-        exchanges.iter().map(plain).collect::<Vec<_>>()
-    });
-    for ((our, their), exchange) in told.iter().zip(&expected).zip(theirs) {
+    let mut ids = Ids::default();
+    let mut messages = 0;
+    for (ours, theirs) in ours.iter().zip(theirs) {
+        let plain = ids.plain(ours, theirs).map(|all| all.into_iter().map(of_unknown_names).collect::<Vec<_>>());
+        let [our, their] = &plain;
+        messages += their.len();
         let at = our.iter().zip(their).position(|(our, their)| our != their).unwrap_or(0);
         let (our, their) = (lines(our.get(at..).unwrap_or(&[])), lines(their.get(at..).unwrap_or(&[])));
         if our != their {
-            different.push(format!("{}\nwith us from message {at}\n{our}\nwithout\n{their}\n", exchange.text()));
+            different.push(format!("{}\nwith us from message {at}\n{our}\nwithout\n{their}\n", theirs.text()));
         }
     }
     assert!(different.is_empty(), "{}", different.join("\n"));
-    assert_eq!(told.len(), expected.len());
-    expected.iter().map(Vec::len).sum()
+    assert_eq!(ours.len(), theirs.len());
+    messages
 }
 
 /// The gateway itself says that there is no prepared statement or portal of a name, since it keeps what each means: with

@@ -46,46 +46,54 @@ const SOCKET: &str = ".s.PGSQL.5432";
 /// Object ids below are the same on all servers of a version (FirstNormalObjectId, transam.h).
 const FIRST_OF_USERS: u32 = 16_384;
 
-/// Object ids of users in the order in which they are met: what they are depends on what else a server has done.
+/// Which object id of one side is which of the other: what they are depends on what else a server has done.
 #[derive(Default)]
 pub struct Ids {
-    met: HashMap<u32, u32>,
+    same: HashMap<u32, u32>,
 }
 
 impl Ids {
-    /// What a server said, without what differs between any two sessions: settings and key of the greeting, process ids of
-    /// notifications, object ids of descriptions.
-    pub fn plain(&mut self, exchange: &Exchange) -> Vec<Message> {
-        let greets = exchange.answers.iter().any(|message| message.kind == b'K');
-        let told = exchange.answers.iter().filter(|message| !greets || !matches!(message.kind, b'S' | b'K'));
-        told.map(|message| self.without(message)).collect()
+    /// What two servers said to the same, without what differs between any two sessions: settings and key of the greeting,
+    /// process ids of notifications, object ids of descriptions, which are those of `theirs` where they are as before.
+    pub fn plain(&mut self, ours: &Exchange, theirs: &Exchange) -> [Vec<Message>; 2] {
+        let [mut our, mut their] = [ours, theirs].map(|exchange| {
+            let greets = exchange.answers.iter().any(|message| message.kind == b'K');
+            let told = exchange.answers.iter().filter(|message| !greets || !matches!(message.kind, b'S' | b'K'));
+            told.cloned().collect::<Vec<_>>()
+        });
+        for (our, their) in our.iter_mut().zip(&mut their) {
+            self.align(our, their);
+        }
+        [our, their]
     }
 
-    fn without(&mut self, message: &Message) -> Message {
-        let mut message = message.clone();
-        match message.kind {
-            b'A' => message.body[..4].fill(0),
-            b't' => (2..message.body.len()).step_by(4).for_each(|at| self.rename(&mut message.body[at..at + 4])),
+    fn align(&mut self, our: &mut Message, their: &mut Message) {
+        if (our.kind, our.body.len()) != (their.kind, their.body.len()) {
+            return;
+        }
+        match our.kind {
+            b'A' => [our, their].into_iter().for_each(|message| message.body[..4].fill(0)),
+            b't' => (2..our.body.len()).step_by(4).for_each(|at| self.rename(our, their, at)),
             b'T' => {
                 let mut at = 2;
                 // Name, table, number, type, size, modifier, format.
-                while let Some(end) = message.body[at..].iter().position(|byte| *byte == 0) {
+                while let Some(end) = our.body[at..].iter().position(|byte| *byte == 0) {
                     at += end + 1;
-                    self.rename(&mut message.body[at..at + 4]);
-                    self.rename(&mut message.body[at + 6..at + 10]);
+                    self.rename(our, their, at);
+                    self.rename(our, their, at + 6);
                     at += 18;
                 }
             }
             _ => {}
         }
-        message
     }
 
-    fn rename(&mut self, id: &mut [u8]) {
-        let number = u32::from_be_bytes(id.try_into().unwrap());
-        if number >= FIRST_OF_USERS {
-            let next = u32::MAX - u32::try_from(self.met.len()).unwrap();
-            id.copy_from_slice(&self.met.entry(number).or_insert(next).to_be_bytes());
+    fn rename(&mut self, our: &mut Message, their: &Message, at: usize) {
+        let number = |message: &Message| u32::from_be_bytes(message.body[at..at + 4].try_into().unwrap());
+        let (ours, theirs) = (number(our), number(their));
+        if ours >= FIRST_OF_USERS && theirs >= FIRST_OF_USERS {
+            let same = *self.same.entry(ours).or_insert(theirs);
+            our.body[at..at + 4].copy_from_slice(&same.to_be_bytes());
         }
     }
 }

@@ -172,6 +172,7 @@ choices! {
     /// How much is known of what a function does.
     FunctionKind of FunctionKind {
         Reader = "reader",
+        Session = "session",
         Volatile = "volatile",
         Opaque = "opaque",
         Untrusted = "untrusted",

@@ -234,6 +234,7 @@ fn function_kind(class: FunctionClass) -> FunctionKind {
     match class {
         // A pure function asks nothing, unless a statement makes or drops one of its name.
         FunctionClass::Pure | FunctionClass::Reader => FunctionKind::Reader,
+        FunctionClass::Session => FunctionKind::Session,
         FunctionClass::Volatile => FunctionKind::Volatile,
         FunctionClass::LargeObject | FunctionClass::ServerFile | FunctionClass::Replication | FunctionClass::Server => {
             FunctionKind::ServerSide

@@ -98,8 +98,8 @@ pub(super) fn named(walk: &mut Walk<'_>, parts: &[&str], call: Option<&nodes::Fu
 fn effects(walk: &mut Walk<'_>, name: &str, class: FunctionClass) -> Result<(), SqlError> {
     match class {
         FunctionClass::Pure | FunctionClass::Reader | FunctionClass::Server => Ok(()),
-        FunctionClass::Volatile if name == "pg_notify" => walk.ask_database(Effect::Notify),
-        FunctionClass::Volatile => Ok(()),
+        FunctionClass::Session if name == "pg_notify" => walk.ask_database(Effect::Notify),
+        FunctionClass::Session | FunctionClass::Volatile => Ok(()),
         FunctionClass::LargeObject => {
             if matches!(name, "lo_import" | "lo_export") {
                 walk.ask_database(Effect::ServerFile)?;

@@ -16,7 +16,9 @@ pub enum FunctionClass {
     Pure,
     /// Reads the catalog, statistics or the state of sessions.
     Reader,
-    /// Changes a sequence, a lock or the session.
+    /// Takes a number of a sequence, a lock or time, or tells somebody: what every application does, and no row changes.
+    Session,
+    /// Sets a sequence, or shares a snapshot.
     Volatile,
     /// Reads or writes large objects.
     LargeObject,
@@ -41,6 +43,7 @@ impl FunctionClass {
         match self {
             Self::Pure | Self::User => None,
             Self::Reader => Some("reader"),
+            Self::Session => Some("session"),
             Self::Volatile => Some("volatile"),
             Self::LargeObject | Self::ServerFile | Self::Replication | Self::Server => Some("server_side"),
             Self::Opaque => Some("opaque"),
@@ -97,6 +100,7 @@ static TABLE: LazyLock<HashMap<&'static str, FunctionClass>> = LazyLock::new(|| 
 const BY_CLASS: &[(FunctionClass, &str)] = &[
     (FunctionClass::Pure, PURE),
     (FunctionClass::Reader, READER),
+    (FunctionClass::Session, SESSION),
     (FunctionClass::Volatile, VOLATILE),
     (FunctionClass::LargeObject, LARGE_OBJECT),
     (FunctionClass::ServerFile, SERVER_FILE),
@@ -385,13 +389,15 @@ const READER: &str = "\
     row_security_active shobj_description to_regclass to_regcollation to_regnamespace to_regoper to_regoperator
     to_regproc to_regprocedure to_regrole to_regtype to_regtypemod txid_status";
 
-/// Change the state of a sequence, a lock or the session, or hold the session up.
-const VOLATILE: &str = "\
+/// Take a number of a sequence, an advisory lock or a transaction id, hold the session up, or tell somebody.
+const SESSION: &str = "\
     nextval pg_advisory_lock pg_advisory_lock_shared pg_advisory_unlock pg_advisory_unlock_all
-    pg_advisory_unlock_shared pg_advisory_xact_lock pg_advisory_xact_lock_shared pg_current_xact_id
-    pg_export_snapshot pg_notify pg_sleep pg_sleep_for pg_sleep_until pg_stat_clear_snapshot
-    pg_stat_force_next_flush pg_try_advisory_lock pg_try_advisory_lock_shared pg_try_advisory_xact_lock
-    pg_try_advisory_xact_lock_shared setseed setval txid_current";
+    pg_advisory_unlock_shared pg_advisory_xact_lock pg_advisory_xact_lock_shared pg_current_xact_id pg_notify pg_sleep
+    pg_sleep_for pg_sleep_until pg_stat_clear_snapshot pg_stat_force_next_flush pg_try_advisory_lock
+    pg_try_advisory_lock_shared pg_try_advisory_xact_lock pg_try_advisory_xact_lock_shared setseed txid_current";
+
+/// Set a sequence, or share what a transaction sees.
+const VOLATILE: &str = "pg_export_snapshot setval";
 
 /// Large objects; `lo_import` and `lo_export` also touch server files.
 const LARGE_OBJECT: &str = "\

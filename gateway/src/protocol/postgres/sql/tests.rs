@@ -259,8 +259,8 @@ fn classes_calls() {
             "SELECT",
             &["Execute lo_import() LargeObject", "ServerFile database -", "LargeObject database -"],
         ),
-        ("SELECT pg_notify('a', 'b')", "SELECT", &["Execute pg_notify() Volatile", "Notify database -"]),
-        ("SELECT nextval('s')", "SELECT", &["Execute nextval() Volatile"]),
+        ("SELECT pg_notify('a', 'b')", "SELECT", &["Execute pg_notify() Session", "Notify database -"]),
+        ("SELECT nextval('s')", "SELECT", &["Execute nextval() Session"]),
         (
             "SELECT query FROM pg_stat_get_activity(NULL)",
             "SELECT",

@@ -156,7 +156,7 @@ SELECT unistr(email), normalize(email), convert_from(convert_to(email, 'LATIN1')
 -- masked
 SELECT string_to_array(ssn, '-'), array_position(string_to_array(ssn, '-'), '73'), parse_ident('a.b' || substr(ssn, 1, 0)) FROM customers WHERE id = 1;
 
--- held
+-- masked
 SELECT setseed(0) IS NULL, ssn FROM customers WHERE id = 1;
 
 -- masked

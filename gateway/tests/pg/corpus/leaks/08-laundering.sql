@@ -160,7 +160,7 @@ COPY customers TO PROGRAM 'cat >/dev/null';
 CREATE TRIGGER tg BEFORE UPDATE ON customers FOR EACH ROW EXECUTE FUNCTION tells();
 UPDATE customers SET name = name WHERE id = 1 RETURNING name;
 
--- denied
+-- held
 CREATE INDEX ON customers (upper(ssn));
 
 -- denied

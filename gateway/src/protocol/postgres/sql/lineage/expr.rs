@@ -107,7 +107,7 @@ impl<'a> Resolver<'_> {
         let class = functions::class(schema.as_deref(), &name);
         if !matches!(class, FunctionClass::Pure | FunctionClass::Reader) {
             self.moved.extend(all.from.iter().copied());
-            all.is_unknown |= !matches!(class, FunctionClass::Volatile);
+            all.is_unknown |= !matches!(class, FunctionClass::Session | FunctionClass::Volatile);
         }
         let is_clean = functions::cleanses(&name) && class == FunctionClass::Pure && only_columns && self.shows_nulls;
         Ok(if is_clean { Derived::constant() } else { all.then_computed() })
