@@ -42,16 +42,10 @@ pub enum ToEngine {
     },
     /// Other policies. With it: a file that holds the `Bundle`.
     Reload,
-    /// A connection of a workload. With it: its socket.
-    Connection(Box<Connection>),
-    /// A question for a name, as a workload sent it in a datagram.
-    Asked {
-        /// Comes back with the answer.
-        request: u64,
-        /// Who asks, and which server was meant.
-        connection: Box<Connection>,
-        /// The bytes.
-        datagram: Vec<u8>,
+    /// An attachment's connections come by a socket pair of their own. With it: the engine's end.
+    Lane {
+        /// Its name.
+        attachment: String,
     },
     /// The answer to `ToWarden::Admit`.
     Admitted {
@@ -83,6 +77,22 @@ pub enum ToEngine {
     },
     /// Take nothing new, end what runs.
     Drain,
+}
+
+/// What comes by the lane of an attachment.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum ToLane {
+    /// A connection of a workload. With it: its socket.
+    Connection(Box<Connection>),
+    /// A question for a name, as a workload sent it in a datagram.
+    Asked {
+        /// Comes back with the answer.
+        request: u64,
+        /// Who asks, and which server was meant.
+        connection: Box<Connection>,
+        /// The bytes.
+        datagram: Vec<u8>,
+    },
 }
 
 /// What the engine tells the warden.

@@ -12,6 +12,7 @@ pub mod session;
 // The base: usable by all, imports no step.
 pub mod id;
 pub mod chain;
+pub mod budget;
 pub mod conn;
 pub mod secret;
 pub mod config;

@@ -143,6 +143,7 @@ const ALLOWED: &[i64] = &[
     libc::SYS_writev,
     libc::SYS_close,
     libc::SYS_fstat,
+    libc::SYS_fstatfs,
     libc::SYS_statx,
     libc::SYS_newfstatat,
     libc::SYS_lseek,

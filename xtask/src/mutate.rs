@@ -228,6 +228,42 @@ const MUTATIONS: &[Mutation] = &[
         tests: &["bypass_floods::connects_that_race_with_attach_reload_and_detach_reach_nobody_in_between"],
     },
     Mutation {
+        name: "lanes",
+        guarantee: "G2",
+        mechanism: "each attachment has its own way into the engine, and threads of its own there",
+        edits: &[Edit {
+            file: "gateway/src/warden/engine_process.rs",
+            from: "let lane = self.lane(attachment).await?;",
+            to: "let _ = attachment;\n        let lane = self.lane(\"\").await?;",
+        }],
+        tests: &["budgets::a_flood_of_connects_costs_its_neighbour_no_event_and_little_time"],
+    },
+    Mutation {
+        name: "shares",
+        guarantee: "G2",
+        mechanism: "nobody holds more descriptors than are left for the others",
+        edits: &[Edit {
+            file: "gateway/src/budget.rs",
+            from: "own < self.each && may_take(own as u64, held.all as u64, self.room as u64)",
+            to: "own < self.each",
+        }],
+        tests: &[
+            "budgets::sessions_that_one_attachment_keeps_open_leave_descriptors_for_another",
+            "budgets::namespaces_that_one_attachment_makes_leave_descriptors_for_another",
+        ],
+    },
+    Mutation {
+        name: "share-of-the-disk",
+        guarantee: "G2",
+        mechanism: "who wrote more lately than the disk has left begins nothing more",
+        edits: &[Edit {
+            file: "gateway/src/audit/journal/room.rs",
+            from: "if may_take(written, 0, left) {",
+            to: "if may_take(written, 0, left) || left < u64::MAX {",
+        }],
+        tests: &["budgets::who_fills_the_disk_with_its_record_is_refused_alone"],
+    },
+    Mutation {
         name: "linked-namespace",
         guarantee: "G7",
         mechanism: "a link into a network namespace whose root is the workload's is a gap",

@@ -14,13 +14,14 @@ use tokio::time::Instant;
 
 use super::ticket::{Approves, Cast, Open, State, Ticket, state};
 use crate::audit::JournalError;
+use crate::budget::may_take;
 use crate::id::TicketId;
 use crate::policy::{Hold, RequestPermit};
 
 /// Tickets of one workload at once: beyond, its holds are denied.
 const MAX_PER_WORKLOAD: usize = 64;
-/// Tickets of all together.
-const MAX_TICKETS: usize = 4_096;
+/// Tickets of all together: an attachment, whose workloads may be many, has as many at most as are left for the others.
+const MAX_TICKETS: u64 = 4_096;
 
 /// What a ticket is bound to.
 #[derive(Clone, PartialEq, Eq)]
@@ -185,7 +186,9 @@ impl Desk {
     pub fn open(&self, ticket: Ticket, binding: Binding, time: Duration) -> Result<(), DeskError> {
         let mut entries = self.entries.lock();
         let of_workload = entries.values().filter(|entry| entry.ticket.workload == ticket.workload).count();
-        if of_workload >= MAX_PER_WORKLOAD || entries.len() >= MAX_TICKETS {
+        let attachment = ticket.attachment();
+        let of_attachment = entries.values().filter(|entry| entry.ticket.attachment() == attachment).count();
+        if of_workload >= MAX_PER_WORKLOAD || !may_take(of_attachment as u64, entries.len() as u64, MAX_TICKETS) {
             return Err(DeskError::Full);
         }
         let entry = Entry {

@@ -68,6 +68,12 @@ impl Ticket {
         }
     }
 
+    /// The attachment of who asks: the first part of the workload's name.
+    #[must_use]
+    pub fn attachment(&self) -> &str {
+        self.workload.split('/').next().unwrap_or_default()
+    }
+
     /// What the journal gets of it: `request` is the line of the request that it is for.
     #[must_use]
     pub fn requested(&self, request: Seq, binding: &Binding) -> Event {

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
 use super::event::{Body, Counters, EndCause, Event, SessionEnd, SessionStart};
-use super::journal::{Committed, Journal, JournalError, Seq};
+use super::journal::{Account, By, Committed, Journal, JournalError, Seq};
 use crate::id::SessionId;
 
 /// What went through a session so far; counted from any of its tasks.
@@ -46,6 +46,7 @@ impl Counts {
 #[derive(Debug)]
 pub struct SessionGuard {
     journal: Arc<Journal>,
+    account: Arc<Account>,
     session: SessionId,
     opened: Instant,
     counts: Counts,
@@ -55,10 +56,18 @@ pub struct SessionGuard {
 impl SessionGuard {
     /// Writes `session.start`. Errs if it cannot be recorded: then there is no session, and no end is written.
     pub async fn open(journal: Arc<Journal>, session: SessionId, start: SessionStart) -> Result<Self, JournalError> {
+        let account = journal.account(&start.who.attachment);
+        journal.admits(&account)?;
         // Made before the wait: a start that is written has an end, even if the wait is given up.
-        let guard =
-            Self { journal, session, opened: Instant::now(), counts: Counts::default(), ended: AtomicBool::new(false) };
-        let written = guard.journal.append_durable(Some(session), &Event::SessionStart(Box::new(start))).await;
+        let guard = Self {
+            journal,
+            account,
+            session,
+            opened: Instant::now(),
+            counts: Counts::default(),
+            ended: AtomicBool::new(false),
+        };
+        let written = guard.journal.append_durable(guard.by(), &Event::SessionStart(Box::new(start))).await;
         match written {
             Ok(_) => Ok(guard),
             Err(error) => {
@@ -80,19 +89,26 @@ impl SessionGuard {
         &self.counts
     }
 
+    fn by(&self) -> By<'_> {
+        By { session: Some(self.session), account: Some(&self.account) }
+    }
+
     /// Writes an event of this session; only when the future is ready may the request go on.
     pub fn record(&self, event: &impl Body) -> Committed<'_> {
-        self.journal.append_durable(Some(self.session), event)
+        match self.journal.admits(&self.account) {
+            Ok(()) => self.journal.append_durable(self.by(), event),
+            Err(error) => Committed::refused(error),
+        }
     }
 
     /// Adds an outcome of this session, which is written with the next line or within milliseconds.
     pub fn note_outcome(&self, event: &Event) -> Result<Seq, JournalError> {
-        self.journal.append_soon(Some(self.session), event)
+        self.journal.append_soon(self.by(), event)
     }
 
     /// Writes an event of this session on which nothing rests, such as a refusal.
     pub fn note(&self, event: &Event) -> Result<Seq, JournalError> {
-        self.journal.append_unsynced(Some(self.session), event)
+        self.journal.append_unsynced(self.by(), event)
     }
 
     /// Ends the session. Once: whoever comes second writes nothing and is told `None`.

@@ -31,8 +31,6 @@ const IDLE: Duration = Duration::from_secs(10);
 const LATE: Duration = Duration::from_secs(10);
 /// How long the warden may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
-/// How often refused questions are journaled.
-const FLUSH_EVERY: Duration = Duration::from_secs(1);
 
 /// What waits for the warden, and what was refused.
 #[derive(Debug)]
@@ -213,16 +211,7 @@ impl Engine {
         self.forwarder.refused.lock().add(who, connection, (question, reason), &masking.detectors);
     }
 
-    /// Journals refused questions, for ever.
-    pub(super) async fn record_refused_questions(self: Arc<Self>) {
-        let mut tick = tokio::time::interval(FLUSH_EVERY);
-        loop {
-            tick.tick().await;
-            self.flush_refused_questions();
-        }
-    }
-
-    /// The same, now.
+    /// Journals refused questions.
     pub(super) fn flush_refused_questions(&self) {
         for event in self.forwarder.refused.lock().take() {
             if let Err(error) = self.journal.append_unsynced(None, &event) {

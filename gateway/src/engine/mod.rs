@@ -7,6 +7,7 @@ mod approvals;
 mod certifier;
 mod dialler;
 mod forwarder;
+mod lane;
 mod refused_questions;
 mod resolver;
 mod settings;
@@ -19,15 +20,15 @@ use std::net::IpAddr;
 use std::num::NonZeroUsize;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
-use gateway_common::Verdict;
 use parking_lot::Mutex;
 use serde_json::json;
 use tokio::sync::{mpsc, watch};
 
+use self::lane::Lanes;
+pub use self::lane::Running;
 pub use certifier::Certifier;
 pub use dialler::{DialError, Dialler};
 pub use settings::Settings;
@@ -42,19 +43,17 @@ use crate::masking::rules::Rules;
 use crate::policy::PolicySnapshot;
 use crate::protocol::postgres::{Analyses, CancelKeys, Shared, sql};
 use crate::sandbox::{self, Part};
-use crate::session::{self, Facts};
+use crate::session::Facts;
 
 /// How often the warden hears of us; the hooks close after two seconds of silence.
 const HEARTBEAT: Duration = Duration::from_millis(500);
 /// Messages to the warden that wait.
 const OUTBOX: usize = 1_024;
-/// Threads that serve sessions.
-const MAX_WORKERS: usize = 16;
-/// Sessions of one attachment at once: beyond, that attachment alone is refused.
-const MAX_SESSIONS: usize = 4_096;
+/// Threads that hear the warden: one reads new policies while the other lets it know that we live.
+const HEARING: usize = 2;
 /// How long sessions have to end when the gateway stops.
 const DRAIN: Duration = Duration::from_secs(3);
-/// Threads that read long statements.
+/// Threads that read long statements of an attachment.
 const READER_THREADS: NonZeroUsize = NonZeroUsize::new(2).unwrap();
 /// The largest bundle.
 const MAX_BUNDLE: u64 = 64 * 1024 * 1024;
@@ -74,7 +73,7 @@ pub struct Engine {
     outbox: mpsc::Sender<ToWarden>,
     /// With the session around it.
     running: Mutex<BTreeMap<SessionId, (Connection, Option<SessionId>)>>,
-    by_attachment: Mutex<BTreeMap<String, Arc<AtomicUsize>>>,
+    lanes: Lanes,
     drain: watch::Sender<bool>,
 }
 
@@ -85,20 +84,20 @@ pub struct Engine {
 pub fn run() -> anyhow::Result<()> {
     let socket =
         std::os::fd::AsFd::as_fd(&std::io::stdin()).try_clone_to_owned().context("no socket on standard input")?;
-    // Half of the host is for those whom it serves, and sessions that stay on one core share its caches.
-    let workers = (std::thread::available_parallelism().map_or(1, usize::from) / 2).clamp(1, MAX_WORKERS);
+    // The sandbox lets nobody ask how much there is.
+    let lanes = Lanes::new();
     // Before there are threads: credentials and filters of Linux belong to threads, and new ones inherit them.
     sandbox::close(Part::Engine).context("cannot close the sandbox")?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build()?;
-    runtime.block_on(serve(socket))
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(HEARING).enable_all().build()?;
+    runtime.block_on(serve(socket, lanes))
 }
 
-async fn serve(socket: OwnedFd) -> anyhow::Result<()> {
+async fn serve(socket: OwnedFd, lanes: Lanes) -> anyhow::Result<()> {
     let bridge = Arc::new(Bridge::new(socket)?);
     let Some((ToEngine::Start { host, journal }, descriptors)) = bridge.receive().await? else {
         bail!("the warden did not say start");
     };
-    let engine = match Engine::open(host, journal, descriptors, &bridge) {
+    let engine = match Engine::open((host, journal), descriptors, &bridge, lanes) {
         Ok(engine) => engine,
         Err(error) => {
             bridge.send(&ToWarden::CannotStart(format!("{error:#}")), &[]).await?;
@@ -117,7 +116,7 @@ async fn serve(socket: OwnedFd) -> anyhow::Result<()> {
         }
     });
     tokio::spawn(Arc::clone(&engine).expire_approvals());
-    tokio::spawn(Arc::clone(&engine).record_refused_questions());
+    tokio::spawn(Arc::clone(&engine).record_refusals());
     let journal = Arc::clone(&engine.journal);
     tokio::spawn(async move {
         let error = journal.write_waiting().await;
@@ -133,10 +132,10 @@ async fn serve(socket: OwnedFd) -> anyhow::Result<()> {
 
 impl Engine {
     fn open(
-        host: HostId,
-        journal: JournalId,
+        (host, journal): (HostId, JournalId),
         descriptors: Vec<OwnedFd>,
         bridge: &Arc<Bridge>,
+        lanes: Lanes,
     ) -> anyhow::Result<Arc<Self>> {
         let mut descriptors = descriptors.into_iter();
         let segment = descriptors.next().ok_or_else(|| anyhow!("the warden sent no journal"))?;
@@ -179,7 +178,7 @@ impl Engine {
             forwarder: forwarder::Forwarder::new(outbox.clone()),
             outbox,
             running: Mutex::default(),
-            by_attachment: Mutex::default(),
+            lanes,
             drain: watch::Sender::new(false),
         }))
     }
@@ -196,12 +195,12 @@ impl Engine {
         self.settings.subscribe()
     }
 
-    /// What all sessions judge by.
+    /// What the sessions of an attachment judge by.
     #[must_use]
-    pub fn shared(&self) -> Shared {
+    pub fn shared(&self, attachment: &str) -> Shared {
         Shared {
             policies: self.policies.subscribe(),
-            analyses: Arc::clone(&self.analyses),
+            analyses: self.lanes.analyses_of(attachment).unwrap_or_else(|| Arc::clone(&self.analyses)),
             desk: Arc::clone(&self.desk),
             rules: self.rules.subscribe(),
         }
@@ -272,10 +271,7 @@ impl Engine {
     /// Carries out what the warden says; false when it says to end.
     async fn take(self: &Arc<Self>, message: ToEngine, descriptors: Vec<OwnedFd>) -> bool {
         match message {
-            ToEngine::Connection(connection) => self.start_session(*connection, descriptors),
-            ToEngine::Asked { request, connection, datagram } => {
-                self.answer_datagram(request, *connection, datagram);
-            }
+            ToEngine::Lane { attachment } => self.open_lane(attachment, descriptors),
             ToEngine::Admitted { request, result } => self.forwarder.admitted(request, result),
             ToEngine::Socket { request, error } => self.dialler.answer(request, descriptors, error),
             ToEngine::Certified { request, result } => self.certifier.answer(request, result),
@@ -293,7 +289,7 @@ impl Engine {
             }
             ToEngine::Drain => {
                 self.end_sessions().await;
-                self.flush_refused_questions();
+                self.flush_refusals();
                 return false;
             }
             ToEngine::Start { .. } => return false,
@@ -311,29 +307,6 @@ impl Engine {
         self.settings.send_replace(Arc::new(settings));
         self.end_approvals_of_others(&approvers);
         Ok(())
-    }
-
-    fn start_session(self: &Arc<Self>, connection: Connection, descriptors: Vec<OwnedFd>) {
-        let Some(socket) = descriptors.into_iter().next() else { return };
-        if connection.verdict() == Verdict::Dns {
-            return self.answer_connection(connection, socket.into());
-        }
-        let id = SessionId::generate();
-        let running = self.enlist(id, &connection, None);
-        let engine = Arc::clone(self);
-        tokio::spawn(async move { session::run(&engine, id, connection, socket.into(), &running).await });
-    }
-
-    /// Puts a session among those that run, until what this returns is dropped.
-    pub fn enlist(self: &Arc<Self>, id: SessionId, connection: &Connection, parent: Option<SessionId>) -> Running {
-        let place = {
-            let mut counts = self.by_attachment.lock();
-            // Who has no session needs no entry: attachments come and go.
-            counts.retain(|_, count| Arc::strong_count(count) > 1);
-            Place::take(Arc::clone(counts.entry(connection.attachment.clone()).or_default()))
-        };
-        self.running.lock().insert(id, (connection.clone(), parent));
-        Running { engine: Arc::clone(self), id, place }
     }
 
     fn sessions(&self) -> serde_json::Value {
@@ -358,45 +331,6 @@ impl Engine {
         while !self.running.lock().is_empty() && tokio::time::Instant::now() < deadline {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-    }
-}
-
-/// A session among those that run.
-pub struct Running {
-    engine: Arc<Engine>,
-    id: SessionId,
-    place: Option<Place>,
-}
-
-impl Running {
-    /// Whether its attachment may have one more.
-    #[must_use]
-    pub fn has_place(&self) -> bool {
-        self.place.is_some()
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.engine.running.lock().remove(&self.id);
-    }
-}
-
-/// One of the sessions that an attachment may have at once.
-struct Place(Arc<AtomicUsize>);
-
-impl Place {
-    fn take(count: Arc<AtomicUsize>) -> Option<Self> {
-        let before = count.fetch_add(1, Ordering::Relaxed);
-        // Where there is none, dropping it counts down again.
-        let place = Self(count);
-        (before < MAX_SESSIONS).then_some(place)
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

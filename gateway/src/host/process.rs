@@ -35,6 +35,12 @@ pub fn allow_descriptors() {
     let _ = setrlimit(Resource::Nofile, Rlimit { current: before.maximum, ..before });
 }
 
+/// How many descriptors this process may have.
+#[must_use]
+pub fn descriptors() -> usize {
+    getrlimit(Resource::Nofile).current.and_then(|count| usize::try_from(count).ok()).unwrap_or(usize::MAX)
+}
+
 /// How many descriptors this process might have before that, where it asked for more.
 #[must_use]
 pub fn descriptors_before() -> Option<u64> {

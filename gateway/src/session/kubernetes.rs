@@ -33,7 +33,7 @@ pub(super) async fn serve(
             return EndCause::Policy;
         }
     };
-    let shared = engine_process.shared();
+    let shared = engine_process.shared(&facts.connection.attachment);
     let about = About {
         principal: facts.principal().clone(),
         target: Arc::clone(facts.target_entity()),

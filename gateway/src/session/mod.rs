@@ -20,8 +20,8 @@ use tokio::sync::watch;
 
 pub use facts::Facts;
 
-use crate::audit::SessionGuard;
 use crate::audit::event::{EndCause, Event};
+use crate::audit::{JournalError, SessionGuard};
 use crate::bridge::Connection;
 use crate::conn::BoxConn;
 use crate::engine::{Engine, Running};
@@ -65,6 +65,10 @@ pub async fn run(engine: &Arc<Engine>, id: SessionId, connection: Connection, so
 async fn open(engine: &Arc<Engine>, facts: &Facts) -> Option<Arc<SessionGuard>> {
     match SessionGuard::open(Arc::clone(engine.journal()), facts.id, facts.start()).await {
         Ok(guard) => Some(Arc::new(guard)),
+        Err(JournalError::NoShare { attachment, .. }) => {
+            engine.count_without_share(&attachment);
+            None
+        }
         Err(error) => {
             tracing::error!(session = %facts.id, %error, "the journal takes no more: connections are refused");
             None

@@ -71,7 +71,7 @@ fn judge(engine: &Arc<Engine>, facts: &Arc<Facts>, guard: &Arc<SessionGuard>, op
         server: options.tls.identity(),
         approval: facts.settings.config().approval.clone(),
     };
-    PolicyJudge::new(about, engine.shared(), Arc::clone(guard), engine.ending(facts))
+    PolicyJudge::new(about, engine.shared(&facts.connection.attachment), Arc::clone(guard), engine.ending(facts))
 }
 
 /// The way to the server of a session.

@@ -72,7 +72,7 @@ fn judge(engine: &Arc<Engine>, facts: &Arc<Facts>, guard: Arc<SessionGuard>, end
         session: facts.session("", None),
         approval: facts.settings.config().approval.clone(),
     };
-    let shared = engine.shared();
+    let shared = engine.shared(&facts.connection.attachment);
     let shared = Shared { policies: shared.policies, desk: shared.desk, rules: shared.rules };
     Judge::new(about, shared, guard, ending)
 }

@@ -3,10 +3,11 @@
 //! In: accepted sockets. Out: connections with the kernel's record, for the engine; a socket without a record is
 //! reset. Everything here belongs to one attachment alone, so that one that is flooded fails alone.
 
-mod namespaces;
+pub(super) mod namespaces;
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashSet};
 use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -16,14 +17,14 @@ use parking_lot::{Condvar, MappedMutexGuard, Mutex, MutexGuard};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
-use self::namespaces::Namespace;
+use self::namespaces::Namespaces;
 use super::forwarder;
-use super::kernel_events::{Collected, executable};
+use super::kernel_events::{Collected, Told, executable};
 use super::links::Guarded;
 use super::names::{self, Kept};
 use super::{Warden, WardenError};
 use crate::audit::event::{self, Event, Mode};
-use crate::bridge::{AttachmentInfo, Connection};
+use crate::bridge::{AttachmentInfo, Connection, ToLane};
 use crate::capture::canary::CANARY;
 use crate::capture::events::{Entry, Ring, RingReader};
 use crate::capture::foreign;
@@ -52,7 +53,7 @@ pub struct Attachment {
     gate: Mutex<Option<Gate>>,
     reader: Mutex<RingReader>,
     new_namespaces: mpsc::Sender<Newcomer>,
-    namespaces: Mutex<HashMap<u64, Namespace>>,
+    namespaces: Mutex<Namespaces>,
     collected: Arc<Mutex<Collected>>,
     health: Mutex<Health>,
     /// Inodes of sockets that were looked at.
@@ -207,19 +208,23 @@ impl Attachment {
     pub(super) fn detach(&self) -> Result<(), CaptureError> {
         let gate = self.gate.lock().take();
         let result = gate.map_or(Ok(()), Gate::detach);
-        for (_, namespace) in self.namespaces.lock().drain() {
+        for (_, namespace) in self.namespaces.lock().open.drain() {
             namespace.tasks.iter().for_each(AbortHandle::abort);
         }
         result
     }
 
     /// Collected events, to be written.
-    pub(super) fn take_events(&self, hierarchy: &Hierarchy) -> Vec<Event> {
+    pub(super) fn take_events(&self, hierarchy: &Hierarchy, told: Told) -> Vec<Event> {
         let name_of = |destination| {
             self.gate.lock().as_mut().and_then(|gate| gate.names().name_of(destination).map(str::to_owned))
         };
         self.count_lost_questions();
-        self.collected.lock().take(self.name(), hierarchy, name_of)
+        let mut collected = self.collected.lock();
+        if told == Told::Counted {
+            collected.tell_nothing_apart();
+        }
+        collected.take(self.name(), hierarchy, name_of)
     }
 
     /// The kernel side's counters.
@@ -295,7 +300,7 @@ impl Attachment {
         let directory = warden.hierarchy.open(&cgroup)?;
         let tables = self.tables.lock().clone();
         let (mut gate, ring) = Gate::close_over(&cgroup, &directory, &tables, self.port, warden.lsm.as_ref().ok())?;
-        for (cookie, namespace) in self.namespaces.lock().iter() {
+        for (cookie, namespace) in &self.namespaces.lock().open {
             gate.set_listener(*cookie, namespace.state)?;
         }
         *self.reader.lock() = read_events(ring, &self.collected, &self.new_namespaces)?;
@@ -439,8 +444,8 @@ impl Attachment {
             self.canary.caught.notify_all();
             return;
         }
-        let connection = self.connection(&warden.hierarchy, &record, client);
-        if let Err(error) = warden.engine.hand_over(connection, &socket).await {
+        let message = ToLane::Connection(Box::new(self.connection(&warden.hierarchy, &record, client)));
+        if let Err(error) = warden.engine.hand_over(self.name(), &message, &[socket.as_fd()]).await {
             tracing::warn!(attachment = self.name(), %error, "no engine takes a connection: it is reset");
             listener::reset(socket);
         }

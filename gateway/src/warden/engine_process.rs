@@ -5,8 +5,7 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::net::TcpStream;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -22,7 +21,7 @@ use super::Warden;
 use super::attachment::Attachment;
 use crate::audit::Layout;
 use crate::audit::event::{EngineDied, EngineStarted, Event};
-use crate::bridge::{self, Bridge, Bundle, Connection, Question, ToEngine, ToWarden};
+use crate::bridge::{self, Bridge, Bundle, Question, ToEngine, ToLane, ToWarden};
 use crate::id::{HostId, JournalId};
 
 /// Pause before a dead engine is replaced, so that one that dies at start does not become a busy loop.
@@ -66,6 +65,8 @@ pub(super) struct EngineProcess {
     host: HostId,
     layout: Layout,
     current: Mutex<Option<Arc<Bridge>>>,
+    /// Attachments' ways to it.
+    lanes: Mutex<HashMap<String, Arc<Bridge>>>,
     answers: Mutex<HashMap<u64, oneshot::Sender<serde_json::Value>>>,
     reloads: Mutex<Vec<oneshot::Sender<Option<String>>>>,
     next_question: AtomicU64,
@@ -88,6 +89,7 @@ impl EngineProcess {
             host,
             layout,
             current: Mutex::default(),
+            lanes: Mutex::default(),
             answers: Mutex::default(),
             reloads: Mutex::default(),
             next_question: AtomicU64::new(1),
@@ -138,6 +140,7 @@ impl EngineProcess {
             beat(&warden);
             engine.listen(&warden, &ready.bridge).await;
             engine.current.lock().take();
+            engine.lanes.lock().clear();
             engine.close_gates(&warden.all());
             // The next one does not know which target has which address.
             warden.all().iter().for_each(|attachment| attachment.forget_names());
@@ -228,15 +231,38 @@ impl EngineProcess {
         self.current.lock().clone()
     }
 
-    /// Hands a connection to the engine.
-    pub(super) async fn hand_over(&self, connection: Connection, socket: &TcpStream) -> std::io::Result<()> {
-        let bridge = self.bridge().ok_or(std::io::ErrorKind::NotConnected)?;
-        bridge.send(&ToEngine::Connection(Box::new(connection)), &[socket.as_fd()]).await
+    /// Hands a connection or a question of an attachment to the engine. Where the engine is slow to take what this
+    /// attachment sends, its next ones wait, and nobody else.
+    pub(super) async fn hand_over(
+        &self,
+        attachment: &str,
+        message: &ToLane,
+        sockets: &[BorrowedFd<'_>],
+    ) -> std::io::Result<()> {
+        let lane = self.lane(attachment).await?;
+        let sent = lane.send(message, sockets).await;
+        if sent.is_err() {
+            // The next one finds another.
+            self.lanes.lock().retain(|_, known| !Arc::ptr_eq(known, &lane));
+        }
+        sent
     }
 
-    /// Tells the engine something that takes no descriptor.
-    pub(super) async fn send(&self, message: &ToEngine) -> std::io::Result<()> {
-        self.bridge().ok_or(std::io::ErrorKind::NotConnected)?.send(message, &[]).await
+    async fn lane(&self, attachment: &str) -> std::io::Result<Arc<Bridge>> {
+        if let Some(lane) = self.lanes.lock().get(attachment) {
+            return Ok(Arc::clone(lane));
+        }
+        let (ours, theirs) = bridge::pair()?;
+        let lane = Arc::new(Bridge::new(ours)?);
+        let engine = self.bridge().ok_or(std::io::ErrorKind::NotConnected)?;
+        engine.send(&ToEngine::Lane { attachment: attachment.to_owned() }, &[theirs.as_fd()]).await?;
+        // Of two who come here at once the second drops its own, which the engine closes then.
+        Ok(Arc::clone(self.lanes.lock().entry(attachment.to_owned()).or_insert(lane)))
+    }
+
+    /// Closes the way of an attachment that is no more; its sessions end by themselves.
+    pub(super) fn close_lane(&self, attachment: &str) {
+        self.lanes.lock().remove(attachment);
     }
 
     /// Has the engine take a new bundle; `Err` with the reason why the old one stays in force.

@@ -17,7 +17,7 @@ use tokio::net::UdpSocket;
 use super::Warden;
 use super::attachment::{Attachment, QUESTIONS_LOST};
 use crate::audit::event::{DnsAdmitted, Event};
-use crate::bridge::{Connection, ToEngine};
+use crate::bridge::{Connection, ToLane};
 use crate::config::is_host_name;
 use crate::protocol::dns::MAX_QUESTION;
 
@@ -113,8 +113,8 @@ async fn hand_over(
         attachment.count_refused(TOO_MANY);
         return;
     };
-    let asked = ToEngine::Asked { request, connection: Box::new(connection), datagram: datagram.to_vec() };
-    if let Err(error) = warden.engine.send(&asked).await {
+    let asked = ToLane::Asked { request, connection: Box::new(connection), datagram: datagram.to_vec() };
+    if let Err(error) = warden.engine.hand_over(attachment.name(), &asked, &[]).await {
         attachment.count_refused(NOBODY);
         tracing::warn!(attachment = attachment.name(), %error, "no engine takes a question for a name");
     }

@@ -38,6 +38,15 @@ const FAMILIES: [(u32, &str); 14] = [
     (44, "AF_XDP"),
 ];
 
+/// How much of single calls is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Told {
+    /// Each with process and destination, as far as they differ.
+    Apart,
+    /// Their number.
+    Counted,
+}
+
 /// Collects until somebody takes.
 #[derive(Debug, Default)]
 pub struct Collected {
@@ -82,6 +91,13 @@ impl Collected {
         if times > 0 {
             self.since.get_or_insert_with(Timestamp::now);
             *self.bypass.entry(reason).or_default() += times;
+        }
+    }
+
+    /// Leaves of single calls how many they were.
+    pub fn tell_nothing_apart(&mut self) {
+        for calls in [&mut self.connects, &mut self.refusals] {
+            calls.not_told_apart += calls.told.drain().map(|(_, call)| call.count).sum::<u64>();
         }
     }
 

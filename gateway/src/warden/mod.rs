@@ -35,8 +35,10 @@ pub use lock::{Lock, LockError, RUN_DIR};
 pub use start::{CHECKPOINT, HOST_ID, Options, StartError, Started, start};
 
 use crate::audit::event::{Event, JournalBroken, Reason};
+use crate::audit::journal::By;
 use crate::audit::{Journal, JournalError, Sealer, Seq};
 use crate::bridge::Bundle;
+use crate::budget::Budget;
 use crate::capture::gaps::Gap;
 use crate::capture::lsm::LsmError;
 use crate::capture::{CaptureError, Lsm, health};
@@ -46,6 +48,7 @@ use crate::host::netns::{NetnsError, NetnsThread};
 use crate::listener::Shelf;
 use attachment::Attachment;
 use engine_process::EngineProcess;
+use kernel_events::Told;
 use shipper_process::ShipperProcess;
 
 /// How often the journal is sealed: what a later compromise of the host can rewrite unseen is younger than this.
@@ -171,6 +174,7 @@ pub struct Warden {
     resolvers: Mutex<Vec<std::net::IpAddr>>,
     hierarchy: Hierarchy,
     namespaces: NetnsThread,
+    namespace_budget: Arc<Budget>,
     shelf: Shelf,
     /// Or why this kernel has none.
     lsm: Result<Lsm, LsmError>,
@@ -200,8 +204,10 @@ impl Warden {
                 () = self.stop.notified() => break,
                 () = self.seal_now.notified() => self.seal(&mut sealer),
                 _ = flush.tick() => {
-                    self.flush();
-                    self.leave_namespaces();
+                    tokio::task::block_in_place(|| {
+                        self.flush();
+                        self.leave_namespaces();
+                    });
                     self.look_after_policies().await;
                 }
                 _ = seal.tick() => self.seal(&mut sealer),
@@ -225,7 +231,11 @@ impl Warden {
 
     /// Whether the journal takes lines; where not, everything ends (G2, G3).
     fn record(&self, event: &Event) {
-        if let Err(error) = self.journal.append(None, event) {
+        self.record_by(None, event);
+    }
+
+    fn record_by<'a>(&self, by: impl Into<By<'a>>, event: &Event) {
+        if let Err(error) = self.journal.append(by, event) {
             tracing::error!(%error, kind = event.kind(), "the warden's journal takes no more: closing the gates");
             self.engine.close_gates_for_good(&self.all());
             self.stop();
@@ -243,9 +253,17 @@ impl Warden {
 
     fn flush(&self) {
         for attachment in self.all() {
-            for event in attachment.take_events(&self.hierarchy) {
-                self.record(&event);
-            }
+            self.flush_events_of(&attachment);
+        }
+    }
+
+    /// Writes what was collected of an attachment: counts alone, where it wrote more lately than the disk has left.
+    fn flush_events_of(&self, attachment: &Attachment) {
+        let account = self.journal.account(attachment.name());
+        let told = if self.journal.admits(&account).is_ok() { Told::Apart } else { Told::Counted };
+        let by = By { session: None, account: Some(&account) };
+        for event in attachment.take_events(&self.hierarchy, told) {
+            self.record_by(by, &event);
         }
     }
 

@@ -193,11 +193,10 @@ impl Warden {
         self.record_first(&Event::AttachmentDetached(attachment.describe(&self.hierarchy, reason.to_owned())))?;
         self.attachments.lock().remove(name);
         let cgroup = attachment.cgroup();
-        for event in attachment.take_events(&self.hierarchy) {
-            self.record(&event);
-        }
+        self.flush_events_of(&attachment);
         attachment.detach()?;
         self.shelf.forget(name, None);
+        self.engine.close_lane(name);
         if let Some(cgroup) = &cgroup {
             names::forget(cgroup.id);
         }

@@ -156,6 +156,7 @@ pub async fn start(options: Options) -> Result<Started, StartError> {
     engine.take_over(&ready);
     let warden = Arc::new(Warden {
         namespaces: cookies::start_thread(&hierarchy)?,
+        namespace_budget: super::attachment::namespaces::budget(),
         lsm: Lsm::find(&hierarchy),
         hierarchy,
         shelf: options.shelf,

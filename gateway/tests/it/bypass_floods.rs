@@ -11,7 +11,7 @@ use crate::agent::Agent;
 use crate::gateway::Gateway;
 use crate::server::{SERVER, Server};
 use crate::wait;
-use crate::world::{As, NAME, World};
+use crate::world::{NAME, World};
 
 const GREETING: &str = "SSH-2.0-gateway\\r\\n";
 
@@ -109,38 +109,6 @@ fn a_gateway_that_is_replaced_under_load_lets_nobody_past() {
         assert_eq!(arrived(&server), before);
     });
     assert!(storm.was_redirected.load(Ordering::SeqCst));
-}
-
-#[test]
-fn a_flood_of_refusals_in_one_attachment_costs_its_neighbour_no_event() {
-    const CONNECTS: usize = 100;
-    let world = World::new();
-    let _server = world.server();
-    let _gateway = world.attach(&[]);
-    let other = world.top().join("other");
-    std::fs::create_dir_all(&other).unwrap();
-    let said = world.cli(&["attach", "--cgroup", other.to_str().unwrap(), "--name", "other"]);
-    assert!(said.status.success(), "{said:?}");
-    let neighbour = world.start(As { cgroup: Some(&other), ..As::default() }, "agent");
-    let flooder = world.agent();
-    let storm = Storm::default();
-    thread::scope(|scope| {
-        let _over = Over(&storm);
-        // Refused, and held by nobody: more than the ring buffer and the journal's counts tell apart.
-        scope.spawn(|| storm.rage(&flooder, &[2379, 10250], 5_000));
-        for _ in 0..CONNECTS {
-            neighbour.connect(&format!("{SERVER}:22")).unwrap();
-            neighbour.recv().unwrap();
-        }
-    });
-    let of_neighbour = || {
-        let starts = world.events("session.start").into_iter();
-        starts.filter(|event| event["body"]["who"]["attachment"] == "other").count()
-    };
-    wait::until("all its sessions in the journal", || of_neighbour() >= CONNECTS);
-    assert_eq!(of_neighbour(), CONNECTS);
-    let counted = world.event("network.refused", |body| body["reason"] == "destination_refused");
-    assert!(counted["count"].as_u64() > Some(100), "alike ones are one event: {counted}");
 }
 
 /// Two sets of lists that protect and refuse the same there, long enough for the change to take a while.

@@ -22,6 +22,8 @@ use rustix::net::{AddressFamily, Protocol, RecvFlags, SendFlags, SocketFlags, So
 // By path: the program `pg` has this file too.
 #[path = "hand_over.rs"]
 mod hand_over;
+#[path = "load.rs"]
+mod load;
 
 /// The variable that makes a test binary a helper.
 pub const ROLE: &str = "GATEWAY_IT_ROLE";
@@ -100,7 +102,8 @@ impl Serve for Calls {
                 number(2),
             ),
             "run" => run(name, rest),
-            "storm" => Ok(storm(name.parse().unwrap(), address())),
+            "storm" | "latency" | "flood" => load::make(call, name.parse().unwrap(), rest),
+            "hold" => self.hold(name.parse().unwrap(), address()),
             "join" => {
                 let written = std::fs::write(format!("{name}/cgroup.procs"), std::process::id().to_string());
                 written.map(|()| String::new()).map_err(|error| Errno::from_io_error(&error).unwrap())
@@ -163,6 +166,14 @@ impl Calls {
         Ok(String::new())
     }
 
+    /// Begins as many connects, and keeps them.
+    fn hold(&mut self, count: u32, address: SocketAddr) -> Result<String, Errno> {
+        for n in 0..count {
+            self.keep(&format!("held {n}"), load::begin(address)?)?;
+        }
+        Ok(String::new())
+    }
+
     fn make(&mut self, name: &str, family: AddressFamily, kind: SocketType, protocol: u32) -> Result<String, Errno> {
         let protocol = NonZeroU32::new(protocol).map(Protocol::from_raw);
         let socket = rustix::net::socket_with(family, kind, SocketFlags::CLOEXEC, protocol)?;
@@ -202,8 +213,7 @@ fn receive(socket: &OwnedFd) -> Result<String, Errno> {
     Ok(if count == 0 { "end".to_owned() } else { buffer[..count].escape_ascii().to_string() })
 }
 
-/// Asks a server for an address of a name, and says who answered what.
-/// Asks the same so many times, and waits for no answer.
+/// Asks a server for an address of a name so many times, and waits for no answer.
 fn ask_many(socket: &OwnedFd, server: SocketAddr, name: &str, times: u32) -> Result<String, Errno> {
     for _ in 0..times {
         let mut question = Message::query();
@@ -213,6 +223,7 @@ fn ask_many(socket: &OwnedFd, server: SocketAddr, name: &str, times: u32) -> Res
     Ok(String::new())
 }
 
+/// Asks a server for an address of a name, and says who answered what.
 fn ask_name(socket: &OwnedFd, server: SocketAddr, name: &str) -> Result<String, Errno> {
     let mut question = Message::query();
     question.add_query(Query::query(Name::from_ascii(name).unwrap(), RecordType::A));
@@ -230,25 +241,6 @@ fn run(script: &str, arguments: &[&str]) -> Result<String, Errno> {
     let output = std::process::Command::new("sh").arg("-e").arg(script).args(arguments).output().unwrap();
     assert!(output.status.success(), "{output:?}");
     Ok(String::from_utf8(output.stdout).unwrap().trim_end().replace('\n', " "))
-}
-
-/// Connects so many times, one after the other, and counts who answered: `gateway`, `server`, `nobody`.
-fn storm(times: u32, address: SocketAddr) -> String {
-    let mut answers = BTreeMap::from([("gateway", 0), ("server", 0), ("nobody", 0)]);
-    for _ in 0..times {
-        let mut greeting = [0; 3];
-        let connected = TcpStream::connect_timeout(&address, Duration::from_millis(500)).and_then(|mut stream| {
-            stream.set_read_timeout(Some(TIMEOUT))?;
-            stream.read_exact(&mut greeting)
-        });
-        let who = match (connected, &greeting) {
-            (Ok(()), b"SSH") => "gateway",
-            (Ok(()), _) => "server",
-            (Err(_), _) => "nobody",
-        };
-        *answers.entry(who).or_default() += 1;
-    }
-    answers.iter().map(|(who, count)| format!("{who} {count}")).collect::<Vec<_>>().join(" ")
 }
 
 /// Has a child ask by HTTP on the socket that it inherits: method, path, body, and another cgroup where one is named.

@@ -23,6 +23,7 @@ mod world;
 
 mod attach_rules;
 mod attach_which;
+mod budgets;
 mod bypass;
 mod bypass_cgroups;
 mod bypass_floods;

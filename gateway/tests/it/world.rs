@@ -217,10 +217,22 @@ impl World {
 
     /// The same with more in its environment.
     pub fn gateway_with(&self, variables: &[(&str, &str)], arguments: &[&str]) -> Gateway<'_> {
+        let mut command = self.command("/run/it/gateway");
+        command.args(arguments).envs(variables.iter().copied());
+        self.spawn(command)
+    }
+
+    /// The same by another program, which runs it.
+    pub fn gateway_by(&self, by: &[&str], arguments: &[&str]) -> Gateway<'_> {
+        let mut command = self.command(by[0]);
+        command.args(&by[1..]).arg("/run/it/gateway").args(arguments);
+        self.spawn(command)
+    }
+
+    fn spawn(&self, mut command: Command) -> Gateway<'_> {
         let number = self.outputs.fetch_add(1, Ordering::Relaxed);
         let (out, err) = (self.directory.join(format!("out-{number}")), self.directory.join(format!("err-{number}")));
-        let mut command = self.command("/run/it/gateway");
-        command.args(arguments).envs(variables.iter().copied()).stdin(Stdio::null());
+        command.stdin(Stdio::null());
         let child = command.stdout(File::create(&out).unwrap()).stderr(File::create(&err).unwrap()).spawn().unwrap();
         Gateway { world: self, child, out, err }
     }

@@ -121,6 +121,17 @@ pub(super) const IN_THE_LIBRARY: &[Mutation] = &[
         tests: &["protocol::scp::tests::what_breaks_the_protocol_ends_the_session"],
     },
     Mutation {
+        name: "tickets-of-an-attachment",
+        guarantee: "G2",
+        mechanism: "an attachment holds no more tickets than are left for the others",
+        edits: &[Edit {
+            file: "gateway/src/approval/desk.rs",
+            from: "!may_take(of_attachment as u64, entries.len() as u64, MAX_TICKETS)",
+            to: "(of_attachment > 0 && entries.len() as u64 >= MAX_TICKETS)",
+        }],
+        tests: &["approval::desk::tests::an_attachment_whose_workloads_flood_the_desk_is_refused_alone"],
+    },
+    Mutation {
         name: "sequences-in-values",
         guarantee: "G4",
         mechanism: "a value is found around the sequences of a terminal",

@@ -5,8 +5,10 @@ use super::Fault;
 use super::source::{Source, words_at};
 
 /// Usable by all; import no step.
-const BASE: [&str; 12] =
-    ["chain", "config", "host", "trust", "state", "http", "metrics", "secret", "id", "conn", "bridge", "sandbox"];
+const BASE: [&str; 13] = [
+    "chain", "budget", "config", "host", "trust", "state", "http", "metrics", "secret", "id", "conn", "bridge",
+    "sandbox",
+];
 
 /// In flow order: each may import the base and the steps after it.
 const STEPS: [&str; 10] =

@@ -144,3 +144,17 @@ fn a_workload_that_floods_the_desk_is_refused_alone() {
     let other = Ticket { workload: "other".into(), ..ticket() };
     assert!(desk.open(other, desk.bind([b"x".as_slice()]), Duration::from_secs(60)).is_ok());
 }
+
+#[test]
+fn an_attachment_whose_workloads_flood_the_desk_is_refused_alone() {
+    let desk = Desk::new().unwrap();
+    let open = |workload: String, n: usize| {
+        let ticket = Ticket { workload, ..ticket() };
+        desk.open(ticket, desk.bind([n.to_string().as_bytes()]), Duration::from_secs(60))
+    };
+    let units = usize::try_from(MAX_TICKETS).unwrap() / MAX_PER_WORKLOAD;
+    let opened = (0..units * MAX_PER_WORKLOAD).filter(|n| open(format!("agent/{}.service", n % units), *n).is_ok());
+    assert_eq!(opened.count() as u64, MAX_TICKETS / 2);
+    assert_eq!(open("agent".into(), 0), Err(DeskError::Full));
+    assert!(open("other/a.service".into(), 0).is_ok());
+}

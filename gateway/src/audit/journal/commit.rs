@@ -160,6 +160,11 @@ impl<'a> Committed<'a> {
         Self(State::Done(Some(result)))
     }
 
+    /// Not written, for a reason.
+    pub(crate) fn refused(error: JournalError) -> Self {
+        Self::done(Err(error))
+    }
+
     pub(super) fn shares(journal: &'a Journal, seq: Seq) -> Self {
         Self(State::Shares { journal, seq, waited: false })
     }

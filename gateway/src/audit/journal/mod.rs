@@ -71,6 +71,7 @@ mod seal;
 mod tail;
 mod sealer;
 mod reader;
+mod room;
 mod sessions;
 mod timeline;
 #[cfg(test)]
@@ -87,12 +88,13 @@ pub use key::{FirstKey, InvalidKey};
 pub use layout::{JournalFiles, Layout, LayoutError};
 pub use line::LineFault;
 pub use reader::{Broken, Filter, Item, ReadError, Reader, Record, Records};
+pub use room::Account;
 pub use seal::{Mark, SealFault};
 pub use sealer::{SealError, Sealed, Sealer};
 pub use sessions::{SessionState, SessionSummary};
 pub use tail::{Breach, BreachKind};
 pub use timeline::{Step, Timeline, TimelineError};
-pub use writer::{Durability, Journal, JournalError, Opening};
+pub use writer::{By, Durability, Journal, JournalError, Opening};
 
 pub(crate) use key::public_half;
 pub(crate) use layout::sync_folder;

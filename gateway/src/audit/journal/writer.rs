@@ -8,6 +8,7 @@
 use std::cell::RefCell;
 use std::fs::File;
 use std::io::{self, Write};
+use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -16,6 +17,7 @@ use tokio::sync::Notify;
 
 use super::commit::{Committed, Committer};
 use super::line::{Hash, ZERO_HASH, hash_of, push_end, push_head};
+use super::room::{Account, Room};
 use super::{FORMAT, LINE_LIMIT, Seq};
 use crate::audit::event::{Body, Event, JournalOpened, Role};
 use crate::audit::time::Timestamp;
@@ -96,6 +98,18 @@ pub enum JournalError {
         /// Bytes that it would take.
         length: usize,
     },
+    /// The attachment wrote more lately than the disk has left; nothing was written.
+    #[error(
+        "the attachment `{attachment}` wrote {written} bytes to the journal lately, and the disk has {left} left: free disk space, or let it ask for less"
+    )]
+    NoShare {
+        /// Its name.
+        attachment: String,
+        /// Bytes that count.
+        written: u64,
+        /// Bytes that are left for it.
+        left: u64,
+    },
     /// The event cannot be written as JSON; nothing was written.
     #[error("event `{kind}` cannot be written as json: this is a fault of the gateway")]
     Encode {
@@ -105,6 +119,21 @@ pub enum JournalError {
         #[source]
         source: serde_json::Error,
     },
+}
+
+/// Whose event it is.
+#[derive(Clone, Copy, Debug)]
+pub struct By<'a> {
+    /// The session that it belongs to.
+    pub session: Option<SessionId>,
+    /// Who pays for it.
+    pub account: Option<&'a Account>,
+}
+
+impl From<Option<SessionId>> for By<'_> {
+    fn from(session: Option<SessionId>) -> Self {
+        Self { session, account: None }
+    }
 }
 
 #[derive(Debug)]
@@ -126,6 +155,7 @@ pub struct Journal {
     id: JournalId,
     id_text: String,
     file: File,
+    room: Room,
     chain: Mutex<Chain>,
     /// Lines began to wait.
     waits: Notify,
@@ -154,8 +184,15 @@ impl Journal {
         let lines = Vec::with_capacity(BUFFER_KEPT);
         let chain = Chain { next: Seq(1), prev: ZERO_HASH, written: Seq(0), lines, waits: false, poisoned: false };
         let id_text = opening.journal.to_string();
-        let journal =
-            Self { id: opening.journal, id_text, file, chain: Mutex::new(chain), waits: Notify::new(), committer };
+        let journal = Self {
+            id: opening.journal,
+            id_text,
+            file,
+            room: Room::new(),
+            chain: Mutex::new(chain),
+            waits: Notify::new(),
+            committer,
+        };
         let Opening { host, host_name, role, product, previous, .. } = opening;
         let first = JournalOpened { format: FORMAT, host, host_name, role, product, previous };
         journal.append(None, &Event::JournalOpened(first))?;
@@ -168,23 +205,35 @@ impl Journal {
         self.id
     }
 
+    /// What an attachment wrote lately.
+    #[must_use]
+    pub fn account(&self, attachment: &str) -> Arc<Account> {
+        self.room.account(attachment)
+    }
+
+    /// Whether an attachment may begin something that has to be recorded. Errs where it wrote more lately than the disk has
+    /// left.
+    pub fn admits(&self, account: &Account) -> Result<(), JournalError> {
+        self.room.admits(&self.file, account)
+    }
+
     /// Writes an event and waits on this thread until it is as durable as the journal promises: microseconds with
     /// `process`, milliseconds with `disk`. For threads; in async code with `disk`, use `append_durable`.
-    pub fn append(&self, session: Option<SessionId>, event: &impl Body) -> Result<Seq, JournalError> {
-        let seq = self.append_unsynced(session, event)?;
+    pub fn append<'a>(&self, by: impl Into<By<'a>>, event: &impl Body) -> Result<Seq, JournalError> {
+        let seq = self.append_unsynced(by, event)?;
         self.committer.as_ref().map_or(Ok(seq), |committer| committer.wait(seq))
     }
 
     /// The same for async code. The write is shared with the lines of all tasks that are ready now, and is done when
     /// they had their turn: no line waits for one that is not there yet. A worker of the runtime is held for
     /// microseconds.
-    pub fn append_durable(&self, session: Option<SessionId>, event: &impl Body) -> Committed<'_> {
+    pub fn append_durable<'a>(&self, by: impl Into<By<'a>>, event: &impl Body) -> Committed<'_> {
         if let Some(committer) = &self.committer {
             return self
-                .append_unsynced(session, event)
+                .append_unsynced(by, event)
                 .map_or_else(|error| Committed::done(Err(error)), |seq| committer.committed(seq));
         }
-        let added = self.add(session, event, |chain| {
+        let added = self.add(by.into(), event, |chain| {
             if chain.lines.len() > SHARED_LIMIT { chain.write(&self.file).map(|()| true) } else { Ok(false) }
         });
         match added {
@@ -209,14 +258,14 @@ impl Journal {
     }
 
     /// Writes an event and does not wait for the disk: for ends and refusals, on which nothing rests.
-    pub fn append_unsynced(&self, session: Option<SessionId>, event: &impl Body) -> Result<Seq, JournalError> {
-        self.add(session, event, |chain| chain.write(&self.file)).map(|(seq, ())| seq)
+    pub fn append_unsynced<'a>(&self, by: impl Into<By<'a>>, event: &impl Body) -> Result<Seq, JournalError> {
+        self.add(by.into(), event, |chain| chain.write(&self.file)).map(|(seq, ())| seq)
     }
 
     /// Adds an event that is written with the next one, or by `write_waiting`: for outcomes, on which nothing rests.
     /// Errs if it cannot be added; a write that fails later poisons the journal.
-    pub fn append_soon(&self, session: Option<SessionId>, event: &impl Body) -> Result<Seq, JournalError> {
-        self.add(session, event, |chain| {
+    pub fn append_soon<'a>(&self, by: impl Into<By<'a>>, event: &impl Body) -> Result<Seq, JournalError> {
+        self.add(by.into(), event, |chain| {
             let is_first = !std::mem::replace(&mut chain.waits, true);
             if is_first {
                 self.waits.notify_one();
@@ -239,7 +288,7 @@ impl Journal {
 
     fn add<T>(
         &self,
-        session: Option<SessionId>,
+        by: By<'_>,
         event: &impl Body,
         and: impl FnOnce(&mut Chain) -> Result<T, JournalError>,
     ) -> Result<(Seq, T), JournalError> {
@@ -253,7 +302,10 @@ impl Journal {
             // Before the lock: other threads need it for the head, the hash and the write alone.
             event.write(body).map_err(|source| JournalError::Encode { kind, source })?;
             let mut chain = self.chain.lock();
-            let seq = chain.add((&self.id_text, session), kind, body)?;
+            let (seq, length) = chain.add((&self.id_text, by.session), kind, body)?;
+            if let Some(account) = by.account {
+                account.add(length);
+            }
             let done = and(&mut chain)?;
             Ok((seq, done))
         })
@@ -279,7 +331,7 @@ impl Chain {
         (journal, session): (&str, Option<SessionId>),
         kind: &'static str,
         body: &[u8],
-    ) -> Result<Seq, JournalError> {
+    ) -> Result<(Seq, usize), JournalError> {
         if self.poisoned {
             return Err(JournalError::Poisoned);
         }
@@ -296,7 +348,7 @@ impl Chain {
         }
         self.prev = hash_of(line);
         self.next = seq.next();
-        Ok(seq)
+        Ok((seq, length))
     }
 
     /// Brings all lines into the file.

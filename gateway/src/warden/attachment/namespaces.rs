@@ -3,25 +3,48 @@
 //! In: processes of the subtree, and what the hooks tell of new namespaces. Out: listeners there, and the hooks told of them.
 //! It must never listen where the root is the workload's.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 
-use gateway_common::{ConnectRecord, ListenerState};
+use gateway_common::{ConnectRecord, LISTENER_ENTRIES, ListenerState};
 use tokio::net::UdpSocket;
 use tokio::task::AbortHandle;
 
 use super::{Attachment, QUESTIONS_LOST};
+use crate::budget::{Budget, Share};
 use crate::host::netns::{Netns, NetnsError};
+use crate::host::process;
 use crate::listener;
 use crate::warden::{Warden, WardenError, forwarder};
+
+/// Descriptors that one takes: its own, two for connections, two for questions, and as much to spare.
+const DESCRIPTORS_EACH: usize = 8;
+/// Counted of namespaces where nobody listens since the attachment has as many as it may: connects there are refused.
+const TOO_MANY: &str = "too_many_namespaces";
+
+/// For as many network namespaces as this process may have descriptors for. Of those where it does not listen, the hooks
+/// know half as many as their map has room for.
+pub(in crate::warden) fn budget() -> Arc<Budget> {
+    Budget::new(process::descriptors() / DESCRIPTORS_EACH, LISTENER_ENTRIES / 2)
+}
 
 /// Looks at an unused namespace before its listener goes; the listener keeps the namespace alive.
 const LOOKS_BEFORE_CLOSE: u8 = 2;
 
+/// All of an attachment.
+#[derive(Default)]
+pub(super) struct Namespaces {
+    /// By cookie: those that we listen in.
+    pub(super) open: HashMap<u64, Namespace>,
+    /// Inodes of those that are too many, with the cookie that the hooks refuse by.
+    refused: HashMap<u64, u64>,
+}
+
 /// One that we listen in.
 pub(super) struct Namespace {
+    _share: Share,
     pub(super) handle: Netns,
     pub(super) inode: u64,
     pub(super) state: ListenerState,
@@ -34,16 +57,17 @@ pub(super) struct Namespace {
 impl Attachment {
     /// The namespace with a cookie, if we listen there.
     pub(in crate::warden) fn with_namespace<T>(&self, cookie: u64, work: impl FnOnce(&Netns) -> T) -> Option<T> {
-        self.namespaces.lock().get(&cookie).map(|namespace| work(&namespace.handle))
+        self.namespaces.lock().open.get(&cookie).map(|namespace| work(&namespace.handle))
     }
 
     /// All of them, for work that must not hold the others up.
     pub(in crate::warden) fn clone_namespaces(&self) -> Vec<Netns> {
-        self.namespaces.lock().values().filter_map(|namespace| namespace.handle.try_clone().ok()).collect()
+        self.namespaces.lock().open.values().filter_map(|namespace| namespace.handle.try_clone().ok()).collect()
     }
 
     pub(in crate::warden) fn is_in_several_namespaces(&self) -> bool {
-        self.namespaces.lock().len() > 1
+        let namespaces = self.namespaces.lock();
+        namespaces.open.len() + namespaces.refused.len() > 1
     }
 
     /// Listens where the runtime's processes are, and leaves namespaces that nobody is in.
@@ -53,13 +77,20 @@ impl Attachment {
         let mut used = HashSet::new();
         for pid in pids {
             let Ok(found) = std::fs::metadata(format!("/proc/{pid}/ns/net")) else { continue };
-            if used.insert(found.ino()) && !self.knows(found.ino()) {
+            if used.insert(found.ino()) && !self.knows(warden, found.ino()) {
                 self.listen_at(warden, pid);
             }
         }
         let own = std::fs::metadata("/proc/self/ns/net").map(|found| found.ino()).unwrap_or_default();
         let mut namespaces = self.namespaces.lock();
-        namespaces.retain(|cookie, namespace| {
+        namespaces.refused.retain(|inode, cookie| {
+            let keep = used.contains(inode);
+            if !keep && let Some(gate) = self.gate.lock().as_mut() {
+                gate.remove_listener(*cookie);
+            }
+            keep
+        });
+        namespaces.open.retain(|cookie, namespace| {
             let in_use = namespace.inode == own || used.contains(&namespace.inode);
             namespace.unused = if in_use { 0 } else { namespace.unused + 1 };
             let keep = namespace.unused <= LOOKS_BEFORE_CLOSE;
@@ -74,13 +105,16 @@ impl Attachment {
         });
     }
 
-    fn knows(&self, inode: u64) -> bool {
-        self.namespaces.lock().values().any(|namespace| namespace.inode == inode)
+    /// Whether there is nothing to do about a namespace: one that was too many is looked at again when there is room.
+    fn knows(&self, warden: &Warden, inode: u64) -> bool {
+        let namespaces = self.namespaces.lock();
+        namespaces.open.values().any(|namespace| namespace.inode == inode)
+            || (namespaces.refused.contains_key(&inode) && !warden.namespace_budget.has_room(self.name()))
     }
 
     /// A connect came from a namespace without a listener.
     pub(super) fn listen_where(self: &Arc<Self>, warden: &Arc<Warden>, record: &ConnectRecord) {
-        if self.namespaces.lock().contains_key(&record.netns) {
+        if self.namespaces.lock().open.contains_key(&record.netns) {
             return;
         }
         if let Ok(pid) = i32::try_from(record.pid) {
@@ -107,9 +141,13 @@ impl Attachment {
         let cookie = handle.cookie(&warden.namespaces)?;
         // Held to the end: of two who come here at once, the second would find the port taken and close the namespace.
         let mut namespaces = self.namespaces.lock();
-        if namespaces.contains_key(&cookie) {
+        if namespaces.open.contains_key(&cookie) {
             return Ok(());
         }
+        let Some(share) = warden.namespace_budget.take(self.name()) else {
+            return self.refuse_in(&mut namespaces, &handle, cookie);
+        };
+        namespaces.refused.remove(&handle.inode()?);
         let mut state = ListenerState::default();
         let (mut tasks, mut questions) = (Vec::new(), Vec::new());
         if handle.is_ours().unwrap_or(false) {
@@ -133,15 +171,26 @@ impl Attachment {
                 }
             }
         }
-        let namespace = Namespace { inode: handle.inode()?, handle, state, questions, tasks, unused: 0 };
+        let namespace = Namespace { _share: share, inode: handle.inode()?, handle, state, questions, tasks, unused: 0 };
         let handle = namespace.handle.try_clone()?;
-        namespaces.insert(cookie, namespace);
+        namespaces.open.insert(cookie, namespace);
         if let Some(gate) = self.gate.lock().as_mut() {
             gate.set_listener(cookie, state)?;
         }
         drop(namespaces);
         // Not before: who connects waits for the listener.
         self.guard_links_of(warden, &handle)
+    }
+
+    /// Has the hooks refuse what goes from a namespace to a protected destination, so that nobody waits there.
+    fn refuse_in(&self, namespaces: &mut Namespaces, handle: &Netns, cookie: u64) -> Result<(), WardenError> {
+        if namespaces.refused.insert(handle.inode()?, cookie).is_none() {
+            self.count_refused(TOO_MANY);
+        }
+        if let Some(gate) = self.gate.lock().as_mut() {
+            gate.set_listener(cookie, ListenerState::default())?;
+        }
+        Ok(())
     }
 
     /// Takes connections, and questions for names, at an address of a namespace.
@@ -172,13 +221,13 @@ impl Attachment {
     /// Where questions arrive at one of our addresses in a namespace.
     pub(in crate::warden) fn questions_at(&self, netns: u64, here: SocketAddr) -> Option<Arc<UdpSocket>> {
         let namespaces = self.namespaces.lock();
-        let mut sockets = namespaces.get(&netns)?.questions.iter().map(|(socket, _)| socket);
+        let mut sockets = namespaces.open.get(&netns)?.questions.iter().map(|(socket, _)| socket);
         sockets.find(|socket| socket.local_addr().is_ok_and(|address| address == here)).cloned()
     }
 
     /// Counts questions that came faster than they could be read.
     pub(super) fn count_lost_questions(&self) {
-        for (socket, known) in self.namespaces.lock().values_mut().flat_map(|namespace| &mut namespace.questions) {
+        for (socket, known) in self.namespaces.lock().open.values_mut().flat_map(|namespace| &mut namespace.questions) {
             let lost = gateway_common::sys::lost_datagrams(&**socket).unwrap_or(*known);
             let more = lost.wrapping_sub(std::mem::replace(known, lost));
             self.collected.lock().count(QUESTIONS_LOST, more.into());
