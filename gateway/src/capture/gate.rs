@@ -1,8 +1,9 @@
 //! The programs and maps of one attachment: loaded, pinned, attached, asked.
 //!
 //! In: a cgroup, the tables, the eBPF object that the build embedded. Out: a gate that is closed until the heartbeat
-//! is written. An attachment that finds its pins adopts the maps and replaces the programs in place, so that there are
-//! never two rewriting copies and never none.
+//! is written. An attachment that finds its pins replaces the programs in place, so that there are never two rewriting
+//! copies and never none. It adopts the maps that another process of the same build left; those of another build are
+//! closed, and left behind once no program looks at them.
 
 use std::collections::HashSet;
 use std::io;
@@ -50,7 +51,8 @@ pub const HOOKS: [(&str, AttachType); 14] = [
 /// The program that looks at what arrives by links (`backstop`).
 const LINK: &str = "link";
 
-/// All maps of the object: pinned, so that a restarted gateway finds the sockets and records of the old one.
+/// All maps of the object: pinned, so that a restarted gateway of the same build finds the sockets and records of the old
+/// one.
 const MAPS: [&str; 15] = [
     "SETTINGS",
     "HEARTBEAT",
@@ -173,6 +175,7 @@ impl Gate {
     ) -> Result<(Self, Ring), CaptureError> {
         let pins = Pins::of(cgroup.id);
         pins.create().map_err(|source| CaptureError::Pins { what: "make", cgroup: cgroup.id, source })?;
+        close_other_builds(&pins);
         let mut ebpf = load(&pins, cgroup.id, lsm)?;
         let ring = RingBuf::try_from(take(&mut ebpf, "EVENT")?).map_err(|error| map_error("open", "EVENT", error))?;
         let mut maps = Maps::take(&mut ebpf)?;
@@ -186,6 +189,7 @@ impl Gate {
             })?;
             programs.push((name, attach_type, program_id(&ebpf, name)?));
         }
+        leave_other_builds(&pins, cgroup.id)?;
         let gate = Self { cgroup: cgroup.clone(), pins, programs, maps, ebpf };
         Ok((gate, Ring(ring)))
     }
@@ -328,14 +332,40 @@ pub fn detach_pinned(cgroup: u64) -> Result<(), CaptureError> {
     remove(&Pins::of(cgroup), cgroup)
 }
 
+fn every_hook() -> impl DoubleEndedIterator<Item = &'static str> {
+    HOOKS.iter().chain(&lsm::HOOKS).map(|(name, _)| *name)
+}
+
 fn remove(pins: &Pins, cgroup: u64) -> Result<(), CaptureError> {
-    let programs = || HOOKS.iter().chain(&lsm::HOOKS).rev().map(|(name, _)| *name);
-    for pin in programs().map(|name| pins.link(name)) {
+    leave_other_builds(pins, cgroup)?;
+    for pin in every_hook().rev().map(|name| pins.link(name)) {
         // Where it cannot be taken off at once, it goes with its pin below.
         let _ = sys::pinned_object(&pin).and_then(sys::link_detach);
     }
-    pins.remove(programs()).map_err(|source| CaptureError::Pins { what: "remove", cgroup, source })?;
+    pins.remove(every_hook().rev()).map_err(|source| CaptureError::Pins { what: "remove", cgroup, source })?;
     backstop::remove(cgroup).map_err(|source| CaptureError::Link { device: 0, source })
+}
+
+/// Closes the gate of another build at once: its listener may be elsewhere, and its programs are replaced one by one.
+fn close_other_builds(pins: &Pins) {
+    for heartbeat in pins.of_other_builds("HEARTBEAT") {
+        let map = MapData::from_pin(&heartbeat).and_then(|map| Array::<_, u64>::try_from(Map::Array(map)));
+        // A heartbeat that nobody can write ends by itself: whoever wrote it is gone.
+        if let Err(error) = map.and_then(|mut map| map.set(0, 0, 0)) {
+            tracing::warn!(%error, path = %heartbeat.display(), "the gate of another build closes within two seconds");
+        }
+    }
+}
+
+/// Takes off what programs of another build still hold, and forgets its maps.
+fn leave_other_builds(pins: &Pins, cgroup: u64) -> Result<(), CaptureError> {
+    let failed = |source| CaptureError::Pins { what: "remove", cgroup, source };
+    for link in pins.other_links(every_hook()) {
+        // Where it cannot be taken off at once, it goes with its pin.
+        let _ = sys::pinned_object(&link).and_then(sys::link_detach);
+        std::fs::remove_file(&link).map_err(failed)?;
+    }
+    pins.forget_other_builds().map_err(failed)
 }
 
 /// Loads the object with its maps pinned, and every program.

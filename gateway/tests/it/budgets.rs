@@ -8,7 +8,6 @@ use parking_lot::Mutex;
 use rustix::io::Errno;
 
 use crate::agent::Agent;
-use crate::gateway::Gateway;
 use crate::server::SERVER;
 use crate::wait;
 use crate::world::{As, NAME, World};
@@ -84,7 +83,7 @@ fn a_flood_of_connects_from_many_namespaces_costs_its_neighbour_no_event_and_lit
 #[test]
 fn sessions_that_one_attachment_keeps_open_leave_descriptors_for_another() {
     let world = World::new();
-    let _gateway = with_few_descriptors(&world);
+    let _gateway = world.attach_by(&["prlimit", FEW, "/run/it/gateway"], &[]);
     let neighbour = neighbour(&world);
     let flooders = [world.agent(), world.agent()];
     for flooder in &flooders {
@@ -98,7 +97,7 @@ fn sessions_that_one_attachment_keeps_open_leave_descriptors_for_another() {
 #[test]
 fn namespaces_that_one_attachment_makes_leave_descriptors_for_another() {
     let world = World::new();
-    let _gateway = with_few_descriptors(&world);
+    let _gateway = world.attach_by(&["prlimit", FEW, "/run/it/gateway"], &[]);
     let other = neighbour_cgroup(&world);
     let cgroup = world.cgroup();
     let mut many = world.command_as(As { cgroup: Some(&cgroup), root: true, ..As::default() });
@@ -167,14 +166,6 @@ fn notices_little(neighbour: &Agent, flood: impl Fn() + Sync) -> usize {
 fn is_served(agent: &Agent) {
     agent.connect(&format!("{SERVER}:22")).unwrap();
     assert_eq!(agent.recv().unwrap(), GREETING);
-}
-
-fn with_few_descriptors(world: &World) -> Gateway<'_> {
-    let cgroup = world.cgroup().display().to_string();
-    let mut gateway = world.gateway_by(&["prlimit", FEW], &["attach", "--cgroup", &cgroup, "--name", NAME]);
-    gateway.says("is intercepted");
-    world.is_open();
-    gateway
 }
 
 /// A process in an attachment of its own.

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use aya::maps::{HashMap, Map, MapData};
-use gateway_common::{ConnectRecord, Endpoint, FLOW_ENTRIES, FlowKey};
+use gateway_common::{ConnectRecord, EVENT_BYTES, Endpoint, FLOW_ENTRIES, FlowKey};
 use rustix::io::Errno;
 
 use crate::agent::Agent;
@@ -111,6 +111,54 @@ fn a_gateway_that_is_replaced_under_load_lets_nobody_past() {
     assert!(storm.was_redirected.load(Ordering::SeqCst));
 }
 
+#[test]
+fn a_gateway_with_other_programs_takes_over_under_load_and_lets_nobody_past() {
+    let world = World::new();
+    let server = world.server();
+    let agents = [world.agent(), world.agent()];
+    let (storm, other) = (Storm::default(), other_build(&world));
+    let maps = || world.sh("ls -d /sys/fs/bpf/gateway/v1/*/maps*");
+    thread::scope(|scope| {
+        let _over = Over(&storm);
+        let mut gateway = world.attach(&[]);
+        let (before, first) = (arrived(&server), maps());
+        storm.is_attached.store(true, Ordering::SeqCst);
+        scope.spawn(|| storm.rage(&agents[0], &[22], 5));
+        scope.spawn(|| storm.rage(&agents[1], &[2379], 200));
+        // As if an earlier build had a hook that none has now.
+        world.sh("cd /sys/fs/bpf/gateway/v1/*/links; mv bind6 of_old");
+        for (build, maps_of) in [(other.as_str(), None), ("/run/it/gateway", Some(&first))] {
+            gateway.kill();
+            gateway = world.attach_by(&[build], &[]);
+            assert_eq!(maps().lines().count(), 1, "what the other one had is gone");
+            assert_eq!(maps_of.is_none(), maps() != first);
+            let links = world.sh("ls /sys/fs/bpf/gateway/v1/*/links");
+            assert!(links.contains("bind6") && !links.contains("of_old"), "{links}");
+        }
+        assert_eq!(arrived(&server), before);
+    });
+    assert!(storm.was_redirected.load(Ordering::SeqCst));
+    world.refused("destination_refused");
+}
+
+/// Our own binary with another eBPF object in it: one whose ring buffer is half as large.
+fn other_build(world: &World) -> String {
+    const OBJECT: &[u8] = include_bytes!(env!("GATEWAY_EBPF_OBJECT_PATH"));
+    let size = |bytes: usize| u32::try_from(bytes).unwrap().to_le_bytes();
+    // The number of elements of an array, behind its kind, its unused size, and two types (BTF_KIND_ARRAY of linux/btf.h).
+    let array = [[0, 0, 0, 3].as_slice(), &[0; 4]].concat();
+    let is_size = |at: usize| OBJECT[at..at + 8] == array && OBJECT[at + 16..at + 20] == size(EVENT_BYTES);
+    let found: Vec<_> = (0..OBJECT.len() - 20).filter(|at| is_size(*at)).collect();
+    assert_eq!(found.len(), 1, "the ring buffer alone has that size");
+    let mut build = std::fs::read(env!("CARGO_BIN_EXE_gateway")).unwrap();
+    let object = memchr::memmem::find(&build, OBJECT).expect("the object in the binary");
+    build[object + found[0] + 16..][..4].copy_from_slice(&size(EVENT_BYTES / 2));
+    let path = world.directory().join("other-build");
+    std::fs::write(&path, build).unwrap();
+    std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    path.display().to_string()
+}
+
 /// Two sets of lists that protect and refuse the same there, long enough for the change to take a while.
 fn lists(default: &str) -> String {
     let allow: String = (0..1000).map(|n| format!("\"172.16.{}.{}:443\", ", n / 250, n % 250)).collect();
@@ -183,7 +231,7 @@ fn count(answers: &str, who: &str) -> u32 {
 
 /// The records of connections on their way to us, as the kernel has them.
 pub fn flow(world: &World, gateway: &Gateway<'_>) -> HashMap<MapData, FlowKey, ConnectRecord> {
-    let (pid, cgroup) = (gateway.child.id(), world.pins());
-    let pin = format!("/proc/{pid}/root/sys/fs/bpf/gateway/v1/{}/maps/flow", cgroup.trim());
+    let maps = world.sh("ls -d /sys/fs/bpf/gateway/v1/*/maps-*");
+    let pin = format!("/proc/{}/root{}/flow", gateway.child.id(), maps.trim());
     HashMap::try_from(Map::HashMap(MapData::from_pin(pin).unwrap())).unwrap()
 }

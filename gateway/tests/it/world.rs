@@ -222,13 +222,6 @@ impl World {
         self.spawn(command)
     }
 
-    /// The same by another program, which runs it.
-    pub fn gateway_by(&self, by: &[&str], arguments: &[&str]) -> Gateway<'_> {
-        let mut command = self.command(by[0]);
-        command.args(&by[1..]).arg("/run/it/gateway").args(arguments);
-        self.spawn(command)
-    }
-
     fn spawn(&self, mut command: Command) -> Gateway<'_> {
         let number = self.outputs.fetch_add(1, Ordering::Relaxed);
         let (out, err) = (self.directory.join(format!("out-{number}")), self.directory.join(format!("err-{number}")));
@@ -239,9 +232,15 @@ impl World {
 
     /// `gateway attach` with more arguments, in force and open.
     pub fn attach(&self, more: &[&str]) -> Gateway<'_> {
+        self.attach_by(&["/run/it/gateway"], more)
+    }
+
+    /// The same by a program that runs the gateway, or by another build of it.
+    pub fn attach_by(&self, program: &[&str], more: &[&str]) -> Gateway<'_> {
         let cgroup = self.cgroup().display().to_string();
-        let arguments = [["attach", "--cgroup", &cgroup, "--name", NAME].as_slice(), more].concat();
-        let mut gateway = self.gateway(&arguments);
+        let mut command = self.command(program[0]);
+        command.args(&program[1..]).args(["attach", "--cgroup", &cgroup, "--name", NAME]).args(more);
+        let mut gateway = self.spawn(command);
         gateway.says("is intercepted");
         self.is_open();
         gateway
