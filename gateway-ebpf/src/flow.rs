@@ -3,20 +3,22 @@
 //! The record is written at TCP_CONNECT_CB, before the SYN leaves: with TCP Fast Open an accept may return before the
 //! client's ACTIVE_ESTABLISHED. That callback comes again for the source address, which the kernel may still choose
 //! in between (tcp_connect rebuilds the header).
+//!
+//! Before a namespace has a listener, SYNs are held back and sent again: soon, not after the second that is usual.
 
 use core::ptr;
 
 use aya_ebpf::{
     bindings::{
         BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB, BPF_SOCK_OPS_STATE_CB, BPF_SOCK_OPS_STATE_CB_FLAG,
-        BPF_SOCK_OPS_TCP_CONNECT_CB, BPF_TCP_CLOSE,
+        BPF_SOCK_OPS_TCP_CONNECT_CB, BPF_SOCK_OPS_TIMEOUT_INIT, BPF_TCP_CLOSE,
     },
     programs::SockOpsContext,
 };
 use gateway_common::{Endpoint, FlowKey, Reason, SocketState};
 
 use crate::{
-    maps::{FLOW, socket_state},
+    maps::{FLOW, listener, socket_state},
     report,
 };
 
@@ -26,10 +28,19 @@ const BPF_ANY: u64 = 0;
 /// The result of a sock_ops program is not looked at for these callbacks.
 const DONE: u32 = 1;
 
+/// Set by the loader: after how many ticks (jiffies) a SYN is sent again that was held back; each further one waits twice
+/// as long.
+#[unsafe(no_mangle)]
+static SYN_TIMEOUT: u32 = 0;
+
 #[inline(always)]
 pub fn callback(ctx: &SockOpsContext) -> u32 {
     let op = ctx.op();
-    if op != BPF_SOCK_OPS_TCP_CONNECT_CB && op != BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB && op != BPF_SOCK_OPS_STATE_CB {
+    if op != BPF_SOCK_OPS_TCP_CONNECT_CB
+        && op != BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB
+        && op != BPF_SOCK_OPS_STATE_CB
+        && op != BPF_SOCK_OPS_TIMEOUT_INIT
+    {
         return DONE;
     }
     // SAFETY: a pointer field of the context, checked before it is used.
@@ -44,7 +55,11 @@ pub fn callback(ctx: &SockOpsContext) -> u32 {
     }
     // SAFETY: not null; the storage of this socket, which the callback holds locked.
     let state = unsafe { &mut *state };
-    if op == BPF_SOCK_OPS_STATE_CB {
+    if op == BPF_SOCK_OPS_TIMEOUT_INIT {
+        if listener(state.record.netns).is_none() {
+            hasten(ctx);
+        }
+    } else if op == BPF_SOCK_OPS_STATE_CB {
         if ctx.arg(1) == BPF_TCP_CLOSE {
             clear(state);
         }
@@ -52,6 +67,15 @@ pub fn callback(ctx: &SockOpsContext) -> u32 {
         publish(ctx, state);
     }
     DONE
+}
+
+/// Answers how long the first SYN is waited for. The kernel takes 0 for its own default.
+#[inline(always)]
+fn hasten(ctx: &SockOpsContext) {
+    // SAFETY: a global that the loader sets before it loads the program.
+    let ticks = unsafe { ptr::read_volatile(&raw const SYN_TIMEOUT) };
+    // SAFETY: a writable word of the context.
+    unsafe { ptr::write_volatile(&raw mut (*ctx.ops).__bindgen_anon_1.reply, ticks) };
 }
 
 #[inline(always)]

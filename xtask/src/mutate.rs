@@ -228,6 +228,28 @@ const MUTATIONS: &[Mutation] = &[
         tests: &["bypass_floods::connects_that_race_with_attach_reload_and_detach_reach_nobody_in_between"],
     },
     Mutation {
+        name: "maps-of-other-builds",
+        guarantee: "G2",
+        mechanism: "no programs take the maps of another build for theirs",
+        edits: &[Edit {
+            file: "gateway/src/capture/pins.rs",
+            from: "format!(\"{MAPS}-{}\", *OBJECT_DIGEST)",
+            to: "format!(\"{MAPS}-{}\", OBJECT_DIGEST.len())",
+        }],
+        tests: &["bypass_floods::a_gateway_with_other_programs_takes_over_under_load_and_lets_nobody_past"],
+    },
+    Mutation {
+        name: "hastened-syns",
+        guarantee: "G1",
+        mechanism: "a SYN that waits for the listener of a new namespace is sent again soon",
+        edits: &[Edit {
+            file: "gateway-ebpf/src/flow.rs",
+            from: "            hasten(ctx);\n",
+            to: "            let _ = hasten;\n",
+        }],
+        tests: &["namespaces::the_first_connect_of_a_new_namespace_does_not_wait_for_the_usual_second"],
+    },
+    Mutation {
         name: "lanes",
         guarantee: "G2",
         mechanism: "each attachment has its own way into the engine, and threads of its own there",

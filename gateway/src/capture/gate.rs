@@ -394,6 +394,7 @@ pub fn can_name_errors() -> bool {
 }
 
 fn load_object(pins: &Pins, has_set_retval: u32, cgroup: u64, lsm: Option<&Lsm>) -> Result<Ebpf, CaptureError> {
+    let syn_timeout = syn_timeout();
     let mut loader = EbpfLoader::new();
     for map in MAPS {
         loader.map_pin_path(map, pins.map(map));
@@ -403,7 +404,16 @@ fn load_object(pins: &Pins, has_set_retval: u32, cgroup: u64, lsm: Option<&Lsm>)
     }
     loader.override_global("CGROUP_ID", &cgroup, true);
     loader.override_global("HAS_SET_RETVAL", &has_set_retval, true);
+    loader.override_global("SYN_TIMEOUT", &syn_timeout, true);
     loader.load(OBJECT).map_err(|error| CaptureError::Object(Box::new(error)))
+}
+
+/// How long a SYN waits for the listener of a new namespace before it is sent again, in ticks of the kernel's clock, whose
+/// length is the resolution of its coarse clocks (`hrtimer_resolution` of KTIME_LOW_RES, time/posix-timers.c).
+fn syn_timeout() -> u32 {
+    const TIMEOUT_NANOS: i64 = 50_000_000;
+    let tick = rustix::time::clock_getres(rustix::time::ClockId::MonotonicCoarse).tv_nsec.max(1);
+    u32::try_from(TIMEOUT_NANOS / tick).unwrap_or(1).max(1)
 }
 
 fn load_programs(ebpf: &mut Ebpf) -> Result<(), CaptureError> {
