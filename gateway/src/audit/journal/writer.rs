@@ -31,6 +31,8 @@ const WAITING_LIMIT: usize = 32 * 1024;
 const SHARED_LIMIT: usize = 16 * 1024;
 /// How long they wait.
 const WAIT: Duration = Duration::from_millis(1);
+/// Looks without a new line until the next one wakes whoever looks.
+const QUIET_LOOKS: u32 = 16;
 
 /// What a line must have reached before its request goes on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -144,8 +146,8 @@ struct Chain {
     written: Seq,
     /// Lines that are not in the file yet.
     lines: Vec<u8>,
-    /// `write_waiting` was told of them.
-    waits: bool,
+    /// `write_waiting` looks after them.
+    watched: bool,
     poisoned: bool,
 }
 
@@ -182,7 +184,7 @@ impl Journal {
             }
         };
         let lines = Vec::with_capacity(BUFFER_KEPT);
-        let chain = Chain { next: Seq(1), prev: ZERO_HASH, written: Seq(0), lines, waits: false, poisoned: false };
+        let chain = Chain { next: Seq(1), prev: ZERO_HASH, written: Seq(0), lines, watched: false, poisoned: false };
         let id_text = opening.journal.to_string();
         let journal = Self {
             id: opening.journal,
@@ -266,7 +268,7 @@ impl Journal {
     /// Errs if it cannot be added; a write that fails later poisons the journal.
     pub fn append_soon<'a>(&self, by: impl Into<By<'a>>, event: &impl Body) -> Result<Seq, JournalError> {
         self.add(by.into(), event, |chain| {
-            let is_first = !std::mem::replace(&mut chain.waits, true);
+            let is_first = !std::mem::replace(&mut chain.watched, true);
             if is_first {
                 self.waits.notify_one();
             }
@@ -275,13 +277,21 @@ impl Journal {
         .map(|(seq, ())| seq)
     }
 
-    /// Writes what waits, a millisecond after it began to. Runs beside the writers, and ends when the journal is poisoned.
+    /// Writes what waits, a millisecond or two after it began to. Runs beside the writers, and ends when the journal is
+    /// poisoned. It looks again and again while lines come: to be woken for each would cost its session more than the line.
     pub async fn write_waiting(&self) -> JournalError {
         loop {
             self.waits.notified().await;
-            tokio::time::sleep(WAIT).await;
-            if let Err(error) = self.chain.lock().write(&self.file) {
-                return error;
+            let (mut quiet, mut seen) = (0, Seq(0));
+            while quiet < QUIET_LOOKS {
+                tokio::time::sleep(WAIT).await;
+                let mut chain = self.chain.lock();
+                if let Err(error) = chain.write(&self.file) {
+                    return error;
+                }
+                quiet = if chain.next == seen { quiet + 1 } else { 0 };
+                seen = chain.next;
+                chain.watched = quiet < QUIET_LOOKS;
             }
         }
     }
@@ -356,7 +366,6 @@ impl Chain {
         if self.poisoned {
             return Err(JournalError::Poisoned);
         }
-        self.waits = false;
         if !self.lines.is_empty() {
             write_once(file, &self.lines).inspect_err(|_| self.poisoned = true)?;
         }
