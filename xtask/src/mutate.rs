@@ -905,6 +905,64 @@ const MUTATIONS: &[Mutation] = &[
         tests: &["story_limits::what_nobody_counts_is_refused"],
     },
     Mutation {
+        name: "source",
+        guarantee: "G4",
+        mechanism: "at the source a query reads masks",
+        edits: &[Edit {
+            file: "gateway/src/protocol/postgres/decide/source.rs",
+            from: "            Some(class) if hides(hidden, relation, column) => {",
+            to: "            Some(class) if hides(hidden, relation, column) && relation.oid == 0 => {",
+        }],
+        tests: &[
+            "story_source::hidden_values_change_no_answer_on_15",
+            "story_source::hidden_values_change_no_answer_on_18",
+        ],
+    },
+    Mutation {
+        name: "source-mask",
+        guarantee: "G4",
+        mechanism: "the server computes the mask that a result would have",
+        edits: &[Edit {
+            file: "gateway/src/protocol/postgres/values/in_sql.rs",
+            from: "let least = twice(partial.first + partial.last).max(1);",
+            to: "let least = twice(partial.first).max(1);",
+        }],
+        tests: &["story_source::a_mask_of_the_server_is_that_of_a_result"],
+    },
+    Mutation {
+        name: "source-refusals",
+        guarantee: "G4",
+        mechanism: "a query that cannot be rewritten at the source is denied",
+        edits: &[Edit {
+            file: "gateway/src/protocol/postgres/sql/source.rs",
+            from: "    if names.locks {\n",
+            to: "    if names.locks && names.depth > DEPTH {\n",
+        }],
+        tests: &["story_source::what_cannot_be_rewritten_is_denied_and_says_why"],
+    },
+    Mutation {
+        name: "source-sent",
+        guarantee: "G4",
+        mechanism: "a statement that was rewritten otherwise is not run",
+        edits: &[Edit {
+            file: "gateway/src/protocol/postgres/decide/source.rs",
+            from: "        if then.sent == now.sent {\n",
+            to: "        if then.sent == now.sent || now.sent.is_some() {\n",
+        }],
+        tests: &["story_source::drivers_read_masks_of_cached_and_prepared_statements_in_both_formats"],
+    },
+    Mutation {
+        name: "fetched",
+        guarantee: "G2",
+        mechanism: "rows of a cursor are counted over all that is fetched of it",
+        edits: &[Edit {
+            file: "gateway/src/protocol/postgres/decide/mod.rs",
+            from: "fetched.as_ref().unwrap_or(shown);",
+            to: "fetched.as_ref().filter(|_| false).unwrap_or(shown);",
+        }],
+        tests: &["story_limits::the_rows_of_a_cursor_are_counted_over_all_pieces_that_are_fetched"],
+    },
+    Mutation {
         name: "lineage",
         guarantee: "G4",
         mechanism: "what each output derives from is followed through the statement",

@@ -1,10 +1,11 @@
-//! SQL facts, lineage, and what the journal keeps of a text. In: any text. Statements must lie one behind another in it,
-//! and what an output derives from must be read.
+//! SQL facts, lineage, masking at the source, and what the journal keeps of a text. In: any text. Statements must lie one
+//! behind another in it, what an output derives from must be read, and what is sent instead must be readable.
 #![no_main]
 
 use gateway::masking::plan::Origin;
 use gateway::protocol::postgres::sql::facts::RelationName;
 use gateway::protocol::postgres::sql::lineage::{Col, Derived, Expected, Following, Relations, Shape, Slot, follow};
+use gateway::protocol::postgres::sql::source::{Meant, Sources, rewrite};
 use gateway::protocol::postgres::sql::{Caps, read, redact};
 use libfuzzer_sys::fuzz_target;
 
@@ -20,6 +21,10 @@ fuzz_target!(|text: &[u8]| {
     let Ok(text) = std::str::from_utf8(text) else { return };
     for lineage in follow(text, Following { relations: &Letters, shows_nulls: true }).into_iter().flatten() {
         assert!(lineage.outputs.all().from.is_subset(&lineage.read), "an output derives from what is not read");
+    }
+    if let Ok(Some(sent)) = rewrite(text, &Letters) {
+        let sent = read(sent.as_bytes(), &Caps::default()).expect("what is sent can be read");
+        assert_eq!(sent.statements.len(), facts.statements.len(), "as many statements are sent");
     }
 });
 
@@ -41,3 +46,12 @@ impl Relations for Letters {
     }
 }
 
+
+impl Sources for Letters {
+    fn meant(&self, name: &RelationName, _: bool) -> Meant<'_> {
+        match name.name.len() % 2 {
+            0 => Meant::Query("SELECT a, 0 AS b FROM s.r", ("s", "r")),
+            _ => Meant::Itself,
+        }
+    }
+}

@@ -21,7 +21,7 @@ pub use audit::{ClickHouse, ClickHouseTls};
 pub use egress::{AllowedName, AllowedNetwork, Egress, NamePattern, is_host_name};
 pub use error::{ConfigError, Fault};
 pub use ssh::SshServer;
-pub use target::{CredentialSource, SecretSource, Target, Tls, TlsMode};
+pub use target::{CredentialSource, MaskedBy, SecretSource, Target, Tls, TlsMode};
 
 use table::{Section, Source};
 

@@ -33,8 +33,20 @@ pub struct Target {
     pub tls: Tls,
     /// The same of an SSH server.
     pub ssh: SshServer,
+    /// Who masks its labelled columns.
+    pub masking: MaskedBy,
     /// With which we log in; `None`: the client's own login.
     pub credential: Option<CredentialSource>,
+}
+
+/// `masking`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum MaskedBy {
+    /// We do, in results.
+    #[default]
+    Rows,
+    /// The server does: relations in queries are replaced by subqueries that mask.
+    Server,
 }
 
 /// `[target.tls]`
@@ -189,6 +201,10 @@ fn read_one(section: &Section<'_, '_>) -> Option<Target> {
     }
     let environment = section.string("environment");
     let within = section.strings("within");
+    let masking = section.one_of("masking", &[("rows", MaskedBy::Rows), ("source", MaskedBy::Server)]);
+    if masking.is_some() && protocol.is_some_and(|protocol| protocol != Verdict::Postgres) {
+        section.fault("masking", "is for `protocol = \"postgres\"`: nothing else is rewritten");
+    }
     let is_ssh = protocol == Some(Verdict::Ssh);
     for (key, fits) in [("tls", !is_ssh), ("ssh", is_ssh)] {
         if section.has_table(key) && !fits {
@@ -212,6 +228,7 @@ fn read_one(section: &Section<'_, '_>) -> Option<Target> {
         within,
         tls,
         ssh,
+        masking: masking.unwrap_or_default(),
         credential,
     })
 }

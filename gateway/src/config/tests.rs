@@ -150,6 +150,25 @@ addresses = ["10.0.0.300", "*.db.example.com"]
 }
 
 #[test]
+fn who_masks_is_said_of_targets_that_are_databases() {
+    let text = |protocol: &str, masking: &str| {
+        format!(
+            "version = 1\n[[target]]\nname = \"a\"\nprotocol = \"{protocol}\"\naddresses = [\"10.0.0.5\"]\n{masking}\n"
+        )
+    };
+    let read = |text: &str| Config::parse("gateway.toml", text).map(|config| config.targets[0].masking);
+    assert_eq!(read(&text("postgres", "")).unwrap(), MaskedBy::Rows);
+    assert_eq!(read(&text("postgres", "masking = \"source\"")).unwrap(), MaskedBy::Server);
+    for (protocol, masking, reason) in [
+        ("postgres", "masking = \"views\"", "`views` is not one of `rows`, `source`"),
+        ("ssh", "masking = \"source\"", "is for `protocol = \"postgres\"`"),
+    ] {
+        let error = read(&text(protocol, masking)).unwrap_err().to_string();
+        assert!(error.contains(reason), "{error}");
+    }
+}
+
+#[test]
 fn what_is_no_toml_is_a_fault_with_its_line() {
     let error = Config::parse("gateway.toml", "version = 1\nstate_dir = \n").unwrap_err();
     assert_eq!(error.faults[0].line, 2, "{error}");

@@ -163,7 +163,7 @@ fn defaults(section: &Section<'_, '_>) -> Defaults {
     let () = section.one_of("unknown_origin", &[("mask", ())]).unwrap_or_default();
     let default = Defaults { keep_null: section.flag("keep_null").unwrap_or(true) };
     if section.flag("source") == Some(true) {
-        section.fault("source", "masking at the source is not there yet: write `false`");
+        section.fault("source", "is said of each target in gateway.toml: `masking = \"source\"`");
     }
     section.finish();
     default

@@ -10,6 +10,7 @@ use std::sync::atomic::Ordering;
 use super::Facts;
 use crate::audit::SessionGuard;
 use crate::audit::event::EndCause;
+use crate::config::MaskedBy;
 use crate::conn::BoxConn;
 use crate::engine::Engine;
 use crate::policy::ConnectPermit;
@@ -66,6 +67,7 @@ fn judge(engine: &Arc<Engine>, facts: &Arc<Facts>, guard: &Arc<SessionGuard>, op
         address: facts.connection.original,
         target_name: facts.target_name().to_owned(),
         mode: facts.mode(),
+        masks_at_source: facts.target.as_ref().is_some_and(|target| target.masking == MaskedBy::Server),
         session: facts.session("", None),
         login: options.login.clone(),
         server: options.tls.identity(),

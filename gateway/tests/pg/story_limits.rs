@@ -80,6 +80,69 @@ fn a_result_is_cut_where_policy_says_and_the_client_reads_why() {
     assert_eq!((&outcome["rows_returned"], &outcome["status"]), (&5.into(), &"error".into()), "{outcome}");
 }
 
+/// A cursor in pieces, over both protocols: the rows of all of them, and how it ended.
+const PIECES: &str = r#"
+import psycopg
+connection = psycopg.connect(autocommit=True)
+
+def pieces(fetch, declare="DECLARE c CURSOR FOR SELECT id FROM orders ORDER BY id"):
+    seen = []
+    try:
+        with connection.transaction():
+            connection.execute(declare)
+            for _ in range(9):
+                seen += [row[0] for row in connection.execute(fetch, prepare=False).fetchall()]
+    except psycopg.Error as error:
+        return len(seen), max(seen), error.sqlstate
+    return len(seen), max(seen), "all"
+
+print(pieces("FETCH 2 FROM c"))
+print(pieces("FETCH 1 FROM c"))
+print(pieces("FETCH ABSOLUTE 7 FROM c", "DECLARE c SCROLL CURSOR FOR SELECT id FROM orders ORDER BY id"))
+print(pieces("FETCH 3 FROM c", "DECLARE c CURSOR FOR SELECT id FROM orders WHERE id < 6 ORDER BY id"))
+
+# A DECLARE that fails makes no other cursor.
+seen = []
+try:
+    with connection.transaction():
+        connection.execute("DECLARE c CURSOR FOR SELECT id FROM orders ORDER BY id")
+        for _ in range(9):
+            seen += connection.execute("FETCH 2 FROM c").fetchall()
+            try:
+                with connection.transaction():
+                    connection.execute("DECLARE c CURSOR FOR SELECT 1")
+            except psycopg.Error:
+                pass
+except psycopg.Error as error:
+    print("declared again", len(seen), error.sqlstate)
+
+# What runs by the protocol is counted where it runs, whichever way it is written.
+seen = []
+try:
+    with connection.transaction():
+        connection.execute("DECLARE c CURSOR FOR SELECT id FROM orders ORDER BY id")
+        for _ in range(9):
+            seen += connection.execute("FETCH 1 FROM c", prepare=True).fetchall()
+except psycopg.Error as error:
+    print("prepared", len(seen), error.sqlstate)
+"#;
+
+#[test]
+fn the_rows_of_a_cursor_are_counted_over_all_pieces_that_are_fetched() {
+    let shop = Shop::new();
+    let _gateway = attach(&shop);
+    let ran = shop.python(PIECES);
+    let expected = [
+        "(4, 4, '54000')",
+        "(5, 5, '54000')",
+        "(5, 7, '54000')",
+        "(5, 5, 'all')",
+        "declared again 4 54000",
+        "prepared 5 54000",
+    ];
+    assert_eq!(ran.out.lines().collect::<Vec<_>>(), expected, "{ran:?}");
+}
+
 #[test]
 fn a_change_of_too_many_rows_is_rolled_back() {
     let shop = Shop::new();

@@ -172,6 +172,8 @@ impl Drop for Door {
     fn drop(&mut self) {
         let _ = self.socat.kill();
         let _ = self.socat.wait();
+        // Another may come in its place.
+        let _ = fs::remove_file(&self.path);
     }
 }
 

@@ -164,4 +164,15 @@ pub(super) const IN_THE_LIBRARY: &[Mutation] = &[
         }],
         tests: &["session::place::tests::what_is_declared_is_found_by_address_by_name_and_by_the_servers_own_names"],
     },
+    Mutation {
+        name: "source-shape",
+        guarantee: "G4",
+        mechanism: "what is masked at the source is sent as the tree that was made",
+        edits: &[Edit {
+            file: "gateway/src/protocol/postgres/sql/parse.rs",
+            from: "            ' ' if !in_text => skips",
+            to: "            ' ' => skips",
+        }],
+        tests: &["protocol::postgres::sql::source::tests::places_are_all_that_a_shape_leaves_out"],
+    },
 ];

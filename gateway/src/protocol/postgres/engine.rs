@@ -391,7 +391,11 @@ impl<J: Judge> Asked<'_, J> {
                 Ruling::Refuse(denial) => return Ok(self.link.state.still(denial)),
             },
             Ask::Parse(request) => match self.wait(judge.parse(request, say)).await? {
-                Ruling::Forward(prepared) => self.send(message, |state, _| state.send_parse(request.name, prepared)),
+                Ruling::Forward(prepared) => {
+                    let instead = judge.sent(&prepared).map(|text| ours::parse(request.name, text, request.types));
+                    let message = instead.as_deref().unwrap_or(message);
+                    self.send(message, |state, _| state.send_parse(request.name, prepared));
+                }
                 Ruling::Refuse(denial) => return Ok(self.link.state.still(denial)),
             },
             Ask::Bind(prepared, request) => match self.wait(judge.bind(&prepared, request, say)).await? {

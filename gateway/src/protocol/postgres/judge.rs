@@ -45,6 +45,10 @@ pub trait Judge: Send + Sync + 'static {
     fn query(&self, text: &str, say: &Say) -> impl Future<Output = Ruling<Forward<Self::Permit>>> + Send;
     /// Whether a text may be prepared.
     fn parse(&self, statement: ParseRequest<'_>, say: &Say) -> impl Future<Output = Ruling<Self::Prepared>> + Send;
+    /// What is sent in place of the text of a statement that may be prepared; none: its own.
+    fn sent<'p>(&self, _prepared: &'p Self::Prepared) -> Option<&'p str> {
+        None
+    }
     /// Whether a prepared statement may be bound to these parameters. A hold waits here.
     fn bind(
         &self,

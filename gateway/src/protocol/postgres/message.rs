@@ -168,6 +168,10 @@ pub(super) mod ours {
     pub(in super::super) fn query(text: &str) -> Vec<u8> {
         framed(b'Q', &[text.as_bytes(), b"\0"].concat())
     }
+    /// A Parse, with the parameter types of another.
+    pub(in super::super) fn parse(name: &str, text: &str, types: &[u8]) -> Vec<u8> {
+        framed(b'P', &[name.as_bytes(), b"\0", text.as_bytes(), b"\0", types].concat())
+    }
     /// A message of the tag that a password, and each SASL answer, travels under.
     pub(in super::super) fn password(body: &[u8]) -> Vec<u8> {
         framed(b'p', body)

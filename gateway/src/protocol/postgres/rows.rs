@@ -19,7 +19,7 @@ use crate::protocol::postgres::copy_out::{CopyRows, CopyShape};
 use crate::protocol::postgres::frame::{HEADER, body, split_string};
 use crate::protocol::postgres::judge::{Pass, Rewrite, RewriteError};
 use crate::protocol::postgres::message::Backend;
-use crate::protocol::postgres::texts::{self, close, malformed};
+use crate::protocol::postgres::texts::{self, Told, close, malformed};
 use crate::protocol::postgres::values::{Format, Kind, Searched, mask, replace, search, split_value};
 
 /// The plan for one statement of a run.
@@ -39,6 +39,8 @@ pub struct ResultRewriter {
     plans: Vec<StatementPlan>,
     /// The strictest of all plans: an error may come from the end of the transaction that they share.
     texts: Texts,
+    /// The server got other words than the client sent.
+    is_of_other_words: bool,
     columns: Option<Vec<Column>>,
     copy: Option<CopyRows>,
     /// Of the statements that are over.
@@ -161,7 +163,14 @@ impl ResultRewriter {
     pub fn new(masking: Arc<Masking>, mut plans: Vec<StatementPlan>) -> Self {
         plans.reverse();
         let texts = plans.iter().map(|plan| plan.result.texts).max().unwrap_or(Texts::Scrub);
-        Self { masking, plans, texts, columns: None, copy: None, masked: Masked::new(), hits: Vec::new() }
+        let (masked, hits) = (Masked::new(), Vec::new());
+        Self { masking, plans, texts, is_of_other_words: false, columns: None, copy: None, masked, hits }
+    }
+
+    /// For statements that the server got in other words.
+    #[must_use]
+    pub fn in_other_words(self, is_of_other_words: bool) -> Self {
+        Self { is_of_other_words, ..self }
     }
 
     fn plan(&self) -> Result<&StatementPlan, RewriteError> {
@@ -256,7 +265,13 @@ impl Rewrite for ResultRewriter {
             | Backend::NoticeResponse
             | Backend::NotificationResponse
             | Backend::ParameterStatus => {
-                return texts::rewrite(kind, message, self.texts, &self.masking.detectors, out);
+                let Self { texts, is_of_other_words, ref masking, .. } = *self;
+                return texts::rewrite(
+                    kind,
+                    message,
+                    Told { texts, is_of_other_words, detectors: &masking.detectors },
+                    out,
+                );
             }
             Backend::FunctionCallResponse | Backend::CopyBothResponse => {
                 return Err(RewriteError { reason: format!("{kind:?} cannot be masked") });

@@ -29,16 +29,27 @@ pub(super) fn close(start: usize, out: &mut [u8]) -> Result<(), RewriteError> {
     Ok(())
 }
 
+/// How what is said beside the rows is told.
+#[derive(Clone, Copy)]
+pub(super) struct Told<'d> {
+    /// What is hidden.
+    pub(super) texts: Texts,
+    /// The server got other words than the client sent: places in them are not told.
+    pub(super) is_of_other_words: bool,
+    pub(super) detectors: &'d Detectors,
+}
+
 /// A message that is no result: an error, a notice, a notification, a reported setting. Others go out as they are.
 pub(super) fn rewrite(
     kind: Backend,
     message: &[u8],
-    texts: Texts,
-    detectors: &Detectors,
+    Told { texts, is_of_other_words, detectors }: Told<'_>,
     out: &mut Vec<u8>,
 ) -> Result<Pass, RewriteError> {
     match kind {
-        Backend::ErrorResponse | Backend::NoticeResponse => report(message, texts, detectors, out)?,
+        Backend::ErrorResponse | Backend::NoticeResponse => {
+            report(message, (texts, is_of_other_words), detectors, out)?;
+        }
         Backend::NotificationResponse => notification(message, texts, detectors, out)?,
         Backend::ParameterStatus => setting(message, detectors, out)?,
         _ => return Ok(Pass::Forward),
@@ -47,7 +58,12 @@ pub(super) fn rewrite(
 }
 
 /// An ErrorResponse or NoticeResponse ("Error and Notice Message Fields").
-fn report(message: &[u8], texts: Texts, detectors: &Detectors, out: &mut Vec<u8>) -> Result<(), RewriteError> {
+fn report(
+    message: &[u8],
+    (texts, is_of_other_words): (Texts, bool),
+    detectors: &Detectors,
+    out: &mut Vec<u8>,
+) -> Result<(), RewriteError> {
     let start = out.len();
     out.extend_from_slice(message.get(..HEADER).unwrap_or_default());
     let mut rest = body(message);
@@ -64,7 +80,9 @@ fn report(message: &[u8], texts: Texts, detectors: &Detectors, out: &mut Vec<u8>
             Some((0, _)) | None => return Err(malformed("error or notice")),
             Some((field, text)) => {
                 let (text, after) = split_string(text).ok_or_else(|| malformed("error or notice"))?;
-                put_field((*field, text), texts, &code, detectors, out);
+                if *field != b'P' || !is_of_other_words {
+                    put_field((*field, text), texts, &code, detectors, out);
+                }
                 rest = after;
             }
         }

@@ -5,6 +5,7 @@
 //! one, is never patched where that could break it: it becomes NULL.
 
 mod binary;
+mod in_sql;
 mod json;
 mod time;
 #[cfg(test)]
@@ -16,6 +17,7 @@ use crate::masking::detect::{DetectorSet, Detectors, Hit};
 #[cfg(test)]
 pub(super) use binary::put_value;
 pub(super) use binary::{holds_any, split_value};
+pub(super) use in_sql::{identifier, in_sql};
 
 /// How values are written (PostgreSQL documentation, "Formats and Format Codes").
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -22,7 +22,7 @@ use parking_lot::Mutex;
 
 pub use question::question;
 pub use read::{CatalogError, Known, Said, digest};
-pub use shapes::Seen;
+pub use shapes::{Seen, masked};
 
 use crate::masking::class::Class;
 use crate::masking::detect::DetectorSet;
@@ -49,6 +49,7 @@ pub struct Catalog {
     digest: [u8; 32],
     /// Relations have columns that are not in it.
     is_partial: bool,
+    is_utf8: bool,
 }
 
 /// A relation of the closure.
@@ -143,6 +144,12 @@ impl Catalog {
     #[must_use]
     pub fn has_labels(&self) -> bool {
         self.relations.iter().any(|relation| relation.labelled().next().is_some())
+    }
+
+    /// Whether the database is in UTF8, so that every mask can be written in a statement.
+    #[must_use]
+    pub fn is_utf8(&self) -> bool {
+        self.is_utf8
     }
 
     /// Every relation of the closure.

@@ -207,6 +207,7 @@ answer(kind, a, b, c, d, e, f, g, h) AS (
     AND g.lanname OPERATOR(pg_catalog.<>) ALL ('{internal,c}'::pg_catalog.name[])
     AND p.provolatile OPERATOR(pg_catalog.<>) 'i'::pg_catalog."char"
   UNION ALL
-  SELECT 'newest', pg_catalog.max(c.oid)::pg_catalog.text, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+  SELECT 'newest', pg_catalog.max(c.oid)::pg_catalog.text, pg_catalog.getdatabaseencoding()::pg_catalog.text,
+    NULL, NULL, NULL, NULL, NULL, NULL
   FROM pg_catalog.pg_class c)
 SELECT kind, a, b, c, d, e, f, g, h FROM answer ORDER BY 1, 2, 3, 4, 5"#;

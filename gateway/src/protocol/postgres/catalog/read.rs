@@ -69,8 +69,14 @@ impl Catalog {
         }
         let known = known(&relations);
         spread(&mut relations, &answer.edges, said.classes);
-        let hidden_calls = answer.hidden_calls;
-        let mut catalog = Self { newest: newest.into(), known, hidden_calls, digest: digest(rows), ..Self::default() };
+        let mut catalog = Self {
+            newest: newest.into(),
+            known,
+            hidden_calls: answer.hidden_calls,
+            digest: digest(rows),
+            is_utf8: answer.is_utf8,
+            ..Self::default()
+        };
         for (index, relation) in relations.into_iter().enumerate() {
             catalog.by_name.entry(relation.name.clone()).or_default().push(index);
             catalog.by_oid.insert(relation.oid, index);
@@ -140,6 +146,7 @@ struct Answer {
     hidden_calls: HashSet<Box<str>>,
     ruled: HashSet<u32>,
     newest: Option<u32>,
+    is_utf8: bool,
 }
 
 impl Answer {
@@ -179,7 +186,10 @@ impl Answer {
             // NULL where it went away meanwhile.
             "view" => self.edges.views.push((oid(1)?, text(2).unwrap_or_default().to_owned())),
             "function" => drop(self.hidden_calls.insert(text(1)?.into())),
-            "newest" => self.newest = Some(oid(1)?),
+            "newest" => {
+                self.newest = Some(oid(1)?);
+                self.is_utf8 = text(2) == Some("UTF8");
+            }
             _ => return None,
         }
         Some(())

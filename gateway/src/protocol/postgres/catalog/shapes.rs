@@ -7,10 +7,10 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::{Catalog, Relation};
+use super::{Catalog, Column, Relation};
 use crate::masking::plan::Origin;
 use crate::protocol::postgres::sql::facts::RelationName;
-use crate::protocol::postgres::sql::lineage::{Col, Derived, Expected, How, Relations, Rest, Shape, Slot};
+use crate::protocol::postgres::sql::lineage::{Col, Derived, Expected, How, Queries, Relations, Rest, Shape, Slot};
 
 /// The closure as a session sees it.
 #[derive(Clone, Copy)]
@@ -21,6 +21,8 @@ pub struct Seen<'c> {
     pub path: &'c [String],
     /// Names that temporary relations have too.
     pub shadowed: &'c BTreeSet<String>,
+    /// Subqueries that mask, with what they show.
+    pub queries: Option<&'c Queries>,
 }
 
 impl Relations for Seen<'_> {
@@ -32,11 +34,16 @@ impl Relations for Seen<'_> {
             several => any_of(several.iter().map(|relation| &***relation)),
         }
     }
+
+    fn queries(&self) -> Option<&Queries> {
+        self.queries
+    }
 }
 
 impl Seen<'_> {
     /// Whether a name can mean nothing else.
-    fn is_sure(&self, name: &RelationName, relation: &Relation) -> bool {
+    #[must_use]
+    pub fn is_sure(&self, name: &RelationName, relation: &Relation) -> bool {
         let by_path = || {
             // What the server brought comes first, whatever the path is.
             let may_be_the_servers = name.name.starts_with("pg_");
@@ -52,6 +59,19 @@ pub(super) fn closed(relation: &Relation) -> Shape {
         Slot::One(Col { name: Some(name), derived, expected: Expected::Origin(origin) })
     };
     Shape(columns(relation).map(slot).collect())
+}
+
+/// A subquery of all columns of a relation, of which some are shown and the others masked.
+#[must_use]
+pub fn masked(relation: &Relation, shows: impl Fn(&Column) -> bool) -> Shape {
+    let slot = |(column, (name, derived, origin)): (&Column, (Arc<str>, Derived, Origin))| {
+        let (derived, expected) = match shows(column) {
+            true => (derived, Expected::Origin(origin)),
+            false => (Derived { how: How::Computed, ..Derived::default() }, Expected::Nothing),
+        };
+        Slot::One(Col { name: Some(name), derived, expected })
+    };
+    Shape(relation.columns.iter().zip(columns(relation)).map(slot).collect())
 }
 
 /// One of these, or another that is not known here.

@@ -16,6 +16,7 @@ use serde_json::json;
 
 use super::labels::{LabelUse, Message};
 use super::questions::{self, NoWord, Scene};
+use super::source::{Hidden, Instead};
 use super::templates::Templates;
 use super::view::Catalogs;
 use crate::audit::event::{Phase, StatementFrame};
@@ -25,6 +26,7 @@ use crate::masking::class::contains_mask;
 use crate::masking::masked::Masked;
 use crate::policy::Question;
 use crate::protocol::postgres::sql::facts::{Effect, Facts, Object, SettingClass, Statement, Verb};
+use crate::protocol::postgres::sql::source::SourceError;
 use crate::protocol::postgres::sql::{self, SqlError};
 
 /// Memory for analyses of all sessions together, in bytes, and as much again each for shapes and templates.
@@ -43,6 +45,8 @@ pub struct Analysis {
     pub text: Arc<str>,
     /// What it would do.
     pub facts: Arc<Facts>,
+    /// What the server gets in its place, where columns are masked at the source.
+    pub sent: Option<Arc<str>>,
     /// For the journal: the text, redacted.
     pub kept: Kept,
     /// What it has in common with texts that differ in constants.
@@ -106,6 +110,9 @@ pub enum Unreadable {
         "it holds a mask (\u{2022}\u{2022}\u{2022}), and what was shown masked is not written back: leave out what was not changed"
     )]
     Mask,
+    /// It reads what is masked at the source, and cannot be rewritten.
+    #[error(transparent)]
+    Source(#[from] SourceError),
     /// It changes how statements are read.
     #[error("{name} is pinned, since it changes how statements are read: leave it as it is")]
     Pinned {
@@ -122,6 +129,8 @@ pub struct Scope {
     scene: Arc<Scene>,
     masking: Arc<Masking>,
     rules: u64,
+    /// What is masked at the source.
+    hidden: Option<Arc<Hidden>>,
     /// Who asks, for the decision input.
     principal: Arc<serde_json::Value>,
 }
@@ -141,7 +150,21 @@ impl Scope {
             rules,
             catalog
         ]);
-        Self { key: key.to_string().into(), scene: Arc::new(scene), masking, rules, principal: Arc::new(principal) }
+        Self {
+            key: key.to_string().into(),
+            scene: Arc::new(scene),
+            masking,
+            rules,
+            hidden: None,
+            principal: Arc::new(principal),
+        }
+    }
+
+    /// The same with classes that are masked at the source.
+    #[must_use]
+    pub(super) fn at_source(&self, hidden: Hidden) -> Self {
+        let key = json!([*self.key, hidden]).to_string();
+        Self { key: key.into(), hidden: Some(Arc::new(hidden)), ..self.clone() }
     }
 
     /// Whether it hides by the same rules.
@@ -313,7 +336,15 @@ impl Analyses {
             return Err(Unreadable::Mask);
         }
         let text: Arc<str> = text.into();
-        let shape = self.shape_of(scope, &text, &facts)?;
+        let instead = match &scope.hidden {
+            Some(hidden) => Instead::of(&text, &facts, scope.scene(), (hidden, &scope.masking))?,
+            None => None,
+        };
+        let sent = match &instead {
+            Some(instead) => Some((instead, Arc::new(self.reader.read(instead.text.as_bytes()).await?))),
+            None => None,
+        };
+        let shape = self.shape_of(scope, (&text, &facts), sent.as_ref().map(|(instead, facts)| (*instead, facts)))?;
         // Constants in places for secrets are left out, those that may be values of labelled columns too, and values
         // that a detector knows are masked. What EXECUTE hands on is for whatever statement has that name.
         let has_labels = scope.scene.catalog.is_some();
@@ -321,17 +352,23 @@ impl Analyses {
         let redacted = sql::redact(text.as_bytes(), &facts, |statement| {
             shape.labels.touches_label || (has_labels && hands_on(statement))
         });
-        Ok(Analysis { text, facts, kept: scope.kept(&redacted), shape })
+        let sent = instead.map(|instead| instead.text);
+        Ok(Analysis { text, facts, sent, kept: scope.kept(&redacted), shape })
     }
 
-    fn shape_of(&self, scope: &Scope, text: &Arc<str>, facts: &Arc<Facts>) -> Result<Arc<Shape>, NoWord> {
+    fn shape_of(
+        &self,
+        scope: &Scope,
+        (text, facts): (&Arc<str>, &Arc<Facts>),
+        sent: Option<(&Instead, &Arc<Facts>)>,
+    ) -> Result<Arc<Shape>, NoWord> {
         let plain = sql::redact(text.as_bytes(), facts, |_| true);
         let known = self.shapes.get(&Look { scope: &scope.key, text: &plain });
         // A constant can be a fact: a LIMIT, the value of a setting.
         if let Some(known) = known.filter(|known| known.facts.same_but_for_places(facts)) {
             return Ok(known);
         }
-        let shape = Arc::new(Shape::new(scope, text, facts, &plain)?);
+        let shape = Arc::new(Shape::new(scope, (text, facts), sent, &plain)?);
         let key = Key { scope: Arc::clone(&scope.key), text: plain.into() };
         self.shapes.insert(key, Arc::clone(&shape));
         Ok(shape)
@@ -339,9 +376,24 @@ impl Analyses {
 }
 
 impl Shape {
-    fn new(scope: &Scope, text: &Arc<str>, facts: &Arc<Facts>, plain: &str) -> Result<Self, NoWord> {
-        let message = Message { text, facts, shows_nulls: scope.masking.keep_null };
-        let labels = LabelUse::of(message, scope.scene());
+    fn new(
+        scope: &Scope,
+        (text, facts): (&Arc<str>, &Arc<Facts>),
+        sent: Option<(&Instead, &Arc<Facts>)>,
+        plain: &str,
+    ) -> Result<Self, NoWord> {
+        let shows_nulls = scope.masking.keep_null;
+        let message = match sent {
+            // What is done with labels is what the server is told to do; all else is asked of what the client said.
+            Some((instead, facts)) => {
+                Message { text: &instead.text, facts, shows_nulls, queries: Some(&instead.queries) }
+            }
+            None => Message { text, facts, shows_nulls, queries: None },
+        };
+        let mut labels = LabelUse::of(message, scope.scene());
+        if let Some((instead, _)) = sent {
+            instead.note(&mut labels);
+        }
         let mut questions = questions::ask(facts, scope.scene(), text)?;
         questions.extend(labels.questions(scope.scene()));
         let data_classes = labels.class_names();

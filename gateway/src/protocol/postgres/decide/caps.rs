@@ -26,7 +26,11 @@ fn caps(understood: &Understood, permit: &RequestPermit) -> Caps {
 }
 
 /// Why a message that policy permits cannot be counted.
-pub(super) fn refusal(understood: &Understood, permit: &RequestPermit) -> Option<String> {
+pub(super) fn refusal(
+    understood: &Understood,
+    permit: &RequestPermit,
+    fetches_bound: impl FnOnce() -> bool,
+) -> Option<String> {
     let caps = caps(understood, permit);
     let facts = &understood.own.facts;
     if !caps.is_some() {
@@ -35,6 +39,11 @@ pub(super) fn refusal(understood: &Understood, permit: &RequestPermit) -> Option
     let by = permit.policies().join(", ");
     if facts.statements.len() > 1 {
         return Some(format!("policy ({by}) counts the rows of each statement: send one at a time"));
+    }
+    if caps.rows.is_some() && fetches_bound() {
+        return Some(format!(
+            "policy ({by}) counts the rows of each portal: run one that Bind made by Execute, not by FETCH"
+        ));
     }
     caps.affected?;
     let named = understood.named.iter().flat_map(|named| &named.facts.statements);

@@ -20,7 +20,7 @@ use crate::policy::vocabulary::postgres::{self as vocabulary, RelationFacts};
 use crate::protocol::postgres::catalog::{Catalog, Column, Found, Relation, Seen};
 use crate::protocol::postgres::sql::facts::{ColumnUse, Effect, Facts, Object, RelationName, Statement, Verb};
 use crate::protocol::postgres::sql::functions::is_built_in;
-use crate::protocol::postgres::sql::lineage::{self, Following, Lineage, Shape};
+use crate::protocol::postgres::sql::lineage::{self, Following, Lineage, Queries, Shape};
 use crate::protocol::postgres::values::Kind;
 
 /// What a message does with labels.
@@ -48,6 +48,8 @@ pub struct Message<'m> {
     pub facts: &'m Facts,
     /// Whether a column is NULL is shown of masked ones.
     pub shows_nulls: bool,
+    /// Of a text that is sent in place of another: its masking subqueries.
+    pub queries: Option<&'m Queries>,
 }
 
 /// Texts longer than this are judged by what they name: following them takes milliseconds.
@@ -108,6 +110,20 @@ impl LabelUse {
             read.map(|((_, name, oid), class)| ((Usage::Moved, Arc::clone(name), *oid), Arc::clone(class))).collect();
         self.uses.extend(moved);
         self
+    }
+
+    /// The relations of which it uses labels; none where any may be meant.
+    pub fn relations(&self) -> impl Iterator<Item = u32> {
+        let mut all: Vec<u32> = self.uses.keys().map(|(_, _, relation)| *relation).collect();
+        all.sort_unstable();
+        all.dedup();
+        let may_be_any = all.first() == Some(&0);
+        all.into_iter().filter(move |_| !may_be_any)
+    }
+
+    /// With a class that it reads of a relation.
+    pub fn read_of(&mut self, relation: u32, class: &Arc<Class>) {
+        self.uses.insert((Usage::Read, Arc::clone(&class.name), relation), Arc::clone(class));
     }
 
     /// The classes that it reads, each once.
@@ -217,7 +233,7 @@ impl LabelUse {
 fn followed(message: Message<'_>, scene: &Scene, catalog: &Catalog) -> Vec<Option<Lineage>> {
     let mut shadowed = BTreeSet::clone(&scene.shadowed);
     shadowed.extend(made_temporary(message.facts).map(str::to_owned));
-    let seen = Seen { catalog, path: &scene.path, shadowed: &shadowed };
+    let seen = Seen { catalog, path: &scene.path, shadowed: &shadowed, queries: message.queries };
     let following = Following { relations: &seen, shows_nulls: message.shows_nulls };
     let lineages = lineage::follow(message.text, following);
     if lineages.len() == message.facts.statements.len() { lineages } else { Vec::new() }
@@ -292,7 +308,7 @@ pub fn class_entity(class: &Class) -> Arc<Entity> {
     data::class(&class.name, parent.as_slice())
 }
 
-fn relation_entity(relation: &Relation, scene: &Scene) -> Arc<Entity> {
+pub(super) fn relation_entity(relation: &Relation, scene: &Scene) -> Arc<Entity> {
     let schema = vocabulary::schema(&scene.database, &relation.schema);
     let classes = classes_of(relation);
     let facts = RelationFacts { name: &relation.name, kind: RelationKind::Table, classes, rows_estimate: None };

@@ -185,7 +185,8 @@ impl PolicyJudge {
         // What detectors find is no reason.
         let by_masks =
             self.with_masks(understood, permit, DetectorSet::default(), |masks| masks.refusal(&understood.own.facts));
-        by_masks.or_else(|| caps::refusal(understood, permit))
+        let fetches_bound = || self.names.lock().fetches_bound(understood.own.verbs());
+        by_masks.or_else(|| caps::refusal(understood, permit, fetches_bound))
     }
 
     /// What is hidden in the replies to a message.

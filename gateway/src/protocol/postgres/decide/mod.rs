@@ -16,7 +16,9 @@ mod parameters;
 mod questions;
 mod raw;
 mod record;
+mod source;
 mod templates;
+mod understand;
 mod view;
 
 use std::net::SocketAddr;
@@ -38,14 +40,16 @@ pub use raw::questions_of;
 use view::View;
 
 use super::LoginMode;
-use super::judge::{BindRequest, CopyIn, Forward, Judge, Outcome, ParseRequest, Pass, RewriteError, Rows, Ruling, Say};
+use super::judge::{
+    BindRequest, CopyIn, Forward, Judge, Outcome, OutcomeEnd, ParseRequest, Pass, RewriteError, Rows, Ruling, Say,
+};
 use super::message::Backend;
 use super::reply::{Denial, Severity, SqlState};
 use super::rows::ResultRewriter;
 use super::settings::Startup;
 use super::sql::facts::Verb;
 use super::state::Transaction;
-use super::texts;
+use super::texts::{self, Told};
 use crate::approval::Desk;
 use crate::audit::event::{Phase, Verdict};
 use crate::audit::{Kept, Seq, SessionGuard};
@@ -74,6 +78,8 @@ pub struct About {
     pub address: SocketAddr,
     /// The target's name.
     pub target_name: String,
+    /// Its labelled columns are masked by the server itself.
+    pub masks_at_source: bool,
     /// How clients log in.
     pub login: LoginMode,
     /// How the server is known.
@@ -147,6 +153,14 @@ pub struct Permit {
     permit: RequestPermit,
     request: Seq,
     since: Instant,
+    /// Cursors that the run declares.
+    declares: Vec<String>,
+}
+
+impl Permit {
+    fn new(permit: RequestPermit, request: Seq) -> Self {
+        Self { permit, request, since: Instant::now(), declares: Vec::new() }
+    }
 }
 
 /// A prepared statement with parameters.
@@ -190,59 +204,6 @@ impl PolicyJudge {
             view: Mutex::default(),
             scrubs: AtomicBool::new(false),
         }
-    }
-
-    /// Reads a text, following what it does to the search path.
-    async fn understand(&self, text: &str, in_transaction: bool) -> Result<Arc<Understood>, Denial> {
-        let mut scope = self.scope(in_transaction)?;
-        let mut own = self.shared.analyses.of(&scope, text).await.map_err(|error| self.unreadable(text, &error))?;
-        let added =
-            names::schemas_added(&own.facts, &self.user()).map_err(|reason| self.refusal(SqlState::DENIED, &reason))?;
-        if !added.is_empty() {
-            // Every schema that was ever on the path stays a candidate: which one it is now depends on transactions.
-            let mut path = scope.scene().path.clone();
-            path.extend(added.into_iter().filter(|schema| !scope.scene().path.contains(schema)));
-            self.set_path(path);
-            scope = self.scope(in_transaction)?;
-            own = self.shared.analyses.of(&scope, text).await.map_err(|error| self.unreadable(text, &error))?;
-        }
-        let known = self.view.lock().as_ref().map(|view| view.check(&own.facts));
-        if let Some(Err(reason)) = known {
-            return Err(self.unreadable(text, &Unreadable::Catalog { reason }));
-        }
-        let named = self.named(&scope, &own).await?;
-        Ok(Arc::new(Understood { scope, own, named }))
-    }
-
-    /// What a text runs by name, as it is understood now.
-    async fn named(&self, scope: &Scope, own: &Analysis) -> Result<Vec<Arc<Analysis>>, Denial> {
-        let run = self.names.lock().run_by(own.verbs()).map_err(|name| {
-            let reason = format!("`{name}` is not known in this session, so that nobody knows what it runs");
-            self.refusal(SqlState::NO_STATEMENT, &reason)
-        })?;
-        let mut named = Vec::with_capacity(run.len());
-        for analysis in run {
-            let text = &analysis.text;
-            let now = self.shared.analyses.of(scope, text).await.map_err(|error| self.unreadable(text, &error))?;
-            named.push(now);
-        }
-        Ok(named)
-    }
-
-    /// The same as it is understood now: the names in it, and the labels, may have changed since it was prepared.
-    async fn now(&self, understood: &Arc<Understood>) -> Result<Arc<Understood>, Denial> {
-        let scene = understood.scope.scene();
-        let scope = self.scope(scene.in_transaction)?;
-        let catalog = |scene: &Scene| scene.catalog.as_ref().map(|catalog| *catalog.digest());
-        if catalog(scope.scene()) != catalog(scene) || !scope.masks_as(&understood.scope) {
-            return self.understand(&understood.own.text, scene.in_transaction).await;
-        }
-        let named = self.named(&understood.scope, &understood.own).await?;
-        Ok(if named.is_empty() && understood.named.is_empty() {
-            Arc::clone(understood)
-        } else {
-            Arc::new(Understood { scope: understood.scope.clone(), own: Arc::clone(&understood.own), named })
-        })
     }
 
     fn scope(&self, in_transaction: bool) -> Result<Scope, Denial> {
@@ -330,7 +291,7 @@ impl PolicyJudge {
             Decision::Allow(_) if refusal.is_some() => {
                 Decided::Refused(Box::new(self.refusal(SqlState::DENIED, &refusal.unwrap_or_default())))
             }
-            Decision::Allow(permit) => Decided::Permitted(Permit { permit, request, since: Instant::now() }),
+            Decision::Allow(permit) => Decided::Permitted(Permit::new(permit, request)),
             Decision::Hold(hold) => Decided::Held(hold, request),
             Decision::Deny(denial) => {
                 for error in denial.errors() {
@@ -366,7 +327,7 @@ impl PolicyJudge {
             };
             match self.ask_people(understood, parameters, (hold, request), say).await? {
                 Answer::Approved(permit) => match self.refused_all_the_same(understood, &permit) {
-                    None => return Ok(Permit { permit, request, since: Instant::now() }),
+                    None => return Ok(Permit::new(permit, request)),
                     Some(reason) => {
                         self.note_refusal(understood.own.kept.clone(), reason.clone());
                         return Err(Box::new(self.refusal(SqlState::DENIED, &reason)));
@@ -395,10 +356,14 @@ impl PolicyJudge {
             .with_detail(format!("Nothing was sent. Session {}.", self.guard.session()))
     }
 
-    fn forward(&self, understood: &Understood, permit: Permit, shown: &Arc<AtomicU64>) -> Forward<Permit> {
+    fn forward(&self, understood: &Understood, mut permit: Permit, shown: &Arc<AtomicU64>) -> Forward<Permit> {
+        let fetched = self.names.lock().fetched(understood.own.verbs());
+        let shown = fetched.as_ref().unwrap_or(shown);
+        permit.declares = names::declared_by(understood.own.verbs());
         let masking = understood.scope.masking();
         let rewriter = self.with_masks(understood, &permit.permit, self.allowed(masking), |masks| {
-            ResultRewriter::new(Arc::clone(masking), masks.plans(&understood.own.facts))
+            let rewriter = ResultRewriter::new(Arc::clone(masking), masks.plans(&understood.own.facts));
+            rewriter.in_other_words(understood.own.sent.is_some())
         });
         let limit = caps::limit(understood, &permit.permit, shown);
         let mut forward = Forward::plain(permit);
@@ -457,7 +422,7 @@ impl Judge for PolicyJudge {
         *self.scopes.lock() = Some(scopes);
         let facts = Arc::default();
         let shape = Shape::of_questions(vec![question], &facts, &self.about.principal.facts(), "");
-        let analysis = Analysis { text: "".into(), facts, kept: Kept::default(), shape: Arc::new(shape) };
+        let analysis = Analysis { text: "".into(), facts, sent: None, kept: Kept::default(), shape: Arc::new(shape) };
         let denial = match self
             .decide(&Understood { scope, own: Arc::new(analysis), named: Vec::new() }, Phase::Login, &[])
             .await
@@ -499,7 +464,9 @@ impl Judge for PolicyJudge {
             self.view.lock().as_ref().map(|view| (view.last(), Arc::clone(&view.masking))).unwrap_or_default();
         let bystander = || Texts::of_bystander(last.is_some_and(|catalog| catalog.has_labels()));
         let texts = if self.scrubs.load(Ordering::Relaxed) { Texts::Scrub } else { bystander() };
-        texts::rewrite(kind, message, texts, &masking.detectors, out)
+        // Which statement it is about is not told.
+        let is_of_other_words = self.about.masks_at_source && texts == Texts::Scrub;
+        texts::rewrite(kind, message, Told { texts, is_of_other_words, detectors: &masking.detectors }, out)
     }
 
     async fn query(&self, text: &str, say: &Say) -> Ruling<Forward<Permit>> {
@@ -511,8 +478,9 @@ impl Judge for PolicyJudge {
             Ok(found) => found,
             Err(denial) => return Ruling::Refuse(Box::new(denial)),
         };
-        let text = as_temporary.as_ref().map(|instead| instead.own.text.to_string());
+        let drops = as_temporary.as_ref().map(|instead| instead.own.text.to_string());
         let understood = as_temporary.unwrap_or(understood);
+        let text = drops.or_else(|| understood.own.sent.as_deref().map(str::to_owned));
         match self.settle(&understood, &[], Phase::Query, say).await {
             Ok(permit) => Ruling::Forward(Forward { text, ..self.forward(&understood, permit, &Arc::default()) }),
             Err(denial) => Ruling::Refuse(denial),
@@ -532,6 +500,10 @@ impl Judge for PolicyJudge {
             }
             Decided::Refused(denial) => Ruling::Refuse(denial),
         }
+    }
+
+    fn sent<'p>(&self, prepared: &'p Arc<Understood>) -> Option<&'p str> {
+        prepared.own.sent.as_deref()
     }
 
     async fn bind(&self, prepared: &Arc<Understood>, bind: BindRequest<'_>, say: &Say) -> Ruling<Arc<Bound>> {
@@ -581,6 +553,9 @@ impl Judge for PolicyJudge {
     }
 
     fn outcome(&self, permit: Permit, outcome: &Outcome<'_>) {
+        if matches!(outcome.end, OutcomeEnd::Completed { .. }) && !permit.declares.is_empty() {
+            self.names.lock().declared(&permit.declares);
+        }
         self.record_outcome(&permit, outcome);
     }
 

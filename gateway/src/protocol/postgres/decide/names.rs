@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use super::analysis::Analysis;
 use super::{Login, PolicyJudge, Understood};
@@ -29,6 +30,10 @@ pub struct Names {
     temporaries: BTreeSet<String>,
     /// Of these, those that this session has not dropped.
     droppable: BTreeSet<String>,
+    /// Rows that were shown of each cursor that was declared, by whichever FETCH.
+    fetched: HashMap<String, Arc<AtomicU64>>,
+    /// Names of portals that a Bind made: what Execute shows of one is counted apart.
+    bound: BTreeSet<String>,
 }
 
 /// Names of one kind with all that each has meant.
@@ -91,6 +96,28 @@ impl Names {
         Ok(run)
     }
 
+    /// Where rows are counted that a message fetches from a cursor: over the cursor's life, in however many pieces it is
+    /// fetched. Where a message fetches from several, rows that are counted are not.
+    pub fn fetched<'v>(&mut self, verbs: impl Iterator<Item = &'v Verb>) -> Option<Arc<AtomicU64>> {
+        let mut names = verbs.filter_map(|verb| if let Verb::Fetch(name) = verb { Some(name) } else { None });
+        let name = names.next()?;
+        if self.fetched.len() >= MAX_NAMES && !self.fetched.contains_key(name) {
+            // Too many to be told apart: they share the strictest count.
+            return Some(Arc::new(AtomicU64::new(u64::MAX / 2)));
+        }
+        Some(Arc::clone(self.fetched.entry(name.clone()).or_default()))
+    }
+
+    /// The server made cursors of these names: what was shown of others of that name does not count any more.
+    pub fn declared(&mut self, names: &[String]) {
+        names.iter().for_each(|name| drop(self.fetched.remove(name)));
+    }
+
+    /// Whether a message fetches from a portal that a Bind made.
+    pub fn fetches_bound<'v>(&self, mut verbs: impl Iterator<Item = &'v Verb>) -> bool {
+        verbs.any(|verb| matches!(verb, Verb::Fetch(name) if self.bound.contains(name)))
+    }
+
     /// Follows what a message does to names.
     pub fn follow(&mut self, analysis: &Arc<Analysis>) {
         for verb in analysis.verbs() {
@@ -148,6 +175,9 @@ impl Names {
     pub fn open(&mut self, name: &str, analysis: &Arc<Analysis>) {
         if !name.is_empty() {
             self.cursors.add(name, analysis);
+            if self.bound.len() < MAX_NAMES {
+                self.bound.insert(name.to_owned());
+            }
         }
     }
 }
@@ -181,6 +211,12 @@ pub fn made_temporary(facts: &Facts) -> impl Iterator<Item = &str> {
         Object::Relation(relation) if relation.temporary => Some(relation.name.as_str()),
         _ => None,
     })
+}
+
+/// Cursors that a message declares.
+pub fn declared_by<'v>(verbs: impl Iterator<Item = &'v Verb>) -> Vec<String> {
+    let declared = |verb: &Verb| if let Verb::Declare { name, .. } = verb { Some(name.clone()) } else { None };
+    verbs.filter_map(declared).collect()
 }
 
 /// Which of the names at the server a statement takes away.

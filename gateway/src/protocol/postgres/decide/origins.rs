@@ -182,7 +182,7 @@ mod tests {
     fn shown(text: &str, origins: &[Option<(u32, i16)>]) -> String {
         let catalog = catalog();
         let path = ["public".to_owned()];
-        let seen = Seen { catalog: &catalog, path: &path, shadowed: &BTreeSet::new() };
+        let seen = Seen { catalog: &catalog, path: &path, shadowed: &BTreeSet::new(), queries: None };
         let lineage = follow(text, Following { relations: &seen, shows_nulls: true }).pop().unwrap().unwrap();
         let strictest = Classes::default().find("secret").cloned();
         let by_catalog = ByCatalog {

@@ -37,7 +37,7 @@ pub fn questions_of(
         catalog,
     };
     let mut questions = questions::ask(&facts, &scene, &text.into()).map_err(|error| error.to_string())?;
-    let message = Message { text, facts: &facts, shows_nulls: true };
+    let message = Message { text, facts: &facts, shows_nulls: true, queries: None };
     questions.extend(LabelUse::of(message, &scene).questions(&scene));
     Ok(questions)
 }

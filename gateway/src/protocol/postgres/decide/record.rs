@@ -92,9 +92,11 @@ impl PolicyJudge {
             Unreadable::Sql(SqlError::Syntax { .. }) => SqlState(*b"42601"),
             Unreadable::Sql(SqlError::NotUtf8 { .. } | SqlError::Nul { .. }) => SqlState::NOT_UTF8,
             Unreadable::Sql(_) => SqlState::TOO_LARGE,
-            Unreadable::NoWord(_) | Unreadable::Pinned { .. } | Unreadable::Mask | Unreadable::Catalog { .. } => {
-                SqlState::DENIED
-            }
+            Unreadable::NoWord(_)
+            | Unreadable::Pinned { .. }
+            | Unreadable::Mask
+            | Unreadable::Source(_)
+            | Unreadable::Catalog { .. } => SqlState::DENIED,
         };
         self.note_refusal(Kept::after_redaction(unreadable(text.len())), error.to_string());
         self.refusal(code, &error.to_string())

@@ -37,6 +37,8 @@ impl Templates {
         let [statement] = analysis.facts.statements.as_slice() else { return };
         if !self.seen.again(template)
             || !is_plain(statement)
+            // Its numbers stand in what is sent.
+            || analysis.sent.is_some()
             || like(analysis, scope, &analysis.text).kept != analysis.kept
         {
             return;
@@ -57,6 +59,7 @@ fn like(known: &Analysis, scope: &Scope, text: &str) -> Analysis {
     Analysis {
         text: text.into(),
         facts: Arc::clone(&known.facts),
+        sent: None,
         // With labelled columns no constant is kept, so that what is kept is the same for all.
         kept: if known.shape.labels.touches_label { known.kept.clone() } else { scope.kept(text.trim_end()) },
         shape: Arc::clone(&known.shape),

@@ -22,8 +22,10 @@ impl<J: Judge> Asked<'_, J> {
     pub(super) async fn query_capped(
         &mut self,
         message: &[u8],
-        forward: Forward<J::Permit>,
+        mut forward: Forward<J::Permit>,
     ) -> Result<Option<Box<Denial>>, Cause> {
+        let instead = forward.text.take().map(|text| ours::query(&text));
+        let message = instead.as_deref().unwrap_or(message);
         self.until(|state| (!state.awaits()).then_some(())).await?;
         if !self.link.state.is_at_rest() {
             let denial = Denial::error(SqlState::DENIED, "refused by the gateway: rows of this statement are counted");

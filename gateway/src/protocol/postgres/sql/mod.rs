@@ -31,6 +31,7 @@ mod reader;
 mod redact;
 mod template;
 mod temporary;
+pub mod source;
 
 pub use facts::{Facts, Statement};
 pub use reader::Reader;

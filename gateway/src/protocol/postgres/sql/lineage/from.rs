@@ -10,7 +10,7 @@ use super::scope::{Env, Item, Level};
 use super::shape::{Col, Derived, Expected, Rest, Shape, Slot};
 use super::{Lost, Resolver};
 use crate::protocol::postgres::sql::names;
-use crate::protocol::postgres::sql::parse::{JoinType, Node, NodeList, nodes};
+use crate::protocol::postgres::sql::parse::{self, JoinType, Node, NodeList, nodes};
 
 impl<'a> Resolver<'_> {
     /// The items of a FROM.
@@ -42,7 +42,9 @@ impl<'a> Resolver<'_> {
                 return self.item_of(sample.relation(), left, env);
             }
             Node::RangeSubselect(query) => {
-                let shape = if query.lateral {
+                let shape = if let Some(known) = self.known(query.subquery()) {
+                    known
+                } else if query.lateral {
                     self.query(query.subquery(), &env.with(&beside))?
                 } else {
                     self.query(query.subquery(), env)?
@@ -55,6 +57,14 @@ impl<'a> Resolver<'_> {
             _ => return Err(Lost),
         };
         Ok(vec![aliased(alias, Rc::new(shape))])
+    }
+
+    /// The columns of a subquery that is known as a whole: one that only names the columns of a relation, or masks them.
+    fn known(&self, subquery: Node<'a>) -> Option<Shape> {
+        let (queries, Node::SelectStmt(select)) = (self.relations.queries()?, subquery) else { return None };
+        let mut from = select.from_clause().iter();
+        let (Some(Node::RangeVar(_)), None) = (from.next(), from.next()) else { return None };
+        queries.get(&parse::deparse(subquery)?).cloned()
     }
 
     /// A relation, or a query of WITH of that name where `env` may have one.

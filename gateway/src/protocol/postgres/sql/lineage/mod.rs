@@ -16,6 +16,8 @@ mod write;
 
 pub use shape::{Col, Derived, Expected, How, Rest, Shape, Slot, Sources};
 
+use std::collections::HashMap;
+
 use super::facts::RelationName;
 use super::parse::{self, Node};
 use super::scan::{self, Caps};
@@ -28,10 +30,17 @@ const STEPS: usize = 1_000_000;
 /// Columns of a result that a server makes (`MaxTupleAttributeNumber`, htup_details.h).
 const COLUMNS: usize = 1_664;
 
+/// Subqueries, each as the grammar's own deparser writes it, with their columns.
+pub type Queries = HashMap<String, Shape>;
+
 /// Knows the columns of relations.
 pub trait Relations {
     /// The columns of a relation; one that is of no interest is [`Shape::outside`].
     fn shape(&self, name: &RelationName) -> Shape;
+    /// Subqueries whose columns are known.
+    fn queries(&self) -> Option<&Queries> {
+        None
+    }
 }
 
 /// What one statement makes of columns.
