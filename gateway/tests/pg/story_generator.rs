@@ -16,9 +16,19 @@ fn seconds() -> u32 {
     if std::env::var_os("GATEWAY_SOAK").is_some() { 1_800 } else { 45 }
 }
 
-fn no_random_query_shows_a_value(cluster: &'static Cluster) {
+/// Where values are masked.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Masked {
+    InResults,
+    AtSource,
+}
+
+fn no_random_query_shows_a_value(cluster: &'static Cluster, masked: Masked) {
     let (shop, masking) = Shop::with_corpus(cluster);
-    let _gateway = shop.attach_with(&masking);
+    let _gateway = match masked {
+        Masked::InResults => shop.attach_with(&masking),
+        Masked::AtSource => shop.attach_corpus("source", ""),
+    };
     let door = Door::new(&shop, Side::Inside);
     let tap = Tap::new(&door, &shop.world.directory().join("tap"));
     let target = format!("--target=host={} user=agent dbname={}", tap.folder().display(), shop.database);
@@ -35,16 +45,29 @@ fn no_random_query_shows_a_value(cluster: &'static Cluster) {
         let lines = || exchange.answers.iter().map(Message::line).collect::<Vec<_>>().join("\n");
         assert!(shown.is_none(), "{shown:?}: {}\n{}", exchange.text(), lines());
     }
-    println!("{} queries, {ran} ran, {refused} refused", exchanges.len());
-    assert!(ran >= 30 && refused >= 30, "too few queries say nothing: {} of them", exchanges.len());
+    let uncertain = |message: &Message| message.refusal().is_some_and(|refusal| refusal.contains("with certainty"));
+    let uncertain = exchanges.iter().filter(|exchange| exchange.answers.iter().any(uncertain)).count();
+    println!("{} queries, {ran} ran, {refused} refused, {uncertain} not rewritten", exchanges.len());
+    // At the source all but a few can be rewritten, and what they compare is no reason to refuse them.
+    assert!(uncertain * 20 <= exchanges.len(), "{uncertain} of {} are not rewritten", exchanges.len());
+    assert!(
+        ran >= 30 && (refused >= 30 || masked == Masked::AtSource),
+        "too few queries say nothing: {} of them",
+        exchanges.len()
+    );
 }
 
 #[test]
 fn no_random_query_shows_a_value_on_15() {
-    no_random_query_shows_a_value(cluster::remote());
+    no_random_query_shows_a_value(cluster::remote(), Masked::InResults);
 }
 
 #[test]
 fn no_random_query_shows_a_value_on_18() {
-    no_random_query_shows_a_value(cluster::remote_newest());
+    no_random_query_shows_a_value(cluster::remote_newest(), Masked::InResults);
+}
+
+#[test]
+fn no_random_query_shows_a_value_that_is_masked_at_the_source() {
+    no_random_query_shows_a_value(cluster::remote(), Masked::AtSource);
 }
