@@ -1300,6 +1300,39 @@ const MUTATIONS: &[Mutation] = &[
         ],
     },
     Mutation {
+        name: "vacuous-conditions",
+        guarantee: "G2",
+        mechanism: "a column beside a branch that is the same for every row narrows nothing",
+        edits: &[Edit {
+            file: "gateway/src/protocol/postgres/sql/condition.rs",
+            from: "        BoolExprType::OR_EXPR => has_constant(s),\n",
+            to: "",
+        }],
+        tests: &["story_evasions::nothing_that_is_forbidden_happens_on_15"],
+    },
+    Mutation {
+        name: "operators",
+        guarantee: "G2",
+        mechanism: "an operator that the server does not have is a function of a user",
+        edits: &[Edit {
+            file: "gateway/src/protocol/postgres/sql/operators.rs",
+            from: "    schema.is_none_or(|schema| schema == \"pg_catalog\") && (is_built_in(symbol) || is_of_extension(symbol))\n",
+            to: "    schema.is_none_or(|_| true) || is_built_in(symbol) || is_of_extension(symbol)\n",
+        }],
+        tests: &["story_evasions::nothing_that_is_forbidden_happens_on_15"],
+    },
+    Mutation {
+        name: "agreed-version",
+        guarantee: "G2",
+        mechanism: "no client is told of a newer protocol than it asked for",
+        edits: &[Edit {
+            file: "gateway/src/protocol/postgres/login.rs",
+            from: "negotiate_version(message.agreed(), ",
+            to: "negotiate_version(NEWEST, ",
+        }],
+        tests: &["story_transparency::every_message_is_the_same_on_18"],
+    },
+    Mutation {
         name: "written-relations",
         guarantee: "G2",
         mechanism: "every relation that a statement writes is named to policy",

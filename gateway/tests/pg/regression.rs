@@ -79,12 +79,14 @@ impl Bench {
     }
 }
 
-/// Numbers of five digits and more may be ids of objects, processes and transactions.
+/// Numbers of five digits and more may be ids of objects, processes and transactions; which of the temporary schemas a
+/// session gets depends on who else is there.
 pub fn without_ids(text: &str) -> String {
     let mut out = String::new();
     for run in text.split_inclusive(|character: char| !character.is_ascii_digit()) {
         let digits = run.trim_end_matches(|character: char| !character.is_ascii_digit());
-        out.push_str(if digits.len() >= 5 { "#" } else { digits });
+        let is_id = digits.len() >= 5 || (!digits.is_empty() && out.ends_with("_temp_"));
+        out.push_str(if is_id { "#" } else { digits });
         out.push_str(&run[digits.len()..]);
     }
     out

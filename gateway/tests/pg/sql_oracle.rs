@@ -522,6 +522,19 @@ fn every_function_of_the_server_has_a_class() {
     assert_eq!(pure.iter().map(String::as_str).collect::<Vec<_>>(), known);
 }
 
+#[test]
+fn every_operator_of_the_server_is_known() {
+    for cluster in [Version::V15.encrypted(), Version::V18.encrypted()] {
+        let client = Client::connect(cluster, "oracle_operators");
+        let rows = client.query("SELECT DISTINCT oprname::text FROM pg_operator WHERE oid < 16384");
+        let names: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+        let is_opaque =
+            |name: &&String| read(format!("SELECT a {name} b").as_bytes(), &Caps::default()).unwrap().is_opaque();
+        assert_eq!(names.iter().filter(is_opaque).collect::<Vec<_>>(), Vec::<&String>::new());
+        assert!(names.len() > 70);
+    }
+}
+
 const SELECTS: &[&str] = &[
     "SELECT a FROM t",
     "SELECT * FROM t",

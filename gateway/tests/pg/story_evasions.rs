@@ -17,6 +17,8 @@ const TABLES: &str = "SET ROLE agent;
     CREATE FUNCTION wiped(notes) RETURNS int LANGUAGE sql AS 'DELETE FROM public.orders; SELECT 1';
     CREATE PROCEDURE wiping() LANGUAGE sql AS 'DELETE FROM public.orders';
     CREATE OPERATOR !!! (leftarg = int, rightarg = int, function = wipes);
+    CREATE FUNCTION wipes(notes, int) RETURNS int LANGUAGE sql AS 'DELETE FROM public.orders; SELECT 1';
+    CREATE OPERATOR + (leftarg = notes, rightarg = int, function = wipes);
     CREATE TABLE identifiers_are_cut_at_sixty_three_bytes_and_so_is_this_one_here (a int)";
 
 /// All that the corpus tries to change.

@@ -49,12 +49,14 @@ const EXPLAINED: &[(&str, &str, &str)] = &[
     ("plpgsql", "is not known in this session", OPENED),
     ("copy2", "the option `encoding`", "rows in another encoding are not read, and could hold what detectors look for"),
     ("largeobject", "", "psql moves files by function call messages, which name no statement; all else hangs on these"),
-    ("create_index", "pg_temp_", "which of the temporary schemas a session gets depends on who was there before"),
+    ("xid", "xact", NUMBERED),
+    ("xid", "xid", NUMBERED),
     ("stats", "stats_reset", "a time of the server"),
 ];
 
 const PINNED: &str =
     "with standard_conforming_strings off the server would read other statements than we do: it is pinned";
+const NUMBERED: &str = "the number of a transaction, of which the server has some of its own";
 const OPENED: &str = "a cursor that a function opened: nobody knows what it shows";
 
 fn explained(name: &str, text: &str) -> bool {

@@ -77,6 +77,9 @@ fn literal(text: &str) -> String {
 /// Relations that can hold rows for a result: tables, partitioned ones, views, materialized views, foreign tables.
 /// Rules of views are those ON SELECT (`ev_type` 1); what they read is in pg_depend, by column.
 ///
+/// What a generated column is computed from stands with its default, and before 15 with the column (StoreAttrDefault,
+/// pg_attrdef.c and heap.c).
+///
 /// With them come a relation with another rule that reads one of them, one with a column of their row type, and a view
 /// that calls a function of somebody's that is neither C nor immutable, so that it may read anything; operators of such
 /// functions too, types to which one casts, and domains that check by one. A function of one row or of any type (`typtype` c and p) can be called as `row.name`. What the server
@@ -157,6 +160,15 @@ answer(kind, a, b, c, d, e, f, g, h) AS (
     AND d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass
     AND d.refobjid OPERATOR(pg_catalog.=) f.adrelid
   WHERE d.refobjsubid OPERATOR(pg_catalog.>) 0 AND d.refobjsubid OPERATOR(pg_catalog.<>) f.adnum
+  UNION ALL
+  SELECT 'computes', d.objid::pg_catalog.text, d.objsubid::pg_catalog.text, d.refobjsubid::pg_catalog.text,
+    NULL, NULL, NULL, NULL, NULL
+  FROM closure l JOIN pg_catalog.pg_depend d ON d.objid OPERATOR(pg_catalog.=) l.relid
+    AND d.refobjid OPERATOR(pg_catalog.=) l.relid
+    AND d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass
+    AND d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass
+  WHERE d.objsubid OPERATOR(pg_catalog.>) 0 AND d.refobjsubid OPERATOR(pg_catalog.>) 0
+    AND d.refobjsubid OPERATOR(pg_catalog.<>) d.objsubid
   UNION ALL
   SELECT 'holds', d.objid::pg_catalog.text, d.objsubid::pg_catalog.text, l.relid::pg_catalog.text,
     NULL, NULL, NULL, NULL, NULL

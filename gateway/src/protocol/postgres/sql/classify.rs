@@ -7,7 +7,7 @@
 use super::facts::{Effect, Object, Opaque, SettingReach, Verb};
 use super::parse::{self, CastNodeList, Node, nodes};
 use super::walk::{Place, Walk};
-use super::{SqlError, alter, call, define, names, query, utility};
+use super::{SqlError, alter, call, condition, define, names, operators, query, utility};
 
 /// Takes a node apart, or hands it to what does.
 #[expect(clippy::too_many_lines, clippy::unit_arg, reason = "a table with an arm of one line per node tag")]
@@ -20,10 +20,8 @@ pub(super) fn node<'a>(walk: &mut Walk<'a>, node: Node<'a>, place: Place) -> Res
         Node::MergeStmt(s) => query::merge(walk, s, place),
         Node::RangeVar(s) => walk.read(s, place),
         Node::ColumnRef(s) => done(query::column(walk, s, place)),
-        Node::A_Expr(s) => {
-            s.name().iter().filter_map(Node::as_str).for_each(|name| walk.attribute(name));
-            walk.push_children(node, place)
-        }
+        Node::A_Expr(s) => condition::operator(walk, node, s, place),
+        Node::BoolExpr(s) => condition::boolean(walk, node, s, place),
         Node::TypeName(s) => {
             walk.out.types.extend(s.names().iter().filter_map(|name| name.sval()).next_back().map(str::to_owned));
             walk.push_children(node, place)
@@ -36,7 +34,15 @@ pub(super) fn node<'a>(walk: &mut Walk<'a>, node: Node<'a>, place: Place) -> Res
         Node::RangeFunction(s) => aliased(walk, node, s.alias(), place.comparing()),
         Node::RangeTableFunc(s) => aliased(walk, node, s.alias(), place.comparing()),
         Node::JsonTable(s) => aliased(walk, node, s.alias(), place.comparing()),
-        Node::SortBy(_) | Node::WindowDef(_) | Node::RangeTableSample(_) => walk.push_children(node, place.comparing()),
+        Node::SortBy(s) => {
+            operators::used(walk, s.use_op())?;
+            walk.push_children(node, place.comparing())
+        }
+        Node::SubLink(s) => {
+            operators::used(walk, s.oper_name())?;
+            walk.push_children(node, place)
+        }
+        Node::WindowDef(_) | Node::RangeTableSample(_) => walk.push_children(node, place.comparing()),
         Node::CopyStmt(s) => utility::copy(walk, s, place),
         Node::ExplainStmt(s) => done(utility::explain(walk, s, place)),
         Node::DeclareCursorStmt(s) => done(utility::declare(walk, s, place)),
@@ -209,8 +215,6 @@ pub(super) fn node<'a>(walk: &mut Walk<'a>, node: Node<'a>, place: Place) -> Res
         | Node::GroupingFunc(_)
         | Node::MergeSupportFunc(_)
         | Node::NamedArgExpr(_)
-        | Node::BoolExpr(_)
-        | Node::SubLink(_)
         | Node::CaseExpr(_)
         | Node::CaseWhen(_)
         | Node::RowExpr(_)

@@ -239,6 +239,9 @@ pub enum Opaque {
     /// A function or procedure that is not built in.
     #[error("`{0}` is not a built-in function, what it does is not in the statement")]
     UserFunction(String),
+    /// An operator that is not built in.
+    #[error("`{0}` is not a built-in operator, what the function behind it does is not in the statement")]
+    UserOperator(String),
     /// A built-in function that runs its argument.
     #[error("`{0}` runs what its arguments say")]
     QueryInString(String),

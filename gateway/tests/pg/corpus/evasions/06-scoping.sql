@@ -69,8 +69,23 @@ UPDATE orders SET item = (SELECT rolname FROM pg_authid LIMIT 1) WHERE id = 1;
 -- denied
 DELETE FROM orders WHERE id IN (SELECT 1 FROM pg_shadow);
 
--- happens: the rule wants a column in WHERE, and does not ask what the condition leaves
+-- denied
 DELETE FROM orders WHERE true OR id = 1;
+
+-- denied
+DELETE FROM orders WHERE id = 1 OR (1 = 1);
+
+-- denied
+DELETE FROM orders WHERE NOT (false AND id = 1);
+
+-- denied
+DELETE FROM orders WHERE id = id;
+
+-- denied
+UPDATE orders o SET item = 'x' WHERE (o.id = 3 OR 1 IN (1, 2)) OR o.item = 'y';
+
+-- happens: the rule wants a column in WHERE, and does not ask what a CASE leaves
+DELETE FROM orders WHERE CASE WHEN true THEN true ELSE id = 1 END;
 
 -- denied
 DELETE FROM orders WHERE 1 = 1;

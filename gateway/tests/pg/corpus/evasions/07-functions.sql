@@ -96,10 +96,19 @@ SELECT (ARRAY[wipes()])[1];
 -- held
 CALL wiping();
 
--- happens: the catalog is not read where no masking is configured, and only it tells that this calls a function
+-- held
 SELECT 1 !!! 1;
 
--- happens: the catalog is not read where no masking is configured, and only it tells that this calls a function
+-- held
+SELECT id FROM orders ORDER BY id USING !!!;
+
+-- held
+SELECT 1 WHERE 1 !!! ANY (SELECT 1);
+
+-- happens: operators are chosen by types, which only the catalog tells; it is not read where no masking is configured
+SELECT n + 1 FROM notes n;
+
+-- held
 SELECT 1 OPERATOR(public.!!!) 1;
 
 -- happens: the catalog is not read where no masking is configured, and only it tells that this calls a function

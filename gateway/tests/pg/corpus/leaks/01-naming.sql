@@ -42,7 +42,7 @@ SELECT a.z FROM customers AS a (i, n, z) WHERE a.i = 1;
 -- masked
 SELECT ssn FROM customers NATURAL JOIN (SELECT 1 AS id) q;
 
--- masked
+-- masked from 14
 SELECT j.id, c.ssn FROM customers c JOIN (SELECT 1 AS id) q USING (id) AS j;
 
 -- masked

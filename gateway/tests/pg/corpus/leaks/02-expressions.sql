@@ -87,7 +87,7 @@ SELECT born + 0, born + interval '0', to_char(born, 'YYYYMMDD'), extract(epoch F
 -- masked
 SELECT born::text, born::timestamp, date_part('year', born), date_trunc('month', born) FROM customers WHERE id = 1;
 
--- masked
+-- masked from 14
 SELECT notes->>'secret', notes->'secret', notes #>> '{secret}', notes['secret'] FROM customers WHERE id = 1;
 
 -- denied
@@ -150,7 +150,7 @@ SELECT numrange(salary, salary + 1), int4range(salary, salary, '[]'), daterange(
 -- masked
 SELECT make_date(extract(year FROM born)::int, 1, 1), make_interval(secs => salary), justify_interval(age(born)) FROM customers WHERE id = 1;
 
--- masked
+-- masked from 14
 SELECT unistr(email), normalize(email), convert_from(convert_to(email, 'LATIN1'), 'LATIN1') FROM customers WHERE id = 1;
 
 -- masked

@@ -153,7 +153,7 @@ WITH q AS (UPDATE customers SET name = name WHERE id = 1 RETURNING ssn, email) S
 -- masked
 WITH q AS (SELECT 1) SELECT ssn FROM customers, q WHERE id = 1;
 
--- masked
+-- masked from 14
 WITH RECURSIVE t (n, s) AS (SELECT 1, email FROM customers WHERE id = 1 UNION ALL SELECT n + 1, s FROM t WHERE n < 2) SEARCH DEPTH FIRST BY n SET o SELECT * FROM t;
 
 -- passes
