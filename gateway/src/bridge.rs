@@ -103,7 +103,10 @@ pub enum ToWarden {
     /// Neither is; the process ends.
     CannotStart(String),
     /// The engine's runtime is running. Without it the gates close.
-    Heartbeat,
+    Heartbeat {
+        /// Attachments whose own threads are not: theirs close all the same.
+        stuck: BTreeSet<String>,
+    },
     /// A new bundle was looked at: `None`, or why the old one stays in force.
     Reloaded(Option<String>),
     /// A socket in the network namespace of a connection is wanted.

@@ -250,6 +250,17 @@ const MUTATIONS: &[Mutation] = &[
         tests: &["namespaces::the_first_connect_of_a_new_namespace_does_not_wait_for_the_usual_second"],
     },
     Mutation {
+        name: "stuck-lanes",
+        guarantee: "G2",
+        mechanism: "the gate of an attachment whose own threads are stuck closes, and no other",
+        edits: &[Edit {
+            file: "gateway/src/engine/mod.rs",
+            from: "let stuck = beating.lanes.stuck();",
+            to: "let stuck = beating.lanes.stuck().into_iter().filter(String::is_empty).collect();",
+        }],
+        tests: &["fail_closed::an_attachment_whose_threads_are_stuck_is_refused_alone"],
+    },
+    Mutation {
         name: "lanes",
         guarantee: "G2",
         mechanism: "each attachment has its own way into the engine, and threads of its own there",
@@ -309,7 +320,8 @@ const MUTATIONS: &[Mutation] = &[
             "bypass_links::what_a_namespace_forwards_is_dropped_at_the_hosts_end_of_its_link",
             "bypass_links::a_translated_destination_is_dropped_at_the_hosts_end_of_the_link",
             "bypass_links::a_destination_that_is_rewritten_behind_the_hooks_is_dropped_at_the_hosts_end_of_the_link",
-            "bypass_links::packets_past_the_stack_are_refused_or_dropped_at_the_hosts_end_of_the_link",
+            "bypass_links::frames_of_packet_sockets_are_refused_or_dropped_at_the_hosts_end_of_the_link",
+            "bypass_links::frames_of_xdp_sockets_are_refused_or_dropped_at_the_hosts_end_of_the_link",
         ],
     },
     Mutation {

@@ -2,19 +2,19 @@
 //!
 //! In: the engine's end of a socket pair, which the warden made for the attachment. Out: its sessions and answers, served by
 //! threads that serve nobody else: who floods waits behind their own work, and the kernel shares the processors between
-//! threads. It ends when the warden's end is closed and the last session is over.
+//! threads. Where all of them are stuck, the warden is told, and closes that attachment's gate alone. It ends when the warden's end is closed and the last session is over.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use super::{Engine, READER_THREADS};
+use super::{Engine, HEARTBEAT, READER_THREADS};
 use crate::audit::event::{Event, NetworkBypass};
 use crate::bridge::{Bridge, Connection, ToLane};
 use crate::budget::{Budget, Share};
@@ -36,6 +36,8 @@ const MAX_TOLD: usize = 64;
 const NO_PLACE: &str = "too_many_sessions";
 /// Counted of connections that are reset since the attachment wrote more lately than the disk has left.
 const NO_SHARE: &str = "no_share_of_the_disk";
+/// A lane whose threads have no time for so long is stuck: who connects must not wait for it.
+const STUCK: Duration = Duration::from_secs(1);
 /// How often refusals are journaled that are counted until then.
 const FLUSH_EVERY: Duration = Duration::from_secs(1);
 
@@ -54,6 +56,8 @@ pub(super) struct Lanes {
 struct Lane {
     number: u64,
     analyses: Arc<Analyses>,
+    /// When one of its threads last had time.
+    alive: Arc<Mutex<Instant>>,
 }
 
 /// A session among those that run.
@@ -98,12 +102,27 @@ impl Lanes {
         self.open.lock().get(attachment).map(|lane| Arc::clone(&lane.analyses))
     }
 
+    /// Attachments none of whose threads had time lately.
+    pub(super) fn stuck(&self) -> BTreeSet<String> {
+        let open = self.open.lock();
+        let stuck = open.iter().filter(|(_, lane)| lane.alive.lock().elapsed() > STUCK);
+        stuck.map(|(attachment, _)| attachment.clone()).collect()
+    }
+
     /// Another one of the same name may have been opened meanwhile.
     fn close(&self, attachment: &str, number: u64) {
         let mut open = self.open.lock();
         if open.get(attachment).is_some_and(|lane| lane.number == number) {
             open.remove(attachment);
         }
+    }
+}
+
+async fn show_life(alive: Arc<Mutex<Instant>>) {
+    let mut tick = tokio::time::interval(HEARTBEAT);
+    loop {
+        tick.tick().await;
+        *alive.lock() = Instant::now();
     }
 }
 
@@ -120,13 +139,15 @@ impl Engine {
         let reader = sql::Reader::start(sql::Caps::default(), READER_THREADS).context("cannot start threads")?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(self.lanes.workers)
-            .thread_name("lane")
+            .thread_name(format!("lane {attachment}"))
             .enable_all()
             .build()
             .context("cannot start threads")?;
         let number = self.lanes.next.fetch_add(1, Ordering::Relaxed);
-        let lane = Lane { number, analyses: Arc::new(Analyses::new(reader)) };
+        let alive = Arc::new(Mutex::new(Instant::now()));
+        let lane = Lane { number, analyses: Arc::new(Analyses::new(reader)), alive: Arc::clone(&alive) };
         self.lanes.open.lock().insert(attachment.clone(), lane);
+        runtime.spawn(show_life(alive));
         let serving = runtime.spawn(Arc::clone(self).serve_lane(socket));
         let engine = Arc::clone(self);
         tokio::spawn(async move {

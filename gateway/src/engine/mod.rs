@@ -110,7 +110,8 @@ async fn serve(socket: OwnedFd, lanes: Lanes) -> anyhow::Result<()> {
         let mut tick = tokio::time::interval(HEARTBEAT);
         loop {
             tick.tick().await;
-            if beating.outbox.send(ToWarden::Heartbeat).await.is_err() {
+            let stuck = beating.lanes.stuck();
+            if beating.outbox.send(ToWarden::Heartbeat { stuck }).await.is_err() {
                 return;
             }
         }

@@ -3,7 +3,7 @@
 //! In: messages of an unprivileged process that reads hostile bytes. Out: connections and answers to it; heartbeats to
 //! the hooks. When it dies the gates close, and a new one is started.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -137,7 +137,7 @@ impl EngineProcess {
             engine.take_over(&ready);
             // It was started with all of them.
             warden.all().iter().for_each(|attachment| attachment.open());
-            beat(&warden);
+            beat(&warden, &BTreeSet::new());
             engine.listen(&warden, &ready.bridge).await;
             engine.current.lock().take();
             engine.lanes.lock().clear();
@@ -193,7 +193,7 @@ impl EngineProcess {
 
     async fn take(&self, warden: &Arc<Warden>, bridge: &Bridge, message: ToWarden) {
         match message {
-            ToWarden::Heartbeat => beat(warden),
+            ToWarden::Heartbeat { stuck } => beat(warden, &stuck),
             ToWarden::Ready | ToWarden::CannotStart(_) => {}
             ToWarden::Reloaded(result) => {
                 for waiting in self.reloads.lock().drain(..) {
@@ -322,14 +322,14 @@ impl EngineProcess {
     }
 }
 
-/// The engine was heard of: the gates are open for two seconds.
-pub(super) fn beat(warden: &Warden) {
+/// The engine was heard of: the gates are open for two seconds, but for those of attachments that it cannot serve.
+pub(super) fn beat(warden: &Warden, stuck: &BTreeSet<String>) {
     if warden.engine.closed.load(Ordering::SeqCst) {
         return;
     }
     let now = rustix::time::clock_gettime(ClockId::Monotonic);
     let nanos = u64::try_from(now.tv_sec).unwrap_or(0) * 1_000_000_000 + u64::try_from(now.tv_nsec).unwrap_or(0);
-    for attachment in warden.all() {
+    for attachment in warden.all().iter().filter(|attachment| !stuck.contains(attachment.name())) {
         attachment.beat(nanos);
     }
 }

@@ -3,7 +3,7 @@
 //! In: requests of the control socket, whose peer was looked at. Out: the same for everybody who asks: things done and
 //! journaled, or an error that names the fix.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 use std::path::Path;
 use std::sync::Arc;
@@ -57,7 +57,7 @@ impl Warden {
             // The engine has just answered: the gate need not wait for its next heartbeat.
             Ok(()) => {
                 attachment.open();
-                super::engine_process::beat(self);
+                super::engine_process::beat(self, &BTreeSet::new());
             }
             Err(reason) => {
                 tracing::error!(%reason, "the engine does not know the new attachment: its connections are refused");

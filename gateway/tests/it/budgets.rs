@@ -169,7 +169,7 @@ fn is_served(agent: &Agent) {
 }
 
 /// A process in an attachment of its own.
-fn neighbour(world: &World) -> Agent {
+pub fn neighbour(world: &World) -> Agent {
     let other = neighbour_cgroup(world);
     world.start(As { cgroup: Some(&other), ..As::default() }, "agent")
 }

@@ -108,6 +108,38 @@ fn an_engine_that_says_nothing_is_replaced_and_its_connections_end() {
 }
 
 #[test]
+fn an_attachment_whose_threads_are_stuck_is_refused_alone() {
+    let world = World::new();
+    let gateway = world.attach(&[]);
+    let (agent, neighbour) = (world.agent(), crate::budgets::neighbour(&world));
+    for agent in [&agent, &neighbour] {
+        agent.connect(&format!("{SERVER}:22")).unwrap();
+        agent.recv().unwrap();
+    }
+    let threads = std::fs::read_dir(format!("/proc/{}/task", gateway.engine_pid())).unwrap().map(Result::unwrap);
+    let is_ours = |thread: &std::fs::DirEntry| {
+        std::fs::read_to_string(thread.path().join("comm")).unwrap().trim() == format!("lane {NAME}")
+    };
+    let frozen: Vec<_> = threads
+        .filter(is_ours)
+        .map(|thread| {
+            let mut freeze = world.command(crate::tricks::program(&world));
+            freeze.arg("freeze").arg(thread.file_name()).stdout(std::process::Stdio::piped()).spawn().unwrap()
+        })
+        .collect();
+    assert!(!frozen.is_empty());
+    wait::until("a refused connect", || agent.connect(&format!("{SERVER}:22")) == Err(Errno::CONNREFUSED));
+    neighbour.connect(&format!("{SERVER}:22")).unwrap();
+    assert_eq!(neighbour.recv().unwrap(), "SSH-2.0-gateway\\r\\n");
+    world.refused("heartbeat_stale");
+    for mut freeze in frozen {
+        freeze.kill().unwrap();
+        freeze.wait().unwrap();
+    }
+    world.is_open();
+}
+
+#[test]
 fn a_full_disk_lets_nothing_through() {
     let world = World::new();
     let server = world.server();

@@ -21,9 +21,11 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/ptrace.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #ifndef IP_LOCAL_PORT_RANGE
@@ -308,6 +310,18 @@ static void xdp(char **arguments)
 	printf("sent\n");
 }
 
+/* Stops one thread of another process for ten seconds. */
+static void freeze(char **arguments)
+{
+	pid_t thread = atoi(arguments[0]);
+	must(ptrace(PTRACE_SEIZE, thread, 0, 0), "PTRACE_SEIZE");
+	must(ptrace(PTRACE_INTERRUPT, thread, 0, 0), "PTRACE_INTERRUPT");
+	must(waitpid(thread, 0, __WALL), "waitpid");
+	printf("frozen\n");
+	fflush(stdout);
+	sleep(10);
+}
+
 int main(int count, char **arguments)
 {
 	static const struct {
@@ -323,6 +337,7 @@ int main(int count, char **arguments)
 		{"tun", 4, tun},
 		{"packet", 5, packet_socket},
 		{"xdp", 5, xdp},
+		{"freeze", 1, freeze},
 	};
 	for (unsigned at = 0; at < sizeof tricks / sizeof *tricks; at++)
 		if (count == tricks[at].arguments + 2 && !strcmp(arguments[1], tricks[at].name)) {
