@@ -49,6 +49,8 @@ fn a_socket_made_inside_stays_intercepted_when_its_process_is_moved_out() {
     agent.connect_again("s", &format!("{SERVER}:22")).unwrap();
     assert_eq!(agent.recv().unwrap(), GREETING);
     assert_eq!(agent.attempt(&format!("sendto u {SERVER}:5432")), Err(Errno::CONNREFUSED));
+    world.tried(&agent, &format!("{SERVER}:22"));
+    world.refused("not_tcp");
     assert_eq!(server.seen("tcp 22") + server.seen("udp 5432"), 0);
     // What it makes from now on is not the attachment's any more, and no claim of ours.
     agent.connect(&format!("{SERVER}:443")).unwrap();
@@ -114,6 +116,7 @@ fn nobody_inside_leaves_or_takes_a_pin_away() {
     let said = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success() && !said.contains("did: "), "{said}");
     assert!(said.contains("gateway: ") && said.contains("(session "), "{said}");
+    world.event("session.start", |body| body["who"]["executable"].as_str().unwrap().ends_with("/ssh"));
     assert_eq!(server.seen("tcp 22"), 0);
 }
 
@@ -153,6 +156,8 @@ fn old_network_controllers_take_nobody_out() {
     assert_eq!(agent.recv().unwrap(), GREETING);
     agent.ask("udp u").unwrap();
     assert_eq!(agent.attempt(&format!("sendto u {SERVER}:5432")), Err(Errno::CONNREFUSED));
+    world.tried(&agent, &format!("{SERVER}:22"));
+    world.refused("not_tcp");
     assert_eq!(server.seen("tcp 22") + server.seen("udp 5432"), 0);
 }
 

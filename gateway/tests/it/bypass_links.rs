@@ -113,20 +113,28 @@ fn a_destination_that_is_rewritten_behind_the_hooks_is_dropped_at_the_hosts_end_
     assert_eq!((server.seen("tcp 5432"), server.seen("tcp 443")), (0, 0));
 }
 
-#[test]
-fn packets_past_the_stack_are_refused_or_dropped_at_the_hosts_end_of_the_link() {
+/// A frame past the stack, by a kind of socket.
+fn past_the_stack(way: &str) {
     let (world, server, agent) = plugged_in();
     let _gateway = world.attach(&["--accept-gap", "cap_net_raw"]);
-    for way in ["packet", "xdp"] {
-        let said = run(&world, &agent, &format!(r#""$1" {way} eth0 {HOST_END} 10.99.0.2 10.77.0.2 5432"#));
-        // Where LSM hooks run there is not even a socket for it.
-        match said.as_str() {
-            "sent" => dropped(&world, 5432),
-            "socket: error 1" => world.refused("family_refused"),
-            other => panic!("{way}: {other}"),
-        }
+    let said = run(&world, &agent, &format!(r#""$1" {way} eth0 {HOST_END} 10.99.0.2 10.77.0.2 5432"#));
+    // Where LSM hooks run there is not even a socket for it.
+    match said.as_str() {
+        "sent" => dropped(&world, 5432),
+        "socket: error 1" => world.refused("family_refused"),
+        other => panic!("{way}: {other}"),
     }
     assert_eq!(server.seen("tcp 5432"), 0);
+}
+
+#[test]
+fn frames_of_packet_sockets_are_refused_or_dropped_at_the_hosts_end_of_the_link() {
+    past_the_stack("packet");
+}
+
+#[test]
+fn frames_of_xdp_sockets_are_refused_or_dropped_at_the_hosts_end_of_the_link() {
+    past_the_stack("xdp");
 }
 
 #[test]

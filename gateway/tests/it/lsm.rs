@@ -124,6 +124,7 @@ fn a_socket_is_not_taken_out_of_a_process_outside() {
         return;
     }
     assert_eq!(fetch(&outsider), REFUSED);
+    world.refused("receive_refused");
     fetch(&inside).unwrap();
 }
 

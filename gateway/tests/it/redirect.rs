@@ -1,8 +1,11 @@
 //! What is redirected, however it is asked for, and what the client and the journal see of it.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use rustix::io::Errno;
 
 use crate::server::{SERVER, SERVER6};
+use crate::wait;
 use crate::world::{NAME, World};
 
 const GREETING: &str = "SSH-2.0-gateway\\r\\n";
@@ -44,6 +47,7 @@ fn catches_a_connect_that_does_not_block() {
     agent.ask("tcp s 4").unwrap();
     assert_eq!(agent.ask(&format!("connect_later s {SERVER}:22")).unwrap(), "in progress first");
     assert_eq!(agent.recv().unwrap(), GREETING);
+    world.tried(&agent, &format!("{SERVER}:22"));
     assert_eq!(server.seen("tcp 22"), 0);
 }
 
@@ -56,6 +60,7 @@ fn a_second_connect_of_the_same_socket_goes_nowhere_else() {
     agent.connect(&format!("{SERVER}:22")).unwrap();
     assert_eq!(agent.ask(&format!("connect s {SERVER}:5432")), Err(Errno::ISCONN));
     assert_eq!(agent.recv().unwrap(), GREETING);
+    world.tried(&agent, &format!("{SERVER}:22"));
     assert_eq!(server.seen("tcp 22") + server.seen("tcp 5432"), 0);
 }
 
@@ -71,6 +76,8 @@ fn catches_sockets_that_were_bound_to_a_source_first() {
         agent.ask(&format!("connect s {SERVER}:22")).unwrap();
         assert_eq!(agent.recv().unwrap(), GREETING, "{source}");
     }
+    let tried = || world.events("session.start").into_iter().filter(|event| event["body"]["who"]["pid"] == agent.pid());
+    wait::until("all three in the journal", || tried().count() == 3);
     assert_eq!(server.seen("tcp 22"), 0);
 }
 
@@ -110,6 +117,7 @@ fn catches_data_sent_with_the_syn() {
     // The refusal comes right behind it: the client has spoken already.
     assert!(agent.recv().unwrap().starts_with(GREETING));
     assert_eq!(agent.ask("peer s").unwrap(), format!("{SERVER}:22"));
+    world.tried(&agent, &format!("{SERVER}:22"));
     assert_eq!(server.seen("tcp 22"), 0);
 }
 
@@ -122,6 +130,7 @@ fn catches_connects_to_this_host_by_its_unspecified_address() {
     for address in ["0.0.0.0:22", "127.0.0.1:22", "127.8.8.8:22", "[::]:22", "[::1]:22", "[::ffff:0.0.0.0]:22"] {
         agent.connect(address).unwrap();
         assert_eq!(agent.recv().unwrap(), GREETING, "{address}");
+        world.tried(&agent, address);
     }
     agent.connect("0.0.0.0:8080").unwrap();
     assert_eq!(agent.recv().unwrap(), "hello from the server", "what is not protected is there");
@@ -150,5 +159,49 @@ fn catches_processes_of_cgroups_made_below_after_the_attach() {
     agent.connect(&format!("{SERVER}:22")).unwrap();
     assert_eq!(agent.recv().unwrap(), GREETING);
     world.event("session.start", |body| body["who"]["cgroup"].as_str().unwrap().ends_with("/later/still"));
+    assert_eq!(server.seen("tcp 22"), 0);
+}
+
+/// Children that become other programs, each of which connects.
+const FAMILY: &str = r#"
+case "$1" in
+    parent) for n in $(seq 40); do bash "$0" child & done; wait ;;
+    child) exec bash "$0" grandchild ;;
+    grandchild) exec 3<>/dev/tcp/10.77.0.2/22; read -r -t 20 line <&3; echo "$line" ;;
+esac
+"#;
+
+#[test]
+fn catches_processes_that_fork_and_exec_while_they_are_moved_between_cgroups() {
+    let world = World::new();
+    let server = world.server();
+    let _gateway = world.attach(&[]);
+    let homes = ["one", "two/deeper"].map(|name| world.cgroup().join(name));
+    homes.iter().for_each(|home| std::fs::create_dir_all(home).unwrap());
+    let agent = world.start(crate::world::As { cgroup: Some(&homes[0]), ..Default::default() }, "agent");
+    let script = world.file("family.sh", FAMILY);
+    let is_over = AtomicBool::new(false);
+    let greetings = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_over.load(Ordering::SeqCst) {
+                for (from, to) in [(&homes[0], &homes[1]), (&homes[1], &homes[0])] {
+                    for pid in std::fs::read_to_string(from.join("cgroup.procs")).unwrap().lines() {
+                        // Some of them are gone by then.
+                        let _ = std::fs::write(to.join("cgroup.procs"), pid);
+                    }
+                }
+            }
+        });
+        let said = agent.ask(&format!("run {} parent", script.display()));
+        is_over.store(true, Ordering::SeqCst);
+        said.unwrap()
+    });
+    assert_eq!(greetings.matches("SSH-2.0-gateway").count(), 40, "{greetings}");
+    let moved = |event: &serde_json::Value| {
+        let cgroup = event["body"]["who"]["cgroup"].as_str().unwrap();
+        cgroup.ends_with("/one") || cgroup.ends_with("/two/deeper")
+    };
+    let tried = || world.events("session.start").into_iter().filter(moved).count();
+    wait::until("all of them in the journal", || tried() == 40);
     assert_eq!(server.seen("tcp 22"), 0);
 }

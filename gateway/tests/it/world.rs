@@ -295,6 +295,17 @@ impl World {
         })
     }
 
+    /// Waits until the journal tells of a process's session to an address and port, as it was meant.
+    pub fn tried(&self, agent: &Agent, to: &str) {
+        let to: std::net::SocketAddr = to.parse().unwrap();
+        self.event("session.start", |body| {
+            let destination = &body["destination"];
+            body["who"]["pid"] == agent.pid()
+                && destination["address"] == to.ip().to_canonical().to_string()
+                && destination["port"] == to.port()
+        });
+    }
+
     /// Waits until the journal tells of refused calls with a reason of the kernel side.
     pub fn refused(&self, reason: &str) {
         self.event("network.bypass", |body| body["refused"][reason].as_u64() > Some(0));
