@@ -28,7 +28,7 @@ const NET_RAW: u32 = 13;
 static DESCRIPTORS: OnceLock<Rlimit> = OnceLock::new();
 
 /// Lets this process, and those that it starts, have as many descriptors as it may ask for: each session has two, each
-/// network namespace three. systemd starts daemons with 1,024 of 524,288 (systemd.exec(5), LimitNOFILE).
+/// network namespace five. systemd starts daemons with 1,024 of 524,288 (systemd.exec(5), LimitNOFILE).
 pub fn allow_descriptors() {
     let before = *DESCRIPTORS.get_or_init(|| getrlimit(Resource::Nofile));
     // Best effort: with fewer, what finds none is refused.

@@ -135,10 +135,10 @@ fn a_gateway_with_other_programs_takes_over_under_load_and_lets_nobody_past() {
             let links = world.sh("ls /sys/fs/bpf/gateway/v1/*/links");
             assert!(links.contains("bind6") && !links.contains("of_old"), "{links}");
         }
+        world.refused("destination_refused");
         assert_eq!(arrived(&server), before);
     });
     assert!(storm.was_redirected.load(Ordering::SeqCst));
-    world.refused("destination_refused");
 }
 
 /// Our own binary with another eBPF object in it: one whose ring buffer is half as large.
