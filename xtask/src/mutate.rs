@@ -1778,6 +1778,20 @@ const MUTATIONS: &[Mutation] = &[
         tests: &["exec::variables_of_the_short_list_reach_a_command_and_no_others"],
     },
     Mutation {
+        name: "ssh-lines",
+        guarantee: "G2",
+        mechanism: "a line of the shell that we offer is decided before it runs",
+        edits: &[Edit {
+            file: "gateway/src/protocol/ssh/line_shell/mod.rs",
+            from: "        let questions = ask::exec(&account, line.as_bytes(), pty);\n",
+            to: "        let questions = vec![crate::policy::vocabulary::ssh::login(account)];\n",
+        }],
+        tests: &[
+            "lines::each_line_is_judged_and_a_directory_and_variables_last",
+            "lines::lines_without_a_terminal_run_one_by_one",
+        ],
+    },
+    Mutation {
         name: "ssh-forward-via",
         guarantee: "G2",
         mechanism: "policy knows through which server a forward leads",

@@ -20,7 +20,7 @@ pub use attach::{Attach, is_name};
 pub use audit::{ClickHouse, ClickHouseTls};
 pub use egress::{AllowedName, AllowedNetwork, Egress, NamePattern, is_host_name};
 pub use error::{ConfigError, Fault};
-pub use ssh::SshServer;
+pub use ssh::{Shell, SshServer};
 pub use target::{CredentialSource, MaskedBy, SecretSource, Target, Tls, TlsMode};
 
 use table::{Section, Source};

@@ -38,5 +38,6 @@ mod decide;
 mod exec;
 mod files;
 mod forwards;
+mod lines;
 mod login;
 mod shell;

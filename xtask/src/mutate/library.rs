@@ -175,4 +175,18 @@ pub(super) const IN_THE_LIBRARY: &[Mutation] = &[
         }],
         tests: &["protocol::postgres::sql::source::tests::places_are_all_that_a_shape_leaves_out"],
     },
+    Mutation {
+        name: "carried-words",
+        guarantee: "G2",
+        mechanism: "what that shell carries is quoted",
+        edits: &[Edit {
+            file: "gateway/src/protocol/ssh/line_shell/carried.rs",
+            from: "text.replace('\\'', r\"'\\''\")",
+            to: "text.replace('\\0', \"\")",
+        }],
+        tests: &[
+            "protocol::ssh::line_shell::carried::tests::what_is_carried_runs_in_a_real_shell_as_it_was_said",
+            "protocol::ssh::line_shell::carried::tests::a_quoted_value_is_one_known_word",
+        ],
+    },
 ];

@@ -45,6 +45,7 @@ fn options(
     Ok(Options {
         host_key: SshKey::parse(&ssh.host_key).map_err(failed)?,
         known: Arc::new(known(target, ssh)?),
+        shell: target.ssh.shell,
         credential: Credential {
             user: source.user.clone(),
             for_users: source.for_users.clone(),

@@ -18,12 +18,14 @@ use super::files::{Files, Protocol};
 use super::flow::Flow;
 use super::forward;
 use super::judge::{Asked, Granted, status};
+use super::line_shell;
 use super::output::Output;
 use super::recording::Recorder;
 use super::relay::{Ended, Relay};
-use super::request::{Preparation, SFTP, Size, Wanted};
+use super::request::{Preparation, SFTP, Size, Terminal, Wanted};
 use super::words::Speaker;
 use crate::audit::event::{SshOutcome, SshPhase};
+use crate::config::Shell;
 use crate::policy::vocabulary::data::Use;
 use crate::policy::vocabulary::ssh as vocabulary;
 use crate::protocol::forward::Onward;
@@ -126,10 +128,10 @@ async fn serve(
 }
 
 /// One request and what it needs.
-struct Run {
-    connection: Arc<Connection>,
-    id: u32,
-    preparation: Preparation,
+pub(super) struct Run {
+    pub(super) connection: Arc<Connection>,
+    pub(super) id: u32,
+    pub(super) preparation: Preparation,
 }
 
 impl Run {
@@ -160,15 +162,28 @@ impl Run {
                 return outer.flow.close();
             }
         };
-        let ended = match self.start(&wanted, &outer).await {
-            Ok(()) => self.relay((&asked, &granted), &wanted, inner, outer).await,
-            Err(_) => Ended::default(),
+        let ended = if self.is_of_lines(&wanted) {
+            // Each line gets a channel of its own.
+            let _ = outer.write.close().await;
+            outer.flow.close();
+            line_shell::serve(&self, (&asked, &granted), inner).await
+        } else {
+            match self.start(&wanted, &outer, self.preparation.terminal.as_ref()).await {
+                Ok(()) => self.relay((&asked, &granted), &wanted, inner, outer).await,
+                Err(_) => Ended::default(),
+            }
         };
         self.record(&granted, ended);
     }
 
+    /// Whether it is the shell that we offer in the place of the server's.
+    fn is_of_lines(&self, wanted: &Wanted) -> bool {
+        *wanted == Wanted::Shell && self.connection.options.shell == Shell::Lines
+    }
+
     fn text(&self, wanted: &Wanted) -> String {
         match wanted {
+            Wanted::Shell if self.is_of_lines(wanted) => "shell of lines".to_owned(),
             Wanted::Exec(command) => String::from_utf8_lossy(command).into_owned(),
             Wanted::Shell => "shell".to_owned(),
             Wanted::Sftp => SFTP.to_owned(),
@@ -181,6 +196,8 @@ impl Run {
         let account = self.connection.judge.account().ok_or("no login came first")?;
         let (phase, questions) = match wanted {
             Wanted::Exec(command) => (SshPhase::Exec, ask::exec(&account, command, pty)),
+            // Each line is a question of its own.
+            Wanted::Shell if self.is_of_lines(wanted) => (SshPhase::Shell, vec![vocabulary::login(account)]),
             Wanted::Shell => (SshPhase::Shell, ask::shell(&account, pty)),
             // Each operation is a question of its own.
             Wanted::Sftp => (SshPhase::Subsystem, vec![vocabulary::login(account)]),
@@ -189,11 +206,16 @@ impl Run {
     }
 
     /// Has the server start it.
-    async fn start(&self, wanted: &Wanted, outer: &Outer) -> Result<(), russh::Error> {
+    pub(super) async fn start(
+        &self,
+        wanted: &Wanted,
+        outer: &Outer,
+        terminal: Option<&Terminal>,
+    ) -> Result<(), russh::Error> {
         for (name, value) in &self.preparation.variables {
             outer.write.set_env(false, name.as_str(), value.as_str()).await?;
         }
-        if let Some(terminal) = &self.preparation.terminal {
+        if let Some(terminal) = terminal {
             let Size { columns, rows, width, height } = terminal.size;
             outer.write.request_pty(false, &terminal.name, columns, rows, width, height, &terminal.modes).await?;
         }
@@ -239,7 +261,10 @@ impl Run {
         let relay = Relay {
             connection: &self.connection,
             speaker: Speaker::new(Arc::clone(&inner.write), has_terminal),
-            recorder: recorder.map(Mutex::new),
+            recorder: recorder.map(|recorder| Arc::new(Mutex::new(recorder))),
+            whole: true,
+            takes_input: true,
+            size: Mutex::new(Size::new(0, 0, 0, 0)),
             output: Mutex::new(output),
             files,
         };
@@ -249,7 +274,7 @@ impl Run {
         relay.run(&asked.questions, inner, outer).await
     }
 
-    fn record(&self, granted: &Granted, ended: Ended) {
+    pub(super) fn record(&self, granted: &Granted, ended: Ended) {
         let counts = self.connection.judge.guard().counts();
         counts.bytes_sent.fetch_add(ended.sent, std::sync::atomic::Ordering::Relaxed);
         counts.bytes_received.fetch_add(ended.received, std::sync::atomic::Ordering::Relaxed);

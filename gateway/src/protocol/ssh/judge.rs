@@ -224,6 +224,11 @@ impl Judge {
         Arc::clone(&self.about.target)
     }
 
+    /// Whom and where the client is, as a prompt names it.
+    pub(super) fn place(&self) -> String {
+        format!("{}@{}", self.user(), self.about.target_name)
+    }
+
     /// The guard of the session's journal.
     pub(super) fn guard(&self) -> &Arc<SessionGuard> {
         &self.guard

@@ -15,6 +15,7 @@ mod flow;
 mod forward;
 mod judge;
 mod line;
+mod line_shell;
 mod output;
 mod recording;
 mod relay;
@@ -28,6 +29,7 @@ use std::time::Duration;
 
 use russh::Disconnect;
 
+use crate::config::Shell;
 use crate::conn::BoxConn;
 use crate::protocol::forward::Forwards;
 use crate::protocol::refusal;
@@ -98,6 +100,8 @@ pub struct Options {
     pub known: Arc<ServerKeys>,
     /// With which we log in there.
     pub credential: Credential,
+    /// What clients get that ask for a shell.
+    pub shell: Shell,
 }
 
 /// Why a session ended.

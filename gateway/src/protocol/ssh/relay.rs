@@ -71,7 +71,13 @@ impl From<Lost> for Stop {
 pub(super) struct Relay<'a> {
     pub(super) connection: &'a Arc<Connection>,
     pub(super) speaker: Speaker,
-    pub(super) recorder: Option<Mutex<Recorder>>,
+    pub(super) recorder: Option<Arc<Mutex<Recorder>>>,
+    /// Whether the client's channel ends with what runs.
+    pub(super) whole: bool,
+    /// Whether what the client sends is for it.
+    pub(super) takes_input: bool,
+    /// Of the terminal, the last that was told.
+    pub(super) size: Mutex<Size>,
     pub(super) output: Mutex<Output>,
     /// Where files go over it: then nothing else does.
     pub(super) files: Option<Files<'a>>,
@@ -80,23 +86,48 @@ pub(super) struct Relay<'a> {
 impl<'a> Relay<'a> {
     /// The terminal has this size.
     pub(super) fn resized(&self, size: Size) {
+        *self.size.lock() = size;
         if let Some(recorder) = &self.recorder {
             // What cannot be written is noticed with the next output.
             let _ = recorder.lock().resized(size.columns, size.rows);
         }
     }
 
+    /// The size that it has.
+    pub(super) fn size(&self) -> Size {
+        *self.size.lock()
+    }
+
     /// Until the end.
-    pub(super) async fn run(mut self, questions: &[Arc<Question>], inner: Inner, outer: Outer) -> Ended {
+    pub(super) async fn run(mut self, questions: &[Arc<Question>], mut inner: Inner, outer: Outer) -> Ended {
+        let (ended, stop) = self.part(questions, &mut inner, outer).await;
+        if let Stop::Because(_) = stop {
+            let _ = inner.write.exit_status(NOT_RUN).await;
+        }
+        let _ = inner.write.close().await;
+        inner.flow.close();
+        if let Some(files) = self.files.take() {
+            files.end();
+        }
+        ended
+    }
+
+    /// Until what runs has ended; the client's channel is as it was.
+    pub(super) async fn part(&self, questions: &[Arc<Question>], inner: &mut Inner, outer: Outer) -> (Ended, Stop) {
         let judge = &self.connection.judge;
-        let Inner { read: mut from_client, write: to_client, flow: client_flow, handle } = inner;
+        let Inner { read: from_client, write: to_client, flow: client_flow, handle } = inner;
         let Outer { read: mut from_server, write: to_server, flow: server_flow } = outer;
         let (mut sent, mut ended) = (0, Ended::default());
         let stop = {
-            let up = self.up(&mut from_client, &to_server, &client_flow, &mut sent);
-            let (relay, server) = (&self, &to_server);
-            let (to, flow, ended) = (&to_client, &server_flow, &mut ended);
-            let mut down = Down { relay, server, to, flow, handle: &handle, ended, eof: None };
+            let up = async {
+                if self.takes_input {
+                    return self.up(from_client, &to_server, client_flow, &mut sent).await;
+                }
+                client_flow.closed().await;
+                Stop::Gone
+            };
+            let (server, to, flow, ended) = (&to_server, &**to_client, &server_flow, &mut ended);
+            let mut down = Down { relay: self, server, to, flow, handle, ended, eof: None };
             tokio::select! {
                 stop = down.run(&mut from_server) => stop,
                 stop = up => stop,
@@ -104,26 +135,20 @@ impl<'a> Relay<'a> {
                 reason = self.connection.ended() => Stop::Because(reason),
             }
         };
-        if let Stop::Because(reason) = stop {
+        if let Stop::Because(reason) = &stop {
             // A client that reads nothing must not keep it alive.
             let words = judge.refusal(&format!("ended: {reason}")).0;
             let told = tokio::time::timeout(TOLD, self.speaker.say(&words));
             let ((), _) = tokio::join!(stop_command(&to_server, &mut from_server, &server_flow, &mut ended), told);
-            let _ = to_client.exit_status(NOT_RUN).await;
         }
         let _ = to_server.close().await;
-        let _ = to_client.close().await;
-        client_flow.close();
         server_flow.close();
         if let Some(recorder) = &self.recorder {
             let _ = recorder.lock().flush();
         }
-        if let Some(files) = self.files.take() {
-            files.end();
-        }
         ended.sent = sent;
         ended.masked = self.output.lock().masked();
-        ended
+        (ended, stop)
     }
 
     /// From the client to the server, until the client closes.
@@ -235,7 +260,7 @@ impl Down<'_> {
     /// How long at most until something has to go out that waits.
     fn wait(&self) -> Option<Duration> {
         let output = self.relay.output.lock().is_waiting().then_some(output::WAIT);
-        let is_recorded = |recorder: &Mutex<Recorder>| recorder.lock().is_waiting().then_some(recording::WAIT);
+        let is_recorded = |recorder: &Arc<Mutex<Recorder>>| recorder.lock().is_waiting().then_some(recording::WAIT);
         let recorder = self.relay.recorder.as_ref().and_then(is_recorded);
         let eof = self.eof.map(|until| until.saturating_duration_since(Instant::now()));
         [output.or(recorder), eof].into_iter().flatten().min()
@@ -252,8 +277,8 @@ impl Down<'_> {
     /// Passes the end of output on, if it waits.
     async fn end_output(&mut self) -> Result<(), Stop> {
         match self.eof.take() {
-            Some(_) => Ok(self.to.eof().await?),
-            None => Ok(()),
+            Some(_) if self.relay.whole => Ok(self.to.eof().await?),
+            _ => Ok(()),
         }
     }
 
@@ -289,19 +314,28 @@ impl Down<'_> {
             ChannelMsg::ExitStatus { exit_status } => {
                 self.flush().await?;
                 self.ended.exit_status = Some(exit_status);
-                self.to.exit_status(exit_status).await?;
+                if self.relay.whole {
+                    self.to.exit_status(exit_status).await?;
+                }
                 self.end_output().await
             }
             ChannelMsg::ExitSignal { signal_name, core_dumped, error_message, lang_tag } => {
                 self.flush().await?;
                 self.ended.signal = Some(name_of(&signal_name));
-                let (id, message) = (self.to.id(), visible(&error_message));
-                let told = self.handle.exit_signal_request(id, signal_name, core_dumped, message, lang_tag);
-                told.await.map_err(|()| Stop::Gone)?;
+                if self.relay.whole {
+                    let (id, message) = (self.to.id(), visible(&error_message));
+                    let told = self.handle.exit_signal_request(id, signal_name, core_dumped, message, lang_tag);
+                    told.await.map_err(|()| Stop::Gone)?;
+                }
                 self.end_output().await
             }
             ChannelMsg::Failure => {
-                self.relay.speaker.refuse("gateway: the server refused to run this").await;
+                let words = "gateway: the server refused to run this";
+                if self.relay.whole {
+                    self.relay.speaker.refuse(words).await
+                } else {
+                    self.relay.speaker.say(words).await
+                }
                 Err(Stop::Gone)
             }
             _ => Ok(()),
