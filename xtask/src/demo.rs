@@ -6,6 +6,7 @@ mod clickhouse;
 mod psql;
 mod screen;
 mod servers;
+mod ssh;
 mod story;
 mod world;
 
@@ -64,7 +65,9 @@ fn show_as_root(gateway: &Path, stay: bool) -> Result<()> {
 }
 
 fn announce() -> Result<()> {
-    println!("A shop's database, the gateway in front of it, and an agent that knows nothing of the gateway.\n");
+    println!(
+        "A shop's database and a web server, the gateway in front of them, and an agent that knows nothing of the gateway.\n"
+    );
     let what = "missing Debian packages, and a host of the demo's own: namespaces, a cgroup, eBPF programs, servers";
     if is_root() {
         println!("It runs as root, and needs that for: {what}.");
@@ -90,16 +93,18 @@ fn show(gateway: &Path, stay: bool) -> Result<()> {
     let world = screen.progress("a host of its own: namespaces, a cgroup", || World::new(gateway))?;
     let postgres =
         screen.progress("PostgreSQL, with a shop of 24 customers and 40 payments", || servers::postgres(&world))?;
+    let sshd = screen.progress("sshd of a web server", || ssh::server(&world))?;
     let clickhouse = screen.progress("ClickHouse", || clickhouse::start(&world))?;
     servers::configure(&world)?;
     screen.progress("gateway audit migrate: its tables", || clickhouse::migrate(&world))?;
     let gateway = screen.progress("gateway run: the agent's cgroup is attached", || servers::gateway(&world))?;
+    ssh::trust(&world)?;
     screen.cast();
     Story::begin(&world, &mut screen)?.tell()?;
     screen.say("\nEvery step showed what it should.");
     if stay {
         look_around(&world);
-        wait([postgres, clickhouse, gateway])?;
+        wait([postgres, sshd, clickhouse, gateway])?;
     }
     screen.say("`cargo xtask demo --stay` leaves all of it running, to look around.");
     Ok(())
@@ -113,7 +118,7 @@ fn look_around(world: &World) {
         "All of it runs until you press ^C here. From another terminal:
 
   sudo {agent} psql
-      the agent's psql: see what it may do (any other program too: `bash`)
+      the agent's psql: see what it may do (any other program too: `bash`, `ssh deploy@10.99.0.2 ls`)
   sudo {operator} gateway approvals
       what waits for you; then `gateway approve ID` or `gateway deny ID`
   sudo {operator} gateway sessions
@@ -130,7 +135,7 @@ fn look_around(world: &World) {
 }
 
 /// Until one of them ends, or somebody ends us.
-fn wait(mut servers: [Server; 3]) -> Result<()> {
+fn wait(mut servers: [Server; 4]) -> Result<()> {
     loop {
         for server in &mut servers {
             server.check()?;

@@ -7,6 +7,7 @@ use super::clickhouse;
 use super::psql::Psql;
 use super::screen::{Screen, Voice};
 use super::servers::{administrator, operator, operator_fails};
+use super::ssh;
 use super::world::{Side, World};
 use crate::run::{quiet, until};
 
@@ -46,6 +47,8 @@ impl<'w> Story<'w> {
         agent.quit()?;
         replay(world, screen, &session, &ticket)?;
         record(world, screen, &session)?;
+        ssh::commands(world, screen)?;
+        ssh::held(world, screen)?;
         verify(world, screen)
     }
 
@@ -124,7 +127,8 @@ impl<'w> Story<'w> {
     }
 }
 
-fn by_operator(world: &World, screen: &Screen, arguments: &[&str]) -> Result<String> {
+/// Shows what the operator types, and what comes of it.
+pub(super) fn by_operator(world: &World, screen: &Screen, arguments: &[&str]) -> Result<String> {
     let words = arguments.iter().map(|word| if word.contains(' ') { format!("'{word}'") } else { (*word).to_owned() });
     screen.typed(Voice::Operator, &format!("gateway {}", words.collect::<Vec<_>>().join(" ")));
     let seen = operator(world, arguments)?;
@@ -200,7 +204,7 @@ fn verify(world: &World, screen: &mut Screen) -> Result<()> {
 }
 
 /// The word behind a text, without what ends a sentence.
-fn after(text: &str, before: &str) -> Result<String> {
+pub(super) fn after(text: &str, before: &str) -> Result<String> {
     let rest = text.split_once(before).map(|(_, rest)| rest);
     let word = rest.and_then(|rest| rest.split_whitespace().next());
     word.map(|word| word.trim_end_matches([',', '.']).to_owned())

@@ -31,7 +31,10 @@ set_up() {
         mount -t tmpfs -o mode=755 none /run &&
         mount -t tmpfs -o mode=755 none /var/lib &&
         mount -t tmpfs -o mode=1777 none /dev/shm &&
+        echo "deploy:x:$((AGENT_UID + 1)):$((AGENT_UID + 1)):deploy:/run/deploy:/bin/sh" >>"$DIRECTORY/passwd" &&
+        mount -t tmpfs -o mode=755 none /etc/ssh &&
         mount -t bpf -o mode=700 none /sys/fs/bpf &&
+        mkdir -m 755 /run/sshd && mkdir -m 755 /run/deploy && chown "$((AGENT_UID + 1)):$((AGENT_UID + 1))" /run/deploy &&
         mkdir -p /run/demo /run/gateway /var/lib/gateway &&
         mkdir -m 700 /run/home && chown "$AGENT_UID" /run/home &&
         mount --bind "$DIRECTORY/state" /var/lib/gateway &&
