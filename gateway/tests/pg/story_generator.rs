@@ -50,11 +50,10 @@ fn no_random_query_shows_a_value(cluster: &'static Cluster, masked: Masked) {
     println!("{} queries, {ran} ran, {refused} refused, {uncertain} not rewritten", exchanges.len());
     // At the source all but a few can be rewritten, and what they compare is no reason to refuse them.
     assert!(uncertain * 20 <= exchanges.len(), "{uncertain} of {} are not rewritten", exchanges.len());
-    assert!(
-        ran >= 30 && (refused >= 30 || masked == Masked::AtSource),
-        "too few queries say nothing: {} of them",
-        exchanges.len()
-    );
+    // There nearly all run, which takes the server's time.
+    let (least_ran, least_refused) = if masked == Masked::AtSource { (10, 0) } else { (30, 30) };
+    let count = exchanges.len();
+    assert!(ran >= least_ran && refused >= least_refused, "too few queries say nothing: {count} of them");
 }
 
 #[test]
