@@ -94,6 +94,23 @@ fn paramiko_runs_commands() {
 }
 
 #[test]
+fn libssh2_copies_both_ways() {
+    let host = Host::new();
+    let _gateway = host.attach();
+    let key = host.world.sh("cut -d' ' -f2- /etc/ssh/ssh_known_hosts");
+    let ran = host.script(&format!(
+        "{FILES}; mkdir -p /run/home/.ssh; echo '{SERVER} {}' > /run/home/.ssh/known_hosts
+         export HOME=/run/home; cd /run/home
+         curl -sS -u deploy:nobody-asks -T in/large sftp://{SERVER}/run/deploy/large
+         curl -sS -u deploy:nobody-asks -o back sftp://{SERVER}/run/deploy/large; cmp in/large back; curl --version",
+        key.trim()
+    ));
+    assert!(ran.code == Some(0) && ran.out.contains("libssh2/"), "{ran:?}");
+    let transfers = host.world.events("ssh.transfer");
+    assert_eq!(transfers.len(), 2, "{transfers:?}");
+}
+
+#[test]
 fn ansible_runs_a_module() {
     let host = Host::new();
     let _gateway = host.attach_clients();

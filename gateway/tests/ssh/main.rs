@@ -38,6 +38,7 @@ mod decide;
 mod exec;
 mod files;
 mod forwards;
+mod hostile;
 mod lines;
 mod login;
 mod shell;

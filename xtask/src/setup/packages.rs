@@ -49,7 +49,7 @@ pub(crate) const OTHERS: [Package; 47] = [
     package("git", "tests: over ssh"),
     package("ansible-core", "tests: over ssh"),
     package("python3-paramiko", "tests: an SSH client that is not OpenSSH"),
-    package("curl", "demo: asks ClickHouse"),
+    package("curl", "demo: asks ClickHouse; tests: an SFTP client with libssh2"),
     package("openssl", "demo: the certificate of its server"),
     package("socat", "tests: odd clients and servers"),
     package("python3-venv", "tests: drivers from PyPI, apart from the system's"),
