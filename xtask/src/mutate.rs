@@ -1778,6 +1778,28 @@ const MUTATIONS: &[Mutation] = &[
         tests: &["exec::variables_of_the_short_list_reach_a_command_and_no_others"],
     },
     Mutation {
+        name: "ssh-strict-exchange",
+        guarantee: "G2",
+        mechanism: "a message too many before the keys ends an SSH connection",
+        edits: &[Edit {
+            file: "gateway/src/protocol/ssh/algorithms.rs",
+            from: "    kex::EXTENSION_OPENSSH_STRICT_KEX_AS_SERVER,\n",
+            to: "",
+        }],
+        tests: &["hostile::a_message_too_many_before_the_keys_ends_a_strict_exchange"],
+    },
+    Mutation {
+        name: "ssh-channels",
+        guarantee: "G2",
+        mechanism: "a connection has so many channels and no more",
+        edits: &[Edit {
+            file: "gateway/src/protocol/ssh/door.rs",
+            from: "const MAX_OPEN: usize = 256;",
+            to: "const MAX_OPEN: usize = 999;",
+        }],
+        tests: &["hostile::floods_are_bounded"],
+    },
+    Mutation {
         name: "ssh-lines",
         guarantee: "G2",
         mechanism: "a line of the shell that we offer is decided before it runs",
