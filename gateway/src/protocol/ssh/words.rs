@@ -19,19 +19,28 @@ pub(super) const NOT_RUN: u32 = 126;
 pub(super) struct Speaker {
     channel: Arc<ChannelWriteHalf<Msg>>,
     has_terminal: bool,
+    is_shell: bool,
 }
 
 impl Speaker {
     /// On a channel; with a terminal, lines end as it wants them.
     pub(super) fn new(channel: Arc<ChannelWriteHalf<Msg>>, has_terminal: bool) -> Self {
-        Self { channel, has_terminal }
+        Self { channel, has_terminal, is_shell: false }
+    }
+
+    /// In a shell of ours: what is said on a terminal stands between outputs, and on their stream it stays there.
+    pub(super) fn of_shell(self) -> Self {
+        Self { is_shell: true, ..self }
     }
 
     /// Says a line. Who does not listen any more is not told.
     pub(super) async fn say(&self, line: &str) {
         let end = if self.has_terminal { "\r\n" } else { "\n" };
         let bytes = Bytes::from(format!("{}{end}", visible(line)));
-        let _ = self.channel.extended_data_bytes(STDERR, bytes).await;
+        let _ = match self.is_shell && self.has_terminal {
+            true => self.channel.data_bytes(bytes).await,
+            false => self.channel.extended_data_bytes(STDERR, bytes).await,
+        };
     }
 
     /// Says why something was not run, and ends the channel.

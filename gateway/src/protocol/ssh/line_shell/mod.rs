@@ -50,7 +50,7 @@ pub(super) async fn serve(run: &Run, (asked, granted): (&Asked, &Granted), mut i
     let recorder =
         has_terminal.then(|| Arc::new(Mutex::new(Recorder::new(Arc::clone(judge.guard()), granted.request))));
     let size = run.preparation.terminal.as_ref().map_or(Size::new(80, 24, 0, 0), |terminal| terminal.size);
-    let speaker = Speaker::new(Arc::clone(&inner.write), has_terminal);
+    let speaker = Speaker::new(Arc::clone(&inner.write), has_terminal).of_shell();
     let mut shell = Shell {
         run,
         speaker,
