@@ -68,7 +68,8 @@ def transport(login=True, window=None):
     import logging, paramiko
     logging.disable(logging.CRITICAL)
     t = paramiko.Transport(socket.create_connection((HOST, 22), timeout=PATIENCE), default_window_size=window or 2097152)
-    t.start_client(timeout=PATIENCE)
+    t.banner_timeout = t.handshake_timeout = t.auth_timeout = 60
+    t.start_client(timeout=60)
     if login:
         t.auth_none('deploy')
     return t
