@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use parking_lot::Mutex;
+use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
 use super::{Engine, HEARTBEAT, READER_THREADS};
@@ -38,12 +39,16 @@ const NO_PLACE: &str = "too_many_sessions";
 const NO_SHARE: &str = "no_share_of_the_disk";
 /// A lane whose threads have no time for so long is stuck: who connects must not wait for it.
 const STUCK: Duration = Duration::from_secs(1);
+/// For all threads that end with the process.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 /// How often refusals are journaled that are counted until then.
 const FLUSH_EVERY: Duration = Duration::from_secs(1);
 
 /// The lanes of all attachments, and what they share.
 pub(super) struct Lanes {
     open: Mutex<BTreeMap<String, Lane>>,
+    /// By the number of the lane; here, so that they end with the process in good order.
+    threads: Mutex<BTreeMap<u64, Runtime>>,
     next: AtomicU64,
     workers: usize,
     /// Sessions.
@@ -89,6 +94,7 @@ impl Lanes {
         let room = process::descriptors() / DESCRIPTORS_EACH;
         Self {
             open: Mutex::default(),
+            threads: Mutex::default(),
             next: AtomicU64::new(0),
             workers,
             places: Budget::new(room, MAX_SESSIONS),
@@ -109,8 +115,20 @@ impl Lanes {
         stuck.map(|(attachment, _)| attachment.clone()).collect()
     }
 
+    /// Ends all of them, and what still runs there: whatever a session has to write when it is dropped is written then.
+    /// For a thread that may wait.
+    pub(super) fn end(&self) {
+        let deadline = Instant::now() + LAST_WORDS;
+        for (_, threads) in std::mem::take(&mut *self.threads.lock()) {
+            threads.shutdown_timeout(deadline.saturating_duration_since(Instant::now()));
+        }
+    }
+
     /// Another one of the same name may have been opened meanwhile.
     fn close(&self, attachment: &str, number: u64) {
+        if let Some(threads) = self.threads.lock().remove(&number) {
+            threads.shutdown_background();
+        }
         let mut open = self.open.lock();
         if open.get(attachment).is_some_and(|lane| lane.number == number) {
             open.remove(attachment);
@@ -149,12 +167,12 @@ impl Engine {
         self.lanes.open.lock().insert(attachment.clone(), lane);
         runtime.spawn(show_life(alive));
         let serving = runtime.spawn(Arc::clone(self).serve_lane(socket));
-        let engine = Arc::clone(self);
+        self.lanes.threads.lock().insert(number, runtime);
+        let lanes = Arc::clone(&self.lanes);
         tokio::spawn(async move {
             // One that panicked is over like any other.
             let _ = serving.await;
-            engine.lanes.close(&attachment, number);
-            runtime.shutdown_background();
+            lanes.close(&attachment, number);
         });
         Ok(())
     }

@@ -73,7 +73,7 @@ pub struct Engine {
     outbox: mpsc::Sender<ToWarden>,
     /// With the session around it.
     running: Mutex<BTreeMap<SessionId, (Connection, Option<SessionId>)>>,
-    lanes: Lanes,
+    lanes: Arc<Lanes>,
     drain: watch::Sender<bool>,
 }
 
@@ -85,14 +85,16 @@ pub fn run() -> anyhow::Result<()> {
     let socket =
         std::os::fd::AsFd::as_fd(&std::io::stdin()).try_clone_to_owned().context("no socket on standard input")?;
     // The sandbox lets nobody ask how much there is.
-    let lanes = Lanes::new();
+    let lanes = Arc::new(Lanes::new());
     // Before there are threads: credentials and filters of Linux belong to threads, and new ones inherit them.
     sandbox::close(Part::Engine).context("cannot close the sandbox")?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(HEARING).enable_all().build()?;
-    runtime.block_on(serve(socket, lanes))
+    let served = runtime.block_on(serve(socket, Arc::clone(&lanes)));
+    lanes.end();
+    served
 }
 
-async fn serve(socket: OwnedFd, lanes: Lanes) -> anyhow::Result<()> {
+async fn serve(socket: OwnedFd, lanes: Arc<Lanes>) -> anyhow::Result<()> {
     let bridge = Arc::new(Bridge::new(socket)?);
     let Some((ToEngine::Start { host, journal }, descriptors)) = bridge.receive().await? else {
         bail!("the warden did not say start");
@@ -136,7 +138,7 @@ impl Engine {
         (host, journal): (HostId, JournalId),
         descriptors: Vec<OwnedFd>,
         bridge: &Arc<Bridge>,
-        lanes: Lanes,
+        lanes: Arc<Lanes>,
     ) -> anyhow::Result<Arc<Self>> {
         let mut descriptors = descriptors.into_iter();
         let segment = descriptors.next().ok_or_else(|| anyhow!("the warden sent no journal"))?;
