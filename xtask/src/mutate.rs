@@ -1229,6 +1229,13 @@ const MUTATIONS: &[Mutation] = &[
         tests: &["decide::analysis::tests::a_number_that_is_a_fact_is_read_each_time"],
     },
     Mutation {
+        name: "last-words",
+        guarantee: "G3",
+        mechanism: "threads of an attachment end before the engine is gone, with what their sessions write",
+        edits: &[Edit { file: "gateway/src/engine/mod.rs", from: "    lanes.end();\n", to: "" }],
+        tests: &["journal::every_session_that_started_has_one_end"],
+    },
+    Mutation {
         name: "copy-differs",
         guarantee: "G3",
         mechanism: "a journal that was cut or written anew is told by its copy",
