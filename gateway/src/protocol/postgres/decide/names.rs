@@ -113,9 +113,10 @@ impl Names {
         names.iter().for_each(|name| drop(self.fetched.remove(name)));
     }
 
-    /// Whether a message fetches from a portal that a Bind made.
+    /// Whether a message fetches from a portal that a Bind made, or, where those were too many to be told apart, may.
     pub fn fetches_bound<'v>(&self, mut verbs: impl Iterator<Item = &'v Verb>) -> bool {
-        verbs.any(|verb| matches!(verb, Verb::Fetch(name) if self.bound.contains(name)))
+        verbs
+            .any(|verb| matches!(verb, Verb::Fetch(name) if self.bound.len() >= MAX_NAMES || self.bound.contains(name)))
     }
 
     /// Follows what a message does to names.
@@ -320,6 +321,14 @@ mod tests {
     fn a_schema_that_would_pass_for_two_is_refused() {
         assert!(added("SET search_path = \"a,b\"").is_err());
         assert!(added("SET search_path = public, \" a\"").is_err());
+    }
+
+    #[test]
+    fn where_portals_are_too_many_to_be_told_apart_each_may_be_one_that_bind_made() {
+        let fetch = [Verb::Fetch("c".to_owned())];
+        let bound = |count: usize| Names { bound: (0..count).map(|n| format!("p{n}")).collect(), ..Names::default() };
+        assert!(!bound(MAX_NAMES - 1).fetches_bound(fetch.iter()));
+        assert!(bound(MAX_NAMES).fetches_bound(fetch.iter()));
     }
 
     #[test]
