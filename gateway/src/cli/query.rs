@@ -14,8 +14,8 @@ use super::terminal::visible;
 use super::{Output, line};
 use crate::audit::clickhouse::Store;
 
-/// A table is laid out as a whole, so it has a limit.
-const MAX_TABLE: usize = 16 << 20;
+/// So much of an answer is held: of a table, which is laid out as a whole, or of a row for a terminal.
+const MAX_HELD: usize = 16 << 20;
 /// Wider columns are cut.
 const MAX_WIDTH: usize = 80;
 
@@ -65,6 +65,9 @@ async fn pour(store: &Store, sql: &str, format: &str) -> anyhow::Result<()> {
             continue;
         }
         rest.extend_from_slice(&piece);
+        if rest.len() > MAX_HELD {
+            bail!("a row has more than {} MiB: send the answer to a file", MAX_HELD >> 20);
+        }
         while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
             let text: Vec<u8> = rest.drain(..=end).collect();
             line(&visible(String::from_utf8_lossy(&text).trim_end()))?;
@@ -81,8 +84,8 @@ async fn table(store: &Store, sql: &str) -> anyhow::Result<()> {
     let mut text = Vec::new();
     while let Some(piece) = answer.next().await? {
         text.extend_from_slice(&piece);
-        if text.len() > MAX_TABLE {
-            bail!("the answer has more than {} MiB: ask for less, or add --format csv", MAX_TABLE >> 20);
+        if text.len() > MAX_HELD {
+            bail!("the answer has more than {} MiB: ask for less, or add --format csv", MAX_HELD >> 20);
         }
     }
     let rows = serde_json::Deserializer::from_slice(&text).into_iter::<Vec<String>>().collect::<Result<Vec<_>, _>>()?;

@@ -8,7 +8,7 @@ use clickhouse::Row;
 use clickhouse::query::{BytesCursor, RowCursor};
 use serde::Deserialize;
 
-use super::store::{Store, StoreError};
+use super::store::{Store, StoreError, words};
 use crate::audit::journal::Seq;
 use crate::id::{HostId, JournalId};
 
@@ -72,7 +72,7 @@ impl Store {
 
     fn no_answer(&self, error: &clickhouse::error::Error) -> QueryError {
         match error {
-            clickhouse::error::Error::BadResponse(answer) => QueryError::Refused { answer: answer.trim().to_owned() },
+            clickhouse::error::Error::BadResponse(answer) => QueryError::Refused { answer: words(answer) },
             error => QueryError::Store(self.explain(error)),
         }
     }

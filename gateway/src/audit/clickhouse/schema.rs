@@ -8,7 +8,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use clickhouse::Row;
 use serde::{Deserialize, Serialize};
 
-use super::store::{Store, StoreError};
+use super::store::{Store, StoreError, words};
 use crate::audit::hex;
 
 /// All of them, in order; a released text never changes.
@@ -111,9 +111,7 @@ async fn run(store: &Store, version: u32, query: clickhouse::query::Query) -> Re
 
 fn explain(store: &Store, version: u32, error: &clickhouse::error::Error) -> MigrateError {
     match error {
-        clickhouse::error::Error::BadResponse(answer) => {
-            MigrateError::Statement { version, answer: answer.chars().filter(|c| !c.is_control()).collect() }
-        }
+        clickhouse::error::Error::BadResponse(answer) => MigrateError::Statement { version, answer: words(answer) },
         error => MigrateError::Store(store.explain(error)),
     }
 }

@@ -143,6 +143,11 @@ impl Store {
     }
 }
 
+/// What the server said, for whoever may read it: on one line, with nothing that plays with a terminal.
+pub(super) fn words(answer: &str) -> String {
+    answer.chars().filter(|c| !c.is_control()).collect()
+}
+
 async fn send(mut insert: InsertFormatted, mut rows: Bytes) -> clickhouse::error::Result<()> {
     while !rows.is_empty() {
         let chunk = rows.split_to(rows.len().min(CHUNK));

@@ -29,7 +29,7 @@ use crate::protocol::postgres::sql::facts::{Effect, Facts, Object, SettingClass,
 use crate::protocol::postgres::sql::source::SourceError;
 use crate::protocol::postgres::sql::{self, SqlError};
 
-/// Memory for analyses of all sessions together, in bytes, and as much again each for shapes and templates.
+/// Memory for analyses of an attachment's sessions together, in bytes, and as much again each for shapes and templates.
 pub(super) const CACHE_BYTES: u64 = 32 << 20;
 /// Analyses that the cache is laid out for.
 pub(super) const CACHE_ENTRIES: usize = 16_384;
@@ -202,7 +202,7 @@ impl Scope {
     }
 }
 
-/// Analyses of all sessions.
+/// Analyses of an attachment's sessions.
 pub struct Analyses {
     reader: sql::Reader,
     /// What is known of the databases that have labels.

@@ -15,7 +15,7 @@ use crate::protocol::postgres::sql::{self, SAMPLES, filled};
 /// Statements that hold most templates there are; of others little would be gained.
 const COMMANDS: [&str; 4] = ["SELECT", "INSERT", "UPDATE", "DELETE"];
 
-/// Templates of all sessions, each with the analysis of one text.
+/// Templates of an attachment's sessions, each with the analysis of one text.
 pub(super) struct Templates {
     seen: Seen,
     known: Cache<Key, Arc<Analysis>, Weight>,
