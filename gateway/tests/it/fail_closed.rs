@@ -1,5 +1,6 @@
 //! Parts that die, stop or run out of space: protected connections then fail, and nothing goes through (G2).
 
+use std::io::{BufRead, BufReader};
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
@@ -124,7 +125,15 @@ fn an_attachment_whose_threads_are_stuck_is_refused_alone() {
         .filter(is_ours)
         .map(|thread| {
             let mut freeze = world.command(crate::tricks::program(&world));
-            freeze.arg("freeze").arg(thread.file_name()).stdout(std::process::Stdio::piped()).spawn().unwrap()
+            // Idle, and before anybody else connects: frozen under a lock, it would hold the neighbour too.
+            let stat = || std::fs::read_to_string(thread.path().join("stat")).unwrap();
+            wait::until("an idle thread", || stat().contains(") S "));
+            let freeze = freeze.arg("freeze").arg(thread.file_name()).stdout(std::process::Stdio::piped());
+            let mut freeze = freeze.spawn().unwrap();
+            let mut said = String::new();
+            BufReader::new(freeze.stdout.as_mut().unwrap()).read_line(&mut said).unwrap();
+            assert_eq!(said, "frozen\n");
+            freeze
         })
         .collect();
     assert!(!frozen.is_empty());

@@ -148,7 +148,7 @@ def encrypted(name):
         return 'read %d' % len(channel.makefile().read())
     if name == 'more-than-the-window':
         channel = t.open_session()
-        channel.exec_command('sleep 300')
+        channel.exec_command('sleep 20')
         data = message(94, number(0) + text(b'x' * 32000))
         sender = threading.Thread(target=lambda: sent(t, *[data] * 8000), daemon=True)
         sender.start()

@@ -129,14 +129,17 @@ fn keys_end_what_runs_and_the_shell() {
     let host = Host::new();
     let _gateway = host.attach_lines("");
     let mut typist = host.typist();
-    typist.press(b"echo up; sleep 4711\r");
+    let runs = || host.world.sh("ps ax -o args").contains("sleep 4712\n");
+    typist.press(b"echo up; sleep 4712\r");
     typist.until("up\r\n");
+    // Between bash's fork and exec, a SIGINT is lost.
+    wait::until("the command", runs);
     typist.press(b"\x03");
     typist.prompted("~");
-    wait::until("the command's end", || !host.world.sh("ps ax -o args").contains("sleep 4711\n"));
+    wait::until("the command's end", || !runs());
     // The line before, edited.
     typist.press(b"\x1b[A");
-    typist.until("sleep 4711");
+    typist.until("sleep 4712");
     typist.press(b"\x15");
     typist.prompted("~");
     assert!(typist.line("echo X | tr X Y", "~").contains("Y\r\n"));
