@@ -45,8 +45,8 @@ enum Arguments {
     Ebpf,
     /// Take each mechanism of a guarantee out of a copy of the tree, and see its tests fail
     Mutate {
-        /// This one alone
-        name: Option<String>,
+        /// These alone
+        names: Vec<String>,
     },
     /// Tests on another kernel, in an emulated machine
     Vm(vm::Choice),
@@ -82,7 +82,7 @@ fn perform(arguments: Arguments) -> Result<()> {
         Arguments::Demo(options) => demo::perform(&options),
         Arguments::Test { only } => ci::test(only),
         Arguments::Tidy => tidy::check(run::checkout()?),
-        Arguments::Mutate { name } => mutate::check(name.as_deref()),
+        Arguments::Mutate { names } => mutate::check(&names),
         Arguments::Vm(choice) => vm::perform(&choice),
         Arguments::Soak(extent) => soak::perform(&extent),
         Arguments::Lab(part) => lab::perform(part),

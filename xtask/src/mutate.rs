@@ -1908,11 +1908,12 @@ pub(crate) fn guaranteed() -> BTreeSet<(&'static str, &'static str)> {
     all.flat_map(|mutation| mutation.tests.iter().map(|test| (mutation.guarantee, *test))).collect()
 }
 
-/// Takes out one mechanism, or each in turn, and requires that its tests fail.
-pub(crate) fn check(only: Option<&str>) -> Result<()> {
+/// Takes out these mechanisms, or each there is, one at a time, and requires that its tests fail.
+pub(crate) fn check(only: &[String]) -> Result<()> {
     ensure!(ebpf::is_root(), "the tests load eBPF programs: run it as root");
     let chosen = |list: &'static [Mutation]| -> Vec<&Mutation> {
-        list.iter().filter(|mutation| only.is_none_or(|name| name == mutation.name)).collect()
+        let is_chosen = |mutation: &&Mutation| only.is_empty() || only.iter().any(|name| name == mutation.name);
+        list.iter().filter(is_chosen).collect()
     };
     let places = [
         (Place::Library, chosen(IN_THE_LIBRARY)),
@@ -1920,9 +1921,9 @@ pub(crate) fn check(only: Option<&str>) -> Result<()> {
         (Place::Machine, chosen(IN_A_MACHINE)),
     ];
     let all = || places.iter().flat_map(|(place, chosen)| chosen.iter().map(move |mutation| (*place, *mutation)));
-    if all().next().is_none() {
+    if let Some(unknown) = only.iter().find(|name| every().all(|mutation| mutation.name != **name)) {
         let names: Vec<_> = every().map(|mutation| mutation.name).collect();
-        bail!("there is no such mutation; known are {}", names.join(", "));
+        bail!("there is no mutation `{unknown}`; known are {}", names.join(", "));
     }
     let copy = Copy::make()?;
     // All texts are looked for first: a list that does not fit the tree is found out before an hour of builds.
@@ -1930,11 +1931,9 @@ pub(crate) fn check(only: Option<&str>) -> Result<()> {
         copy.edited(edit)?;
     }
     println!("mutate: building, and running the tests of {} mutations as they are", all().count());
-    for (place, _) in places.iter().filter(|(_, chosen)| !chosen.is_empty()) {
-        copy.build(*place)?;
-    }
     for (place, chosen) in places.iter().filter(|(_, chosen)| !chosen.is_empty()) {
         let tests: Vec<_> = chosen.iter().flat_map(|mutation| mutation.tests.iter().copied()).collect();
+        copy.build(*place, &tests)?;
         let failed = copy.failed(*place, &tests)?;
         ensure!(failed.is_empty(), "without any mutation these fail already: {}", failed.join(", "));
     }
@@ -1973,15 +1972,8 @@ fn every() -> impl Iterator<Item = &'static Mutation> {
     IN_THE_LIBRARY.iter().chain(MUTATIONS).chain(IN_A_MACHINE)
 }
 
-/// The test programs, and that one goes on when another has failed.
-const PROGRAMS: [&str; 9] = ["--no-fail-fast", "--test", "it", "--test", "pg", "--test", "kube", "--test", "ssh"];
-
-/// The unit tests alone.
-const LIBRARY: [&str; 2] = ["--no-fail-fast", "--lib"];
-
-fn programs(place: Place) -> &'static [&'static str] {
-    if place == Place::Library { &LIBRARY } else { &PROGRAMS }
-}
+/// The programs of tests of the gateway.
+const PROGRAMS: [&str; 4] = ["it", "pg", "kube", "ssh"];
 
 /// A copy of the tree, with a target folder that all mutations share.
 struct Copy {
@@ -2015,16 +2007,33 @@ impl Copy {
             originals.push((path.clone(), fs::read_to_string(&path)?));
             fs::write(&path, self.edited(edit)?)?;
         }
-        let outcome = self.build(place).and_then(|()| self.failed(place, mutation.tests));
+        let outcome = self.build(place, mutation.tests).and_then(|()| self.failed(place, mutation.tests));
         for (path, text) in originals.into_iter().rev() {
             fs::write(path, text)?;
         }
         outcome
     }
 
-    fn build(&self, place: Place) -> Result<()> {
+    fn build(&self, place: Place, tests: &[&str]) -> Result<()> {
         let mut cargo = self.cargo(["test", "--package", "gateway", "--quiet", "--no-run"]);
-        run(cargo.args(programs(place))).context("a mutation has to compile")
+        run(cargo.args(self.programs(place, tests))).context("a mutation has to compile")
+    }
+
+    /// For cargo: the programs in which these tests are, and that one goes on when another has failed.
+    fn programs(&self, place: Place, tests: &[&str]) -> Vec<&'static str> {
+        let has = |program: &str, test: &str| {
+            let module = test.split("::").next().unwrap_or_default();
+            let path = self.tree.join("gateway/tests").join(program).join(module);
+            path.is_dir() || path.with_extension("rs").is_file()
+        };
+        let mut words = vec!["--no-fail-fast"];
+        if place == Place::Library {
+            words.push("--lib");
+        } else {
+            let needed = PROGRAMS.into_iter().filter(|program| tests.iter().any(|test| has(program, test)));
+            words.extend(needed.flat_map(|program| ["--test", program]));
+        }
+        words
     }
 
     fn failed(&self, place: Place, tests: &[&str]) -> Result<Vec<String>> {
@@ -2033,7 +2042,7 @@ impl Copy {
             Place::Machine => self.cargo(["run", "--package", "xtask"]),
         };
         match place {
-            Place::Library | Place::Here => command.args(programs(place)).args(["--", "--exact"]),
+            Place::Library | Place::Here => command.args(self.programs(place, tests)).args(["--", "--exact"]),
             Place::Machine => command.args(["--quiet", "--", "vm", vm::USUAL.series]),
         };
         let output = command.args(tests).output().context("cannot run the tests")?;

@@ -44,7 +44,7 @@ pub(crate) fn perform(extent: &Extent) -> Result<()> {
         let name = format!("kernel {}", kernel.series);
         soak.stage(&name, || setup::kernel(kernel).and_then(|()| vm::whole(kernel)).map(|totals| println!("{totals}")));
     }
-    soak.stage("mutations", || mutate::check(None));
+    soak.stage("mutations", || mutate::check(&[]));
     soak.stage("fuzz", || fuzz::all(Duration::from_secs(extent.fuzz_seconds)));
     soak.stage("benchmarks", || bench::perform(Subject::Postgres(bench::Extent::default())));
     println!("\n{}", soak.lines.join("\n"));
