@@ -8,6 +8,7 @@ mod measure;
 mod relay;
 mod report;
 mod servers;
+mod ssh;
 mod storm;
 mod wire;
 mod world;
@@ -23,7 +24,7 @@ use clap::{Args, Subcommand};
 use crate::ebpf::{cache_dir, is_root};
 use crate::run::{checkout, run, timed};
 use measure::{CLIENTS, MODES, Samples};
-use servers::{Lab, WAYS, Way};
+use servers::{Lab, WAYS};
 use world::World;
 
 /// What is measured.
@@ -31,6 +32,14 @@ use world::World;
 pub(crate) enum Subject {
     /// pgbench -S and a long read: direct, a byte relay, PgBouncer, the gateway
     Postgres(Extent),
+    /// Copies, commands, keystrokes and idle sessions: direct, a byte relay, a bare SSH relay, the gateway
+    Ssh {
+        #[command(flatten)]
+        extent: Extent,
+        /// A release build of the bare SSH relay [default: built here]
+        #[arg(long)]
+        relay: Option<PathBuf>,
+    },
     /// A connect inside and beside an attached cgroup
     Capture(Extent),
     /// Connects many times, until connected or greeted
@@ -77,6 +86,14 @@ pub(crate) struct Extent {
 pub(crate) fn perform(subject: Subject) -> Result<()> {
     match subject {
         Subject::Postgres(extent) => postgres(&extent),
+        Subject::Ssh { extent, relay } => {
+            ensure!(is_root(), "cgroups and namespaces need root: run it with sudo");
+            let relay = match relay {
+                Some(path) => path.canonicalize().with_context(|| format!("no relay at `{}`", path.display()))?,
+                None => build("russh-relay")?,
+            };
+            ssh::measure(&gateway_of(&extent)?, &relay, rounds_of(&extent), extent.quick)
+        }
         Subject::Capture(extent) => {
             ensure!(is_root(), "cgroups and namespaces need root: run it with sudo");
             capture::measure(&gateway_of(&extent)?, rounds_of(&extent), extent.quick)
@@ -100,7 +117,7 @@ fn postgres(extent: &Extent) -> Result<()> {
     let (samples, machine) = result?;
     report::print(&samples, rounds);
     let file = cache_dir()?.join("bench").join(format!("postgres-{}.json", machine::unix_time()));
-    report::write(&file, &machine, &samples)?;
+    report::write(&file, &machine, &report::goals(&samples), &samples)?;
     println!("every sample, with the machine's facts: {} ({} s)", file.display(), took.as_secs());
     Ok(())
 }
@@ -108,7 +125,7 @@ fn postgres(extent: &Extent) -> Result<()> {
 fn gateway_of(extent: &Extent) -> Result<PathBuf> {
     match &extent.gateway {
         Some(path) => path.canonicalize().with_context(|| format!("no gateway at `{}`", path.display())),
-        None => build(),
+        None => build("gateway"),
     }
 }
 
@@ -130,12 +147,12 @@ fn measure_all(extent: &Extent, rounds: u32, gateway: &std::path::Path) -> Resul
         println!("bench: round {} of {rounds}", round + 1);
         for mode in MODES {
             for clients in CLIENTS {
-                for way in turned(round) {
+                for way in turned(WAYS, round) {
                     measure::pgbench(&lab, way, (mode, clients), cell, &mut samples)?;
                 }
             }
         }
-        for way in turned(round) {
+        for way in turned(WAYS, round) {
             measure::read(&lab, way, &mut samples)?;
         }
     }
@@ -155,30 +172,31 @@ fn warm_up(lab: &Lab) -> Result<()> {
 }
 
 /// Another one begins each round, so that none always runs on a machine that is just warm, or just throttled.
-fn turned(round: u32) -> impl Iterator<Item = Way> {
-    let start = round as usize % WAYS.len();
-    WAYS.into_iter().cycle().skip(start).take(WAYS.len())
+fn turned<W: Copy, const N: usize>(ways: [W; N], round: u32) -> impl Iterator<Item = W> {
+    ways.into_iter().cycle().skip(round as usize % N).take(N)
 }
 
-/// Builds the gateway as it is shipped, beside this program.
-fn build() -> Result<PathBuf> {
-    println!("bench: cargo build --release -p gateway");
-    run(Command::new("cargo").args(["build", "--release", "--locked", "-p", "gateway"]).current_dir(checkout()?))?;
+/// Builds a package as it would be shipped, beside this program; returns where its program is.
+fn build(package: &str) -> Result<PathBuf> {
+    println!("bench: cargo build --release -p {package}");
+    let arguments = ["build", "--release", "--locked", "-p", package];
+    run(Command::new("cargo").args(arguments).current_dir(checkout()?))?;
     let this = std::env::current_exe().context("no path to this program")?;
     let Some(target) = this.ancestors().nth(2) else { bail!("`{}` is in no target folder", this.display()) };
-    Ok(target.join("release/gateway"))
+    Ok(target.join("release").join(package))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use servers::Way;
 
     #[test]
     fn each_round_measures_every_way_once_and_begins_with_another() {
-        let firsts: Vec<Way> = (0..4).filter_map(|round| turned(round).next()).collect();
+        let firsts: Vec<Way> = (0..4).filter_map(|round| turned(WAYS, round).next()).collect();
         assert_eq!(firsts, WAYS);
         for round in 0..5 {
-            let mut ways: Vec<Way> = turned(round).collect();
+            let mut ways: Vec<Way> = turned(WAYS, round).collect();
             ways.sort();
             assert_eq!(ways, WAYS);
         }

@@ -36,6 +36,7 @@ impl Facts {
             ("memory", field("/proc/meminfo", "MemTotal")?),
             ("postgres", said(&format!("{PROGRAMS}/postgres"), &["--version"])),
             ("pgbouncer", said("/usr/sbin/pgbouncer", &["--version"])),
+            ("openssh", said("dpkg-query", &["--show", "openssh-server"])),
             ("gateway", said(&gateway.display().to_string(), &["--version"])),
             ("commit", said("git", &["-C", &root, "describe", "--always", "--dirty"])),
         ];

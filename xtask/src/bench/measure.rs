@@ -22,21 +22,27 @@ pub(super) const CLIENTS: [u32; 3] = [1, 8, 50];
 /// Sessions that are held to see what one weighs.
 pub(super) const IDLE_SESSIONS: u64 = 200;
 /// A quiet session gives its buffers back within two looks, two seconds each.
-const QUIET: Duration = Duration::from_secs(5);
+pub(super) const QUIET: Duration = Duration::from_secs(5);
 /// `sysconf(_SC_CLK_TCK)`: fixed for user space since Linux 2.6 (time(7)).
 const TICKS: f64 = 100.0;
 
 /// What was measured: by metric and way, a number for each round.
-#[derive(Default)]
-pub(super) struct Samples(pub(super) BTreeMap<(String, Way), Vec<f64>>);
+pub(super) struct Samples<W = Way>(pub(super) BTreeMap<(String, W), Vec<f64>>);
 
-impl Samples {
-    fn add(&mut self, metric: impl Into<String>, way: Way, value: f64) {
+impl<W> Default for Samples<W> {
+    fn default() -> Self {
+        Self(BTreeMap::new())
+    }
+}
+
+impl<W: Ord> Samples<W> {
+    /// One more number.
+    pub(super) fn add(&mut self, metric: impl Into<String>, way: W, value: f64) {
         self.0.entry((metric.into(), way)).or_default().push(value);
     }
 
     /// The numbers of one metric, in the order of rounds.
-    pub(super) fn of(&self, metric: &str, way: Way) -> &[f64] {
+    pub(super) fn of(&self, metric: &str, way: W) -> &[f64] {
         self.0.get(&(metric.to_owned(), way)).map(Vec::as_slice).unwrap_or_default()
     }
 }
@@ -120,21 +126,24 @@ fn hold<T>(lab: &Lab, sessions: u64, work: impl FnOnce() -> Result<T>) -> Result
 }
 
 /// Memory that a process has for itself, and its part of what it shares (proc_pid_smaps(5)).
-fn proportional_set(pid: u32) -> Result<u64> {
+pub(super) fn proportional_set(pid: u32) -> Result<u64> {
     let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
     let line = text.lines().find_map(|line| line.strip_prefix("Pss:")).context("no Pss in smaps_rollup")?;
     let kib: u64 = line.trim().trim_end_matches(" kB").parse()?;
     Ok(kib * 1024)
 }
 
-/// Seconds of processor time that the proxy used so far (proc_pid_stat(5), utime and stime).
 fn computed(lab: &Lab, way: Way) -> Result<Option<f64>> {
-    let Some(pid) = lab.proxy(way) else { return Ok(None) };
+    lab.proxy(way).map(processor_time).transpose()
+}
+
+/// Seconds of processor time that a process used so far (proc_pid_stat(5), utime and stime).
+pub(super) fn processor_time(pid: u32) -> Result<f64> {
     let text = fs::read_to_string(format!("/proc/{pid}/stat"))?;
     // The name may hold spaces; behind its parenthesis the state is the first field.
     let (_, fields) = text.rsplit_once(") ").context("no name in stat")?;
     let ticks = fields.split(' ').skip(11).take(2).map(|field| field.parse::<f64>().unwrap_or(0.0)).sum::<f64>();
-    Ok(Some(ticks / TICKS))
+    Ok(ticks / TICKS)
 }
 
 /// Of what pgbench logged (third column: microseconds); the file is removed.

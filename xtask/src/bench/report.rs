@@ -31,16 +31,30 @@ pub(super) fn median(numbers: &[f64]) -> f64 {
     if sorted.len() % 2 == 1 { at(half) } else { f64::midpoint(at(half.wrapping_sub(1)), at(half)) }
 }
 
+/// How clients reach a server.
+pub(super) trait Ways: Copy + Ord {
+    /// The one that is compared with the others.
+    const GATEWAY: Self;
+
+    /// Its name in tables and files.
+    fn name(self) -> &'static str;
+}
+
 /// Round by round, the one of the gateway and the other's.
-fn paired(samples: &Samples, metric: &str, other: Way, join: fn(f64, f64) -> f64) -> Vec<f64> {
-    let pairs = samples.of(metric, Way::Gateway).iter().zip(samples.of(metric, other));
+pub(super) fn paired<W: Ways>(samples: &Samples<W>, metric: &str, other: W, join: fn(f64, f64) -> f64) -> Vec<f64> {
+    let pairs = samples.of(metric, W::GATEWAY).iter().zip(samples.of(metric, other));
     pairs.map(|(ours, theirs)| join(*ours, *theirs)).collect()
 }
 
 /// The table and the goals, for people.
 pub(super) fn print(samples: &Samples, rounds: u32) {
-    println!("\nmedians of {rounds} rounds, and how far they lie apart\n{}", table(samples));
-    for goal in goals(samples) {
+    announce(rounds, &table(samples), &goals(samples));
+}
+
+/// A table, and which goals are met.
+pub(super) fn announce(rounds: u32, table: &str, goals: &[Goal]) {
+    println!("\nmedians of {rounds} rounds, and how far they lie apart\n{table}");
+    for goal in goals {
         println!("{}", goal.line());
     }
 }
@@ -71,7 +85,7 @@ fn table(samples: &Samples) -> String {
 }
 
 /// A median with half the distance of the extremes, in per cent of it.
-fn shown(numbers: &[f64]) -> String {
+pub(super) fn shown(numbers: &[f64]) -> String {
     if numbers.is_empty() {
         return "-".to_owned();
     }
@@ -82,22 +96,23 @@ fn shown(numbers: &[f64]) -> String {
 }
 
 /// A number to reach.
-struct Goal {
-    what: String,
-    is: f64,
-    bound: f64,
+pub(super) struct Goal {
+    pub(super) what: String,
+    pub(super) is: f64,
+    pub(super) bound: f64,
     /// What the bound is: the least, or the most.
-    sense: Sense,
+    pub(super) sense: Sense,
 }
 
+/// Which numbers meet a goal.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Sense {
+pub(super) enum Sense {
     AtLeast,
     AtMost,
 }
 
 impl Goal {
-    fn is_met(&self) -> bool {
+    pub(super) fn is_met(&self) -> bool {
         match self.sense {
             Sense::AtLeast => self.is >= self.bound,
             Sense::AtMost => self.is <= self.bound,
@@ -111,7 +126,7 @@ impl Goal {
     }
 }
 
-fn goals(samples: &Samples) -> Vec<Goal> {
+pub(super) fn goals(samples: &Samples) -> Vec<Goal> {
     let ratio = |metric: &str, other| median(&paired(samples, metric, other, |ours, theirs| ours / theirs));
     let added = |metric: &str| median(&paired(samples, metric, Way::Relay, |ours, theirs| ours - theirs));
     let mut goals = Vec::new();
@@ -135,9 +150,9 @@ fn goals(samples: &Samples) -> Vec<Goal> {
 }
 
 /// Writes every sample, with the machine that they are of.
-pub(super) fn write(file: &Path, machine: &Facts, samples: &Samples) -> Result<()> {
+pub(super) fn write<W: Ways>(file: &Path, machine: &Facts, goals: &[Goal], samples: &Samples<W>) -> Result<()> {
     let mut text = format!("{{\n\"machine\": {},\n\"goals\": [", machine.json());
-    for (index, goal) in goals(samples).iter().enumerate() {
+    for (index, goal) in goals.iter().enumerate() {
         let comma = if index == 0 { "" } else { "," };
         let (is, met) = (json_number(goal.is), goal.is_met());
         let what = quoted(&goal.what);

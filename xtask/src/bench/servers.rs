@@ -8,6 +8,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
+use super::report::Ways;
 use super::world::{HOME, Place, Running, World};
 use crate::run::{quiet, until};
 
@@ -55,9 +56,10 @@ pub(super) enum Way {
 /// All of them, in the order of the table.
 pub(super) const WAYS: [Way; 4] = [Way::Direct, Way::Relay, Way::PgBouncer, Way::Gateway];
 
-impl Way {
-    /// Its name in tables and files.
-    pub(super) fn name(self) -> &'static str {
+impl Ways for Way {
+    const GATEWAY: Self = Self::Gateway;
+
+    fn name(self) -> &'static str {
         match self {
             Self::Direct => "direct",
             Self::Relay => "relay",
@@ -65,7 +67,9 @@ impl Way {
             Self::Gateway => "gateway",
         }
     }
+}
 
+impl Way {
     /// Where its clients connect: those of the gateway mean the server itself.
     pub(super) fn address(self) -> SocketAddr {
         let port = match self {
@@ -98,7 +102,8 @@ impl<'w> Lab<'w> {
         let mut relay = world.command_as("postgres", format!("{HOME}/xtask"));
         relay.args(["bench", "relay"]).args([Way::Relay, Way::Direct].map(|way| way.address().to_string()));
         let relay = Running::start("relay", &mut relay, &world.log("relay"))?;
-        let (gateway, engine) = gateway(world)?;
+        let masking = world.file("masking.toml", MASKING)?;
+        let (gateway, engine) = gateway(world, &format!("version = 1\n[masking]\nfile = {masking:?}\n"))?;
         let lab = Self { gateway, engine, relay, pgbouncer, _postgres: postgres, world };
         for way in WAYS {
             let name = format!("an answer by way of {}", way.name());
@@ -173,11 +178,11 @@ fn postgres(world: &World) -> Result<Running> {
     Ok(running)
 }
 
-fn gateway(world: &World) -> Result<(Running, u32)> {
+/// A gateway with this configuration, and its process that reads what clients send.
+pub(super) fn gateway(world: &World, configuration: &str) -> Result<(Running, u32)> {
     let log = world.log("gateway");
     let mut attach = world.command(format!("{HOME}/gateway"));
-    let masking = world.file("masking.toml", MASKING)?;
-    let configuration = world.file("gateway.toml", &format!("version = 1\n[masking]\nfile = {masking:?}\n"))?;
+    let configuration = world.file("gateway.toml", configuration)?;
     attach.args(["attach", "--name", "bench", "--cgroup"]).arg(world.attached()).arg("--config").arg(configuration);
     let mut running = Running::start("gateway", &mut attach, &log)?;
     until("the gateway", || {

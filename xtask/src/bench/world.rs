@@ -15,7 +15,7 @@ use crate::run::{cgroup_mount, line, until};
 /// Where the world keeps its own files, in memory: the numbers are not to be those of a disk.
 pub(super) const HOME: &str = "/run/bench";
 /// Far above the ids that Debian gives to people (Debian Policy, section 9.2.2).
-const AGENT: &str = "61234";
+pub(super) const AGENT: &str = "61234";
 
 /// The journal stays on the disk that it would have: its writes are part of what is measured.
 const SET_UP: &str = r#"
