@@ -300,6 +300,8 @@ pub struct Material {
 pub struct SshMaterial {
     /// The key that clients are shown.
     pub host_key: Vec<u8>,
+    /// Its certificate for the names of the target, if it has any.
+    pub host_certificate: Option<String>,
     /// The private key of its credential.
     pub key: Option<Vec<u8>>,
     /// The text of the file of known hosts.

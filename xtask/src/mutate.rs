@@ -1785,6 +1785,17 @@ const MUTATIONS: &[Mutation] = &[
         tests: &["exec::variables_of_the_short_list_reach_a_command_and_no_others"],
     },
     Mutation {
+        name: "ssh-host-certificate",
+        guarantee: "G2",
+        mechanism: "a certificate of our host key names its target alone",
+        edits: &[Edit {
+            file: "gateway/src/trust/ssh.rs",
+            from: "        for name in names {\n            builder.valid_principal(name)?;\n        }\n",
+            to: "        builder.all_principals_valid()?;\n",
+        }],
+        tests: &["trust::a_certificate_of_our_key_is_for_the_names_of_its_target_alone"],
+    },
+    Mutation {
         name: "ssh-strict-exchange",
         guarantee: "G2",
         mechanism: "a message too many before the keys ends an SSH connection",

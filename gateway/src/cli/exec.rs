@@ -3,7 +3,7 @@
 //! The cgroup and its hooks are there before the command: a child of ours moves in, gives up root, and becomes it.
 
 use std::env::VarsOs;
-use std::ffi::OsString;
+use std::ffi::{CString, OsString};
 use std::fs;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
@@ -26,11 +26,13 @@ use crate::host::cgroup::{self, COMMANDS, Hierarchy};
 use crate::host::process;
 use crate::host::user::User;
 use crate::policy::vocabulary::OPEN_GROUP;
-use crate::trust::SYSTEM_AUTHORITIES;
+use crate::trust::{KNOWN_HOSTS, SSH_CONFIG, SYSTEM_AUTHORITIES};
 
 /// What would lead a command to helpers outside, or was said to the gateway.
 const REMOVED: [&str; 5] = ["SSH_AUTH_SOCK", "XDG_RUNTIME_DIR", "DOCKER_HOST", "CONTAINER_HOST", "NOTIFY_SOCKET"];
 const PREFIXES: [&str; 3] = ["DBUS_", "SUDO_", "LISTEN_"];
+/// How what the command trusts is mounted.
+const PROTECTED: MountFlags = MountFlags::RDONLY.union(MountFlags::NOSUID).union(MountFlags::NODEV);
 
 /// What to run, and as whom.
 #[derive(Debug, Args)]
@@ -60,6 +62,8 @@ pub(super) struct ChildArguments {
     user: String,
     #[arg(long)]
     ca_bundle: Option<PathBuf>,
+    #[arg(long)]
+    known_hosts: Option<PathBuf>,
     #[arg(long)]
     descriptors: Option<u64>,
     #[arg(last = true, required = true)]
@@ -124,7 +128,7 @@ async fn with_daemon(
 ) -> anyhow::Result<ExitCode> {
     let name = request.name.clone();
     let attached: Attached = client.post("/v1/attach", &request).await?;
-    let status = in_cgroup(command, user, cgroup, &attached).await;
+    let status = in_cgroup(command, user, (cgroup, None), &attached).await;
     let _: Detached = client.post("/v1/detach", &name).await?;
     status
 }
@@ -137,9 +141,10 @@ async fn alone(
     cgroup: &Path,
 ) -> anyhow::Result<ExitCode> {
     let name = request.name.clone();
+    let config = files.config.clone();
     let serving = Serving::start(files).await?;
     let status = match serving.warden.attach(request).await {
-        Ok(attached) => in_cgroup(command, user, cgroup, &attached).await,
+        Ok(attached) => in_cgroup(command, user, (cgroup, config.as_deref()), &attached).await,
         Err(error) => Err(error.into()),
     };
     let detached = serving.warden.detach(&name, "the command ended").await;
@@ -156,8 +161,14 @@ async fn alone(
     Ok(status)
 }
 
-/// Runs the command to its end, and ends what it left behind: outside of the gateway nothing of it goes on.
-async fn in_cgroup(command: &[String], user: &User, cgroup: &Path, attached: &Attached) -> anyhow::Result<ExitCode> {
+/// Runs the command to its end, and ends what it left behind: outside of the gateway nothing of it goes on. It trusts what
+/// a gateway with this configuration shows.
+async fn in_cgroup(
+    command: &[String],
+    user: &User,
+    (cgroup, config): (&Path, Option<&Path>),
+    attached: &Attached,
+) -> anyhow::Result<ExitCode> {
     for gap in crate::capture::gaps::of_user(user.uid, &user.groups).iter().chain(&attached.gaps) {
         eprintln!("gateway: gap {}: {}", gap.name, gap.detail);
     }
@@ -172,7 +183,8 @@ async fn in_cgroup(command: &[String], user: &User, cgroup: &Path, attached: &At
         .arg(cgroup)
         .args(["--user", &user.uid.to_string()])
         .args(process::descriptors_before().iter().flat_map(|count| ["--descriptors".to_owned(), count.to_string()]))
-        .args(super::trust::bundle()?.iter().flat_map(|path| [Path::new("--ca-bundle"), path.as_path()]))
+        .args(super::trust::bundle(config)?.iter().flat_map(|path| [Path::new("--ca-bundle"), path.as_path()]))
+        .args(super::trust::known_hosts(config)?.iter().flat_map(|path| [Path::new("--known-hosts"), path.as_path()]))
         .arg("--")
         .args(command)
         .spawn()
@@ -194,9 +206,7 @@ pub(super) fn child(arguments: ChildArguments) -> anyhow::Result<()> {
     let user = user::choose(Some(&arguments.user), arguments.user == "0")?;
     fs::write(arguments.cgroup.join("cgroup.procs"), std::process::id().to_string())
         .with_context(|| format!("cannot move to {}", arguments.cgroup.display()))?;
-    if let Some(bundle) = &arguments.ca_bundle {
-        show_trust(bundle)?;
-    }
+    show_trust(arguments.ca_bundle.as_deref(), arguments.known_hosts.as_deref())?;
     if let Some(count) = arguments.descriptors {
         process::limit_descriptors(count).context("cannot limit the number of descriptors")?;
     }
@@ -214,15 +224,41 @@ pub(super) fn child(arguments: ChildArguments) -> anyhow::Result<()> {
     Err(command.exec()).with_context(|| format!("cannot run `{program}`"))
 }
 
-/// Puts our authority beside the system's, in a mount namespace of the command's own.
-fn show_trust(bundle: &Path) -> anyhow::Result<()> {
+/// Puts our authority and our host key beside what the system knows, in a mount namespace of the command's own.
+fn show_trust(bundle: Option<&Path>, known_hosts: Option<&Path>) -> anyhow::Result<()> {
     sys::unshare(Unshare::Mounts).context("cannot make a mount namespace")?;
     rustix::mount::mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
         .context("cannot make mounts private")?;
-    for path in SYSTEM_AUTHORITIES.iter().filter(|path| Path::new(path).exists()) {
-        rustix::mount::mount_bind(bundle, *path).with_context(|| format!("cannot mount over {path}"))?;
-        let flags = MountFlags::BIND | MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV;
-        rustix::mount::mount_remount(*path, flags, "").with_context(|| format!("cannot make {path} read-only"))?;
+    if let Some(bundle) = bundle {
+        for path in SYSTEM_AUTHORITIES.iter().filter(|path| Path::new(path).exists()) {
+            show(bundle, path)?;
+        }
+    }
+    match known_hosts {
+        Some(folder) => show_known_hosts(folder),
+        None => Ok(()),
+    }
+}
+
+/// Shows a file in the place of another.
+fn show(file: &Path, path: &str) -> anyhow::Result<()> {
+    rustix::mount::mount_bind(file, path).with_context(|| format!("cannot mount over {path}"))?;
+    let flags = MountFlags::BIND | PROTECTED;
+    rustix::mount::mount_remount(path, flags, "").with_context(|| format!("cannot make {path} read-only"))
+}
+
+fn show_known_hosts(folder: &Path) -> anyhow::Result<()> {
+    let path = format!("{SSH_CONFIG}/{KNOWN_HOSTS}");
+    if Path::new(&path).exists() {
+        return show(&folder.join(KNOWN_HOSTS), &path);
+    }
+    // There is no file to mount over: the folder is shown as it would be with one.
+    let layers = CString::new(format!("lowerdir={}:{SSH_CONFIG}", folder.display()))?;
+    if let Err(error) = rustix::mount::mount("overlay", SSH_CONFIG, "overlay", PROTECTED, Some(layers.as_c_str())) {
+        eprintln!(
+            "gateway: {path} is not there and cannot be shown ({error}), so that clients of SSH will not know the gateway: \
+             once, as root: gateway trust --ssh >> {path}"
+        );
     }
     Ok(())
 }

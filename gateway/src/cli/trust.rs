@@ -1,7 +1,8 @@
 //! `gateway trust`: what a client must trust.
 
-use std::fs;
+use std::fs::{self, DirBuilder, Permissions};
 use std::net::IpAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
@@ -17,11 +18,12 @@ use crate::config::{Config, DEFAULT_FILE};
 use crate::host::network::Network;
 use crate::trust::ca::Authority;
 use crate::trust::ssh::SshKey;
+use crate::trust::{KNOWN_HOSTS, SSH_CONFIG};
 use crate::warden::RUN_DIR;
 
 /// What to print.
 #[derive(Debug, Args)]
-#[command(group(ArgGroup::new("what").required(true).args(["ca", "ssh", "ssh_authority", "kubeconfig"])))]
+#[command(group(ArgGroup::new("what").required(true).args(["ca", "ssh", "ssh_host_authority", "ssh_authority", "kubeconfig"])))]
 pub(super) struct Arguments {
     /// Print the certificate authority of this host, in PEM
     #[arg(long)]
@@ -29,6 +31,9 @@ pub(super) struct Arguments {
     /// Print the line for /etc/ssh/ssh_known_hosts of clients
     #[arg(long)]
     ssh: bool,
+    /// Print another line for the same file, for clients that want a certificate of that key
+    #[arg(long)]
+    ssh_host_authority: bool,
     /// Print the key that signs logins, for TrustedUserCAKeys of servers
     #[arg(long)]
     ssh_authority: bool,
@@ -49,6 +54,9 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
         // Every server behind the gateway shows this key: SSH has no name in the clear to choose one by.
         return line(&format!("* {}", SshKey::host(&config.state_dir)?.public_line()?));
     }
+    if arguments.ssh_host_authority {
+        return line(&format!("@cert-authority * {}", SshKey::host_authority(&config.state_dir)?.public_line()?));
+    }
     if arguments.ssh_authority {
         return line(&SshKey::authority(&config.state_dir)?.public_line()?);
     }
@@ -66,10 +74,6 @@ fn config(file: Option<&Path>) -> anyhow::Result<Config> {
         Err(error) if file.is_some() => Err(error).with_context(|| format!("cannot read {}", path.display())),
         Err(_) => Ok(Config::default()),
     }
-}
-
-fn authority() -> anyhow::Result<Authority> {
-    Ok(Authority::open(&config(None)?.state_dir)?)
 }
 
 /// JSON is YAML: every client reads it.
@@ -104,14 +108,41 @@ fn kubeconfig(config: &Config, name: &str, authority: &str) -> anyhow::Result<St
 }
 
 /// A file with the system's authorities and ours, for `exec` to mount; `None` where the system has none.
-pub(super) fn bundle() -> anyhow::Result<Option<PathBuf>> {
+pub(super) fn bundle(config_file: Option<&Path>) -> anyhow::Result<Option<PathBuf>> {
     let system = "/etc/ssl/certs/ca-certificates.crt";
     let Ok(mut text) = fs::read_to_string(system) else { return Ok(None) };
-    text.push_str(authority()?.certificate_pem());
+    text.push_str(Authority::open(&config(config_file)?.state_dir)?.certificate_pem());
     let path = Path::new(RUN_DIR).join("ca-bundle.crt");
-    let fresh = path.with_extension("new");
-    fs::write(&fresh, text)
-        .and_then(|()| fs::rename(&fresh, &path))
-        .with_context(|| format!("cannot write {}", path.display()))?;
+    replace(&path, &text)?;
     Ok(Some(path))
+}
+
+/// A folder with a file of known hosts, the system's entries and ours, for `exec` to mount; `None` where the system has
+/// no clients of SSH.
+pub(super) fn known_hosts(config_file: Option<&Path>) -> anyhow::Result<Option<PathBuf>> {
+    if !Path::new(SSH_CONFIG).is_dir() {
+        return Ok(None);
+    }
+    let mut text = fs::read_to_string(Path::new(SSH_CONFIG).join(KNOWN_HOSTS)).unwrap_or_default();
+    if !text.is_empty() && !text.ends_with('\n') {
+        text.push('\n');
+    }
+    text.push_str(&format!("* {}\n", SshKey::host(&config(config_file)?.state_dir)?.public_line()?));
+    let folder = Path::new(RUN_DIR).join("known");
+    DirBuilder::new()
+        .recursive(true)
+        .create(&folder)
+        .and_then(|()| fs::set_permissions(&folder, Permissions::from_mode(0o755)))
+        .with_context(|| format!("cannot make {}", folder.display()))?;
+    replace(&folder.join(KNOWN_HOSTS), &text)?;
+    Ok(Some(folder))
+}
+
+/// Writes a file that everybody may read, whole or not at all.
+fn replace(path: &Path, text: &str) -> anyhow::Result<()> {
+    let fresh = path.with_extension(format!("new-{}", std::process::id()));
+    fs::write(&fresh, text)
+        .and_then(|()| fs::set_permissions(&fresh, Permissions::from_mode(0o644)))
+        .and_then(|()| fs::rename(&fresh, path))
+        .with_context(|| format!("cannot write {}", path.display()))
 }

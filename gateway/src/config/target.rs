@@ -123,6 +123,13 @@ impl Target {
         self.within.is_empty() || self.within.iter().any(|name| name == attachment)
     }
 
+    /// What clients call it, as far as that can be said before: its names, and its addresses that are no networks.
+    #[must_use]
+    pub fn hosts(&self) -> Vec<String> {
+        let addresses = self.addresses.iter().filter_map(Network::host_address).map(|address| address.to_string());
+        addresses.chain(self.names.iter().map(ToString::to_string)).collect()
+    }
+
     /// What its name says of ports at its addresses, as `Config::of_name`: a second way in would be a way around.
     pub(super) fn of_name(&self) -> impl Iterator<Item = (Option<u16>, Verdict)> + '_ {
         let declared = self.ports.iter().map(|port| (Some(*port), self.protocol));

@@ -14,6 +14,11 @@ use std::path::Path;
 pub const SYSTEM_AUTHORITIES: [&str; 3] =
     ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem"];
 
+/// Where clients of SSH have the settings of a system, and there what it knows of hosts (ssh(1), FILES).
+pub const SSH_CONFIG: &str = "/etc/ssh";
+/// The name of that file.
+pub const KNOWN_HOSTS: &str = "ssh_known_hosts";
+
 /// Whether this system has our authority among its own.
 #[must_use]
 pub fn is_installed(state_dir: &Path) -> bool {

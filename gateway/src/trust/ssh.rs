@@ -16,6 +16,8 @@ use russh::keys::ssh_key::certificate::{Builder, CertType};
 use russh::keys::ssh_key::known_hosts::{HostPatterns, KnownHosts, Marker};
 use russh::keys::{Algorithm, Certificate, HashAlg, PrivateKey, PublicKey, PublicKeyOrCertificate};
 
+/// A certificate of our own host key is as good as that key, which does not expire either (`ssh-keygen -V always:forever`).
+const FOREVER: u64 = u64::MAX;
 /// How long a certificate for one login is valid: the clocks of both sides may be this far apart.
 const LOGIN_VALIDITY: Duration = Duration::from_secs(5 * 60);
 
@@ -85,6 +87,14 @@ impl SshKey {
         Self::open(&state_dir.join("trust/ssh_authority_key"))
     }
 
+    /// What signs certificates of that key.
+    ///
+    /// # Errors
+    /// Where it can be neither read nor made.
+    pub fn host_authority(state_dir: &Path) -> Result<Self, SshKeyError> {
+        Self::open(&state_dir.join("trust/ssh_host_authority_key"))
+    }
+
     /// Reads one that its file or owner gives.
     ///
     /// # Errors
@@ -145,6 +155,25 @@ impl SshKey {
         // What a session may do at the server is decided here, request by request; without this no terminal is there.
         builder.extension("permit-pty", "")?.extension("permit-port-forwarding", "")?;
         Ok(builder.sign(&self.0)?.to_openssh()?)
+    }
+
+    /// A certificate for a host's key, which clients take where they mean one of these names. `None` without a name: no
+    /// names would mean every host to some clients, and none to others.
+    ///
+    /// # Errors
+    /// Where it cannot be made.
+    pub fn certify_host(&self, key: &Self, names: &[String]) -> Result<Option<String>, SshKeyError> {
+        if names.is_empty() {
+            return Ok(None);
+        }
+        let mut rng = russh::keys::key::safe_rng();
+        let key = key.0.public_key().key_data().clone();
+        let mut builder = Builder::new_with_random_nonce(&mut rng, key, 0, FOREVER)?;
+        builder.cert_type(CertType::Host)?.key_id("gateway")?;
+        for name in names {
+            builder.valid_principal(name)?;
+        }
+        Ok(Some(builder.sign(&self.0)?.to_openssh()?))
     }
 
     fn open(path: &Path) -> Result<Self, SshKeyError> {

@@ -17,7 +17,7 @@ use crate::host::network::Network;
 use crate::id::HostId;
 use crate::shipper::{Settings, StoreTls};
 use crate::trust::ca::Authority;
-use crate::trust::ssh::SshKey;
+use crate::trust::ssh::{SshKey, SshKeyError};
 
 /// Where systems keep the authorities that they trust.
 const SYSTEM_CAS: [&str; 3] =
@@ -131,11 +131,18 @@ fn of_ssh(target: &Target, state_dir: &Path) -> Result<Material, String> {
         Some(path) => Some(String::from_utf8_lossy(&read_file(path)?).into_owned()),
         None => None,
     };
-    let host_key =
-        SshKey::host(state_dir).and_then(|key| key.to_text()).map_err(|error| crate::chain::chain(&error))?;
-    let ssh = SshMaterial { host_key, key: given(|credential| credential.key.as_ref())?, known_hosts };
+    let (host_key, host_certificate) = host_key(target, state_dir).map_err(|error| crate::chain::chain(&error))?;
+    let key = given(|credential| credential.key.as_ref())?;
+    let ssh = SshMaterial { host_key, host_certificate, key, known_hosts };
     let password = given(|credential| credential.password.as_ref())?;
     Ok(Material { password, ssh: Some(ssh), ..Material::default() })
+}
+
+/// What clients of a target are shown. The key that certifies it stays here.
+fn host_key(target: &Target, state_dir: &Path) -> Result<(Vec<u8>, Option<String>), SshKeyError> {
+    let key = SshKey::host(state_dir)?;
+    let certificate = SshKey::host_authority(state_dir)?.certify_host(&key, &target.hosts())?;
+    Ok((key.to_text()?, certificate))
 }
 
 /// A secret, from wherever it is.

@@ -42,3 +42,4 @@ mod hostile;
 mod lines;
 mod login;
 mod shell;
+mod trust;

@@ -148,8 +148,8 @@ pub(super) const IN_THE_LIBRARY: &[Mutation] = &[
         mechanism: "a forward leads only where its words are read in one way",
         edits: &[Edit {
             file: "gateway/src/session/place.rs",
-            from: " || last.starts_with(|c: char| c.is_ascii_digit())",
-            to: "",
+            from: "    if endpoint.carried_v4().is_some() || endpoint.needs_scope() || is_link_local(address.ip()) {",
+            to: "    if is_link_local(address.ip()) {",
         }],
         tests: &["session::place::tests::what_two_could_read_in_two_ways_leads_nowhere"],
     },

@@ -30,7 +30,7 @@ pub(crate) const LINKER: [Package; 4] = [
 ];
 
 /// Everything else.
-pub(crate) const OTHERS: [Package; 47] = [
+pub(crate) const OTHERS: [Package; 49] = [
     package("clang", "bindings of the SQL parser: compiler headers"),
     package("libclang-dev", "bindings of the SQL parser: libclang"),
     package("iproute2", "tests: network namespaces, veth"),
@@ -49,6 +49,8 @@ pub(crate) const OTHERS: [Package; 47] = [
     package("git", "tests: over ssh"),
     package("ansible-core", "tests: over ssh"),
     package("python3-paramiko", "tests: an SSH client that is not OpenSSH"),
+    package("python3-asyncssh", "tests: an SSH client that is not OpenSSH"),
+    package("golang-golang-x-crypto-dev", "tests: an SSH client that is not OpenSSH"),
     package("curl", "demo: asks ClickHouse; tests: an SFTP client with libssh2"),
     package("openssl", "demo: the certificate of its server"),
     package("socat", "tests: odd clients and servers"),

@@ -11,10 +11,9 @@ use crate::bridge::{Material, SshMaterial};
 use crate::chain::chain;
 use crate::config::Target;
 use crate::engine::certifier::{Certifier, OfTarget};
-use crate::host::network::Network;
 use crate::protocol::ssh::{Credential, Options, Proof};
 use crate::secret::Secret;
-use crate::trust::ssh::{ServerKeys, SshKey};
+use crate::trust::ssh::{ServerKeys, SshKey, certificate};
 
 impl Upstreams {
     /// The way to a declared SSH server.
@@ -44,6 +43,7 @@ fn options(
     let failed = |error| chain(&error);
     Ok(Options {
         host_key: SshKey::parse(&ssh.host_key).map_err(failed)?,
+        host_certificate: ssh.host_certificate.as_deref().map(certificate).transpose().map_err(failed)?.map(Box::new),
         known: Arc::new(known(target, ssh)?),
         shell: target.ssh.shell,
         credential: Credential {
@@ -62,10 +62,8 @@ fn options(
 }
 
 fn known(target: &Target, ssh: &SshMaterial) -> Result<ServerKeys, String> {
-    let addresses = target.addresses.iter().filter_map(Network::host_address).map(|address| address.to_string());
-    let names = addresses.chain(target.names.iter().map(ToString::to_string)).collect();
-    let mut known =
-        ServerKeys::parse(&target.ssh.host_keys, &target.ssh.authorities, names).map_err(|error| chain(&error))?;
+    let mut known = ServerKeys::parse(&target.ssh.host_keys, &target.ssh.authorities, target.hosts())
+        .map_err(|error| chain(&error))?;
     if let (Some(path), Some(text)) = (&target.ssh.known_hosts, &ssh.known_hosts) {
         for port in &target.ports {
             known.add_known_hosts(Path::new(path), text, *port).map_err(|error| chain(&error))?;

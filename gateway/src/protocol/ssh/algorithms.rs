@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use russh::keys::ssh_key::EcdsaCurve;
-use russh::keys::{Algorithm, HashAlg};
+use russh::keys::{Algorithm, Certificate, HashAlg};
 use russh::{MethodKind, MethodSet, Preferred, SshId, cipher, client, compression, kex, mac, server};
 
 use super::Options;
@@ -43,6 +43,10 @@ const KEX: &[kex::Name] = &[
     kex::EXTENSION_OPENSSH_STRICT_KEX_AS_SERVER,
 ];
 
+/// Clients that take our key without a certificate too, as they know it. Go's do not look at lines for plain keys once they
+/// were shown a certificate.
+const CERTIFIED: [&str; 2] = ["SSH-2.0-OpenSSH_", "SSH-2.0-AsyncSSH_"];
+
 const GCM: &[cipher::Name] = &[cipher::AES_128_GCM, cipher::AES_256_GCM];
 
 const CIPHERS: &[cipher::Name] = &[
@@ -69,6 +73,8 @@ const KEYS: &[Algorithm] = &[
 pub(super) fn towards_client(options: &Options, client: Option<&str>) -> server::Config {
     // The client's order counts (RFC 4253, section 7.1), and OpenSSH puts AES-GCM last; it has it since 6.2 (2013).
     let has_gcm = client.is_some_and(|id| id.starts_with("SSH-2.0-OpenSSH_") && !is_before_gcm(id));
+    let takes_certificates = client.is_some_and(|id| CERTIFIED.iter().any(|start| id.starts_with(start)));
+    let certificate = options.host_certificate.iter().filter(|_| takes_certificates);
     let mut methods = MethodSet::empty();
     for method in [MethodKind::None, MethodKind::PublicKey, MethodKind::Password] {
         methods.push(method);
@@ -79,6 +85,7 @@ pub(super) fn towards_client(options: &Options, client: Option<&str>) -> server:
         auth_rejection_time: Duration::from_secs(1),
         auth_rejection_time_initial: Some(Duration::ZERO),
         keys: vec![options.host_key.private().clone()],
+        certificates: certificate.map(|certificate| Certificate::clone(certificate)).collect(),
         window_size: WINDOW,
         maximum_packet_size: PACKET,
         channel_buffer_size: MESSAGES,

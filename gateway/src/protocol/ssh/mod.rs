@@ -28,6 +28,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use russh::Disconnect;
+use russh::keys::Certificate;
 
 use crate::config::Shell;
 use crate::conn::BoxConn;
@@ -96,6 +97,8 @@ impl std::fmt::Debug for Credential {
 pub struct Options {
     /// What the client is shown.
     pub host_key: SshKey,
+    /// And what it is shown where it prefers that.
+    pub host_certificate: Option<Box<Certificate>>,
     /// How the server is known.
     pub known: Arc<ServerKeys>,
     /// With which we log in there.
