@@ -22,6 +22,9 @@ mod terminal;
 mod trust;
 mod user;
 
+#[cfg(any(fuzzing, test))]
+pub use replay::fuzzing;
+
 use std::error::Error;
 use std::io::Write;
 use std::path::PathBuf;

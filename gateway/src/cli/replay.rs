@@ -3,6 +3,9 @@
 //! In: the journal. Out: who connected where, each request with its decision, what people said and what came of it, on
 //! at most 120 columns. It shows what was kept, never more, and nothing of it raw.
 
+mod filter;
+#[cfg(any(fuzzing, test))]
+pub mod fuzzing;
 mod ssh;
 
 use anyhow::bail;

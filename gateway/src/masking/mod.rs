@@ -6,6 +6,8 @@
 
 pub mod class;
 pub mod detect;
+#[cfg(any(fuzzing, test))]
+pub mod fuzzing;
 pub mod plan;
 pub mod stream;
 pub mod terminal;

@@ -11,6 +11,7 @@ use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
+use super::filter::{Filter, decoded};
 use super::read;
 use crate::audit::event::{FrameStream, SshFrame, SshFrames, SshOutcome, SshPhase, SshRequest, SshTransfer, Status};
 use crate::audit::hex;
@@ -22,7 +23,7 @@ const SIZE: (u32, u32) = (80, 24);
 
 /// A format of asciinema.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Cast {
+pub(super) enum Cast {
     /// Times since the start
     V2,
     /// Times since the event before
@@ -82,16 +83,16 @@ impl Which {
                 out.flush()?;
             }
         }
-        // Whatever colours and modes were left.
-        Ok(out.write_all(b"\x1b[0m\x1b[?25h\r\n")?)
+        // Whatever characters, colours and modes were left.
+        Ok(out.write_all(b"\x0f\x1b(B\x1b[0m\x1b[?25h\r\n")?)
     }
 }
 
 /// What one terminal showed.
 #[derive(Debug)]
-struct Recording {
-    started: u64,
-    frames: Vec<SshFrame>,
+pub(super) struct Recording {
+    pub(super) started: u64,
+    pub(super) frames: Vec<SshFrame>,
 }
 
 impl Recording {
@@ -111,7 +112,7 @@ impl Recording {
         Ok(Self { started: started.as_micros() / 1_000_000, frames })
     }
 
-    fn cast(&self, version: Cast) -> String {
+    pub(super) fn cast(&self, version: Cast) -> String {
         let size = self.frames.iter().find_map(|frame| frame.size).unwrap_or(SIZE);
         let head = match version {
             Cast::V2 => json!({ "version": 2, "width": size.0, "height": size.1, "timestamp": self.started }),
@@ -120,15 +121,24 @@ impl Recording {
             }),
         };
         let mut text = format!("{head}\n");
-        let (mut before, mut is_first) = (0, true);
+        let (mut before, mut is_first, mut cut) = (0, true, Vec::new());
         for frame in &self.frames {
             let (code, data) = match (frame.stream, frame.size) {
                 (FrameStream::Size, Some(_)) if std::mem::take(&mut is_first) => continue,
                 (FrameStream::Size, Some((columns, rows))) => ("r", format!("{columns}x{rows}")),
-                (FrameStream::Out | FrameStream::Err, _) => ("o", String::from_utf8_lossy(&bytes(frame)).into_owned()),
+                (FrameStream::Out | FrameStream::Err, _) => {
+                    // A character may be cut by the border of frames.
+                    cut.extend(bytes(frame));
+                    let (whole, rest) = decoded(&cut);
+                    cut = rest;
+                    ("o", whole)
+                }
                 // Of what was typed only the size is known.
                 (FrameStream::In | FrameStream::Size, _) => continue,
             };
+            if data.is_empty() {
+                continue;
+            }
             let micros = match version {
                 Cast::V2 => frame.at_us,
                 Cast::V3 => frame.at_us.saturating_sub(std::mem::replace(&mut before, frame.at_us)),
@@ -141,7 +151,7 @@ impl Recording {
 }
 
 /// The bytes of a frame, as they were.
-fn bytes(frame: &SshFrame) -> Vec<u8> {
+pub(super) fn bytes(frame: &SshFrame) -> Vec<u8> {
     match (&frame.text, &frame.hex) {
         (Some(text), _) => text.as_str().as_bytes().to_vec(),
         (None, Some(digits)) => {
@@ -149,77 +159,6 @@ fn bytes(frame: &SshFrame) -> Vec<u8> {
             pairs.iter().filter_map(|pair| hex::decode::<1>(pair)).flatten().collect()
         }
         (None, None) => Vec::new(),
-    }
-}
-
-/// Leaves out what a terminal would answer, or do beyond drawing: titles, clipboards, links, device questions.
-#[derive(Debug, Default)]
-struct Filter {
-    state: Sequence,
-    held: Vec<u8>,
-}
-
-/// Where in an escape sequence (ECMA-48, section 5).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Sequence {
-    #[default]
-    None,
-    /// Behind ESC.
-    Escape,
-    /// In a control sequence.
-    Control,
-    /// In a string that ends with BEL or ST, and whether ESC was just seen.
-    Text(bool),
-}
-
-impl Filter {
-    fn pass(&mut self, bytes: &[u8]) -> Vec<u8> {
-        let mut out = Vec::with_capacity(bytes.len());
-        for byte in bytes {
-            self.take(*byte, &mut out);
-        }
-        out
-    }
-
-    fn take(&mut self, byte: u8, out: &mut Vec<u8>) {
-        match self.state {
-            Sequence::None if byte == 0x1b => (self.state, self.held) = (Sequence::Escape, vec![byte]),
-            // ENQ has terminals answer.
-            Sequence::None if byte == 0x05 => {}
-            Sequence::None => out.push(byte),
-            Sequence::Escape => {
-                self.held.push(byte);
-                self.state = match byte {
-                    b'[' => Sequence::Control,
-                    b']' | b'P' | b'X' | b'^' | b'_' => Sequence::Text(false),
-                    0x20..=0x2f => Sequence::Escape,
-                    _ => {
-                        // DECID has terminals answer; RIS resets what is not ours.
-                        if !matches!(byte, b'Z' | b'c') {
-                            out.append(&mut self.held);
-                        }
-                        Sequence::None
-                    }
-                };
-            }
-            Sequence::Control => {
-                self.held.push(byte);
-                if (0x40..=0x7e).contains(&byte) || self.held.len() > 64 {
-                    self.state = Sequence::None;
-                    // Device attributes, status reports, window operations, checksums, printing.
-                    if !matches!(byte, b'c' | b'n' | b't' | b'x' | b'y' | b'i' | b'q') && self.held.len() <= 64 {
-                        out.append(&mut self.held);
-                    }
-                }
-            }
-            Sequence::Text(escaped) => {
-                self.state = match (byte, escaped) {
-                    (0x07, _) | (b'\\', true) => Sequence::None,
-                    (0x1b, _) => Sequence::Text(true),
-                    _ => Sequence::Text(false),
-                }
-            }
-        }
     }
 }
 
@@ -265,18 +204,13 @@ pub(super) fn transferred(transfer: &SshTransfer) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::audit::Kept;
-
-    fn frame(at_us: u64, stream: FrameStream, text: &str) -> SshFrame {
-        SshFrame { at_us, stream, text: Some(Kept::after_redaction(text.to_owned())), ..SshFrame::default() }
-    }
 
     #[test]
     fn a_recording_is_an_asciicast_of_either_version() {
         let size = |at_us, size| SshFrame { at_us, stream: FrameStream::Size, size: Some(size), ..SshFrame::default() };
-        let raw = SshFrame { at_us: 1_500_000, hex: Some("ff0a".into()), ..SshFrame::default() };
-        let frames =
-            vec![size(0, (100, 30)), frame(500_000, FrameStream::Out, "é\"\u{1b}[1m"), raw, size(2_000_000, (80, 25))];
+        let raw = |at_us, hex: &str| SshFrame { at_us, hex: Some(hex.to_owned()), ..SshFrame::default() };
+        let (cut, raw) = (raw(400_000, "c3"), [raw(500_000, "a9221b5b316d"), raw(1_500_000, "ff0a")]);
+        let frames = [vec![size(0, (100, 30)), cut], raw.to_vec(), vec![size(2_000_000, (80, 25))]].concat();
         let recording = Recording { started: 7, frames };
         let lines = |version| recording.cast(version).lines().map(str::to_owned).collect::<Vec<_>>();
         let v2: Vec<serde_json::Value> =
@@ -289,31 +223,5 @@ mod tests {
             lines(Cast::V3).iter().map(|line| serde_json::from_str(line).unwrap()).collect();
         assert_eq!(v3[0]["term"], json!({ "cols": 100, "rows": 30 }));
         assert_eq!((&v3[2][0], &v3[3][0]), (&json!(1.0), &json!(0.5)));
-    }
-
-    #[test]
-    fn the_readers_terminal_is_neither_asked_nor_told_what_to_do() {
-        let mut filter = Filter::default();
-        let shown = b"a\x1b[31mred\x1b[0m\r\n\x1b(B";
-        assert_eq!(filter.pass(shown), shown);
-        for hidden in [
-            "\x1b]0;title\x07",
-            "\x1b]52;c;eA==\x1b\\",
-            "\x1b[6n",
-            "\x1b[>c",
-            "\x1bP$q\"p\x1b\\",
-            "\x1bZ",
-            "\x1bc",
-            "\x05",
-            "\x1b[21t",
-        ] {
-            assert_eq!(filter.pass(hidden.as_bytes()), b"", "{hidden:?}");
-        }
-        // Cut anywhere.
-        let mut out = Vec::new();
-        for byte in b"x\x1b]0;t\x07y\x1b[1mz" {
-            out.extend(filter.pass(&[*byte]));
-        }
-        assert_eq!(out, b"xy\x1b[1mz");
     }
 }

@@ -13,6 +13,8 @@ mod door;
 mod files;
 mod flow;
 mod forward;
+#[cfg(any(fuzzing, test))]
+pub mod fuzzing;
 mod judge;
 mod line;
 mod line_shell;

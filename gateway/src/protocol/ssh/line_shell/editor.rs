@@ -282,7 +282,7 @@ impl Editor {
 }
 
 /// What a line may hold: nothing that a terminal acts upon or that makes it look like another line.
-fn is_plain(next: char) -> bool {
+pub(super) fn is_plain(next: char) -> bool {
     let is_odd =
         matches!(next, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
     !next.is_control() && !is_odd

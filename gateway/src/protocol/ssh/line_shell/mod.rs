@@ -6,6 +6,8 @@
 
 mod carried;
 mod editor;
+#[cfg(any(fuzzing, test))]
+pub(super) mod fuzzing;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
