@@ -36,8 +36,17 @@ const AF_INET6: u32 = 10;
 /// Levels of cgroups that are climbed; who is deeper is taken to be inside.
 const DEPTH: i32 = 64;
 
+/// Whose the root of the namespace is that a link leads to.
+#[derive(Clone, Copy)]
+pub enum Root {
+    /// What others' sockets send from there is theirs.
+    OfHost,
+    /// It rewrites whatever passes, of others too.
+    OfWorkload,
+}
+
 #[inline(always)]
-pub fn packet(ctx: &TcContext) -> i32 {
+pub fn packet(ctx: &TcContext, root: Root) -> i32 {
     // SAFETY: a word of the context.
     let kind = u32::from(u16::from_be(unsafe { (*ctx.skb.skb).protocol } as u16));
     let read = match kind {
@@ -49,7 +58,7 @@ pub fn packet(ctx: &TcContext) -> i32 {
         report::tell(&report::link(ctx, Endpoint::default()), Reason::PacketUnreadable, 0);
         return DROP;
     };
-    if passes(&packet.destination, &packet) || is_anothers(ctx, &packet) {
+    if passes(&packet.destination, &packet) || matches!(root, Root::OfHost) && is_anothers(ctx, &packet) {
         return NEXT;
     }
     report::tell(&report::link(ctx, packet.destination), Reason::LinkDropped, packet.protocol.into());

@@ -22,6 +22,7 @@ use aya_ebpf::{
     macros::{cgroup_skb, cgroup_sock, cgroup_sock_addr, cgroup_sockopt, classifier, lsm_cgroup, sock_ops},
     programs::{LsmContext, SkBuffContext, SockAddrContext, SockContext, SockOpsContext, SockoptContext, TcContext},
 };
+use link::Root;
 
 #[cgroup_sock_addr(connect4)]
 pub fn connect4(ctx: SockAddrContext) -> i32 {
@@ -100,7 +101,12 @@ pub fn egress(ctx: SkBuffContext) -> i32 {
 
 #[classifier]
 pub fn link(ctx: TcContext) -> i32 {
-    link::packet(&ctx)
+    link::packet(&ctx, Root::OfHost)
+}
+
+#[classifier]
+pub fn own_link(ctx: TcContext) -> i32 {
+    link::packet(&ctx, Root::OfWorkload)
 }
 
 #[lsm_cgroup(hook = "socket_create")]

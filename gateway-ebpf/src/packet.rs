@@ -21,14 +21,9 @@ const DESTINATION_OPTIONS: u8 = 60;
 /// Router and neighbour discovery (RFC 4861): the first and the last of its types.
 const DISCOVERY: (u8, u8) = (133, 137);
 
-/// Options of an IPv4 header (RFC 791): the end of the list, a filler of one byte, loose and strict source routes.
-const END_OF_OPTIONS: u8 = 0;
-const NO_OPERATION: u8 = 1;
-const LOOSE_SOURCE_ROUTE: u8 = 131;
-const STRICT_SOURCE_ROUTE: u8 = 137;
+/// Of an IPv4 header (RFC 791). Options are not read: a source route hides where a packet ends up, as a routing header does
+/// in IPv6, and programs have no use for others (RFC 6814, RFC 7126).
 const HEADER_WITHOUT_OPTIONS: usize = 20;
-/// As many as there are if each has one byte.
-const OPTIONS: usize = 40;
 
 /// Extension headers that are walked over: more than any stack sends.
 const EXTENSION_HEADERS: usize = 4;
@@ -88,29 +83,11 @@ fn read4(bytes: &Bytes<'_>) -> Option<Packet> {
     let fragment = u16::from_be(bytes.load::<u16>(6).ok()?) & 0x1fff;
     let protocol = bytes.load::<u8>(9).ok()?;
     let (source, destination) = (bytes.load::<u32>(12).ok()?, bytes.load::<u32>(16).ok()?);
-    if is_source_routed(bytes, header)? {
+    if header != HEADER_WITHOUT_OPTIONS {
         return None;
     }
     let ends = Ends { source: Endpoint::v4(source, 0), destination: Endpoint::v4(destination, 0) };
     transport(bytes, header, protocol, fragment, ends)
-}
-
-/// Whether options hide where the packet ends up, as a routing header does in IPv6.
-#[inline(always)]
-fn is_source_routed(bytes: &Bytes<'_>, header: usize) -> Option<bool> {
-    let mut at = HEADER_WITHOUT_OPTIONS;
-    for _ in 0..OPTIONS {
-        if at >= header {
-            return Some(false);
-        }
-        match bytes.load::<u8>(at).ok()? {
-            END_OF_OPTIONS => return Some(false),
-            NO_OPERATION => at += 1,
-            LOOSE_SOURCE_ROUTE | STRICT_SOURCE_ROUTE => return Some(true),
-            _ => at += usize::from(bytes.load::<u8>(at + 1).ok()?).max(1),
-        }
-    }
-    Some(false)
 }
 
 #[inline(always)]

@@ -168,12 +168,12 @@ const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "source-routes",
         guarantee: "G1",
-        mechanism: "the egress hook drops packets with a source route, and those of redirected sockets that go elsewhere",
+        mechanism: "the egress hook drops packets with IPv4 options, and those of redirected sockets that go elsewhere",
         edits: &[
             Edit {
                 file: "gateway-ebpf/src/packet.rs",
-                from: "LOOSE_SOURCE_ROUTE | STRICT_SOURCE_ROUTE => return Some(true),",
-                to: "LOOSE_SOURCE_ROUTE | STRICT_SOURCE_ROUTE => return Some(false),",
+                from: "if header != HEADER_WITHOUT_OPTIONS {",
+                to: "if header < HEADER_WITHOUT_OPTIONS {",
             },
             Edit {
                 file: "gateway-ebpf/src/egress.rs",
@@ -330,10 +330,49 @@ const MUTATIONS: &[Mutation] = &[
         mechanism: "the program at the host's end of a link lets pass what sockets outside of the subtree send",
         edits: &[Edit {
             file: "gateway-ebpf/src/link.rs",
-            from: "passes(&packet.destination, &packet) || is_anothers(ctx, &packet)",
-            to: "passes(&packet.destination, &packet)",
+            from: " || matches!(root, Root::OfHost) && is_anothers(ctx, &packet)",
+            to: " || (root as u8 > 9 && is_anothers(ctx, &packet))",
         }],
         tests: &["bypass_links::who_shares_a_namespace_and_is_not_attached_connects_as_before"],
+    },
+    Mutation {
+        name: "neighbours-not-trusted",
+        guarantee: "G1",
+        mechanism: "where its root is the workload's nobody's packets to a protected destination leave a namespace",
+        edits: &[Edit {
+            file: "gateway-ebpf/src/link.rs",
+            from: "matches!(root, Root::OfHost) && is_anothers",
+            to: "(root as u8) < 9 && is_anothers",
+        }],
+        tests: &["bypass_links::what_a_neighbour_sends_is_not_trusted_where_the_workload_can_rewrite_it"],
+    },
+    Mutation {
+        name: "unreadable-frames",
+        guarantee: "G1",
+        mechanism: "the program at the host's end of a link drops what it cannot read",
+        edits: &[Edit {
+            file: "gateway-ebpf/src/link.rs",
+            from: "Reason::PacketUnreadable, 0);\n        return DROP;",
+            to: "Reason::PacketUnreadable, 0);\n        return NEXT;",
+        }],
+        tests: &[
+            "bypass_links::what_one_frame_carries_in_another_is_dropped_at_the_hosts_end_of_the_link",
+            "bypass_links::tunnels_of_a_namespace_are_dropped_at_the_hosts_end_of_its_link",
+        ],
+    },
+    Mutation {
+        name: "overlays",
+        guarantee: "G1",
+        mechanism: "ports of overlay networks are refused",
+        edits: &[Edit {
+            file: "gateway/src/capture/tables.rs",
+            from: "[u16; 7] = [10_250, 10_255, 2_379, 2_380, 4_789, 8_472, 6_081]",
+            to: "[u16; 4] = [10_250, 10_255, 2_379, 2_380]",
+        }],
+        tests: &[
+            "bypass_links::what_one_frame_carries_in_another_is_dropped_at_the_hosts_end_of_the_link",
+            "refusals::overlay_networks_of_this_host_are_no_way_past",
+        ],
     },
     Mutation {
         name: "links-watched",

@@ -1,4 +1,4 @@
-//! The second backstop: the program `link` on the host's end of links into namespaces of a subtree.
+//! The second backstop: a program on the host's end of links into namespaces of a subtree.
 //!
 //! In: a device of our own namespace. Out: what arrives there is looked at, also when we are gone: a filter of tc(8) needs no
 //! pin. It must never stand on a device that leads to nobody in the subtree. Filters are told apart by a handle that is made
@@ -33,6 +33,25 @@ const PROGRAM_FLAGS: u16 = 8;
 const DIRECT: u32 = 1;
 /// The first of all filters, and every protocol (`ETH_P_ALL`, in network order).
 const FIRST_OF_ALL: u32 = 1 << 16 | 0x0003_u16.to_be() as u32;
+
+/// Whose the root of the namespace at the other end is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Root {
+    /// What others send from there passes.
+    OfHost,
+    /// It can rewrite what others send from there.
+    OfWorkload,
+}
+
+impl Root {
+    /// The program for it.
+    pub(super) fn program(self) -> &'static str {
+        match self {
+            Self::OfHost => "link",
+            Self::OfWorkload => "own_link",
+        }
+    }
+}
 
 /// How a filter is put on a device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

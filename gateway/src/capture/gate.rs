@@ -19,7 +19,7 @@ use gateway_common::{ConnectRecord, Endpoint, FlowKey, ListenerState, NetworkPor
 use rustix::io::Errno;
 use rustix::thread::MembarrierCommand;
 
-use super::backstop::{self, Put};
+use super::backstop::{self, Put, Root};
 use super::events::Ring;
 use super::lsm::{self, Lsm, LsmError};
 use super::names;
@@ -47,9 +47,6 @@ pub const HOOKS: [(&str, AttachType); 14] = [
     ("bind4", AttachType::Bind4),
     ("bind6", AttachType::Bind6),
 ];
-
-/// The program that looks at what arrives by links (`backstop`).
-const LINK: &str = "link";
 
 /// All maps of the object: pinned, so that a restarted gateway of the same build finds the sockets and records of the old
 /// one.
@@ -110,7 +107,7 @@ pub enum CaptureError {
     },
     /// The second backstop could not be put in place.
     #[error(
-        "cannot put the program {LINK} on device {device}: needs CONFIG_NET_CLS_BPF, and no filter of another kind before it (`tc filter show`)"
+        "cannot put a program on device {device}: needs CONFIG_NET_CLS_BPF, and no filter of another kind before it (`tc filter show`)"
     )]
     Link {
         /// The device's index.
@@ -288,10 +285,11 @@ impl Gate {
     ///
     /// # Errors
     /// Where the device is gone, or the kernel refuses.
-    pub fn guard(&self, device: u32, how: Put) -> Result<bool, CaptureError> {
+    pub fn guard(&self, device: u32, root: Root, how: Put) -> Result<bool, CaptureError> {
         let refused = |source| CaptureError::Link { device, source };
-        let Some(Program::SchedClassifier(program)) = self.ebpf.program(LINK) else {
-            return Err(CaptureError::Missing { name: LINK });
+        let name = root.program();
+        let Some(Program::SchedClassifier(program)) = self.ebpf.program(name) else {
+            return Err(CaptureError::Missing { name });
         };
         let program = program.fd().map_err(|error| refused(io::Error::other(error)))?;
         backstop::put(device, self.cgroup.id, program.as_fd(), how).map_err(refused)
@@ -417,7 +415,7 @@ fn syn_timeout() -> u32 {
 }
 
 fn load_programs(ebpf: &mut Ebpf) -> Result<(), CaptureError> {
-    for name in HOOKS.into_iter().map(|(name, _)| name).chain([LINK]) {
+    for name in HOOKS.into_iter().map(|(name, _)| name).chain([Root::OfHost, Root::OfWorkload].map(Root::program)) {
         let program = ebpf.program_mut(name).ok_or(CaptureError::Missing { name })?;
         let loaded = match program {
             Program::CgroupSkb(program) => program.load(),

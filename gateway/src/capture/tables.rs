@@ -13,8 +13,10 @@ use crate::config::Config;
 use crate::host::network::{Network, is_local};
 use crate::host::unix_name::UnixName;
 
-/// Ports that are refused for every address: the kubelet's API (10250, read-only 10255) and etcd (2379, 2380).
-pub const REFUSED_PORTS: [u16; 4] = [10_250, 10_255, 2_379, 2_380];
+/// Ports that are refused for every address: the kubelet's API (10250, read-only 10255), etcd (2379, 2380), and overlay
+/// networks: VXLAN (4789 as RFC 7348 says, 8472 as Linux did before) and Geneve (6081). A host of such a network takes
+/// any datagram there for a packet of its own and delivers what is inside, whatever its destination.
+pub const REFUSED_PORTS: [u16; 7] = [10_250, 10_255, 2_379, 2_380, 4_789, 8_472, 6_081];
 
 /// Cloud metadata services, which hand out credentials of the host: AWS, Azure, GCP and others on 169.254.169.254, AWS
 /// container credentials on 169.254.170.2, AWS over IPv6, Alibaba Cloud.

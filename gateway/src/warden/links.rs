@@ -12,12 +12,12 @@ use super::attachment::Attachment;
 use super::{Warden, WardenError};
 use crate::audit::event::{self, Event};
 use crate::capture::CaptureError;
-use crate::capture::backstop::Put;
+use crate::capture::backstop::{Put, Root};
 use crate::capture::links::{self, Links};
 use crate::host::netns::Netns;
 
-/// Devices of ours that an attachment's packets arrive by.
-pub(super) type Guarded = HashSet<u32>;
+/// Devices of ours that an attachment's packets arrive by, and from where.
+pub(super) type Guarded = HashSet<(u32, Root)>;
 
 impl Attachment {
     /// Looks at links of its namespaces that were not there before. Where the backstop cannot stand before a namespace whose
@@ -40,9 +40,10 @@ impl Attachment {
             return Ok(());
         }
         let Links { here, .. } = links::of(&warden.namespaces, namespace, &own)?;
-        let guarded = here.into_iter().map(|device| self.guard(warden, device)).fold(Ok(()), Result::and);
+        let root = if namespace.is_ours().unwrap_or(false) { Root::OfHost } else { Root::OfWorkload };
+        let guarded = here.into_iter().map(|device| self.guard(warden, device, root)).fold(Ok(()), Result::and);
         match guarded {
-            Err(error) if namespace.is_ours().unwrap_or(false) => {
+            Err(error) if root == Root::OfHost => {
                 // Who gets past the hooks from there has CAP_NET_ADMIN on this host, which is a gap by itself.
                 tracing::warn!(error = &error as &dyn std::error::Error, "a link has no second backstop");
                 Ok(())
@@ -51,20 +52,20 @@ impl Attachment {
         }
     }
 
-    fn guard(&self, warden: &Warden, device: u32) -> Result<(), CaptureError> {
-        let how = if self.guarded().contains(&device) { Put::IfAbsent } else { Put::Anew };
-        let put = self.with_gate(|gate| gate.guard(device, how)).unwrap_or(Ok(false));
+    fn guard(&self, warden: &Warden, device: u32, root: Root) -> Result<(), CaptureError> {
+        let how = if self.guarded().contains(&(device, root)) { Put::IfAbsent } else { Put::Anew };
+        let put = self.with_gate(|gate| gate.guard(device, root, how)).unwrap_or(Ok(false));
         match put {
             Ok(true) if how == Put::IfAbsent => {
                 let reason = format!("the second backstop was taken off device {device}, and stands again");
                 warden.record(&Event::AttachmentRepaired(self.describe(&warden.hierarchy, reason)));
             }
             Ok(_) => {
-                self.guarded().insert(device);
+                self.guarded().insert((device, root));
             }
             // It went while we looked.
             Err(CaptureError::Link { source, .. }) if source.raw_os_error() == Some(Errno::NODEV.raw_os_error()) => {
-                self.guarded().remove(&device);
+                self.guarded().remove(&(device, root));
             }
             Err(error) => return Err(error),
         }

@@ -206,6 +206,165 @@ fn plug_in_by_root(world: &World, agent: &Agent) {
     ));
 }
 
+/// A bridge in the namespace and one on the host, so that whatever its root puts into a frame comes to the server.
+fn bridge(world: &World, agent: &Agent) {
+    world.sh("ip link add br0 type bridge; ip link set plug master br0; ip link set cable master br0
+         ip addr flush dev plug; ip addr flush dev cable; ip addr add 10.77.0.1/24 dev br0; ip link set br0 up");
+    run(world, agent, "ip link add br0 type bridge; ip link set eth0 master br0; ip link set br0 up");
+}
+
+/// Headers before a packet that opens a connection to a protected port, and what a server sees where nobody drops it.
+const CARRIERS: [(&str, &str, &str); 11] = [
+    ("a VLAN in a VLAN", "81000005 81000006 0800", "frame 8100"),
+    ("a VLAN in a provider's", "88a80005 81000006 0800", "frame 8100"),
+    ("PPPoE", "8864 11000001002a 0021", "frame 8864"),
+    ("MPLS", "8847 00064140", "frame 8847"),
+    ("LLC and SNAP", "0030 aaaa03 000000 0800", "frame 30"),
+    ("IPv4 in IPv4", "0800 4500003c00020000400400000a6300020a4d0002", "ip 4"),
+    ("6in4", "0800 4500003c00020000402900000a6300020a4d0002", "ip 41"),
+    ("GRE", "0800 4500004000020000402f00000a6300020a4d0002 00000800", "ip 47"),
+    ("VXLAN", "0800 4500005a00020000401100000a6300020a4d0002 9c4012b500460000 0800000000000500 ETHERNET", "udp 4789"),
+    (
+        "VXLAN of old",
+        "0800 4500005a00020000401100000a6300020a4d0002 9c40211800460000 0800000000000500 ETHERNET",
+        "udp 8472",
+    ),
+    ("Geneve", "0800 4500005a00020000401100000a6300020a4d0002 9c4017c100460000 0000655800000500 ETHERNET", "udp 6081"),
+];
+/// To everybody, from a device that nobody has.
+const ADDRESSES: &str = "ffffffffffff 020000000007";
+
+#[test]
+fn what_one_frame_carries_in_another_is_dropped_at_the_hosts_end_of_the_link() {
+    let (world, server, agent) = plugged_in();
+    bridge(&world, &agent);
+    let put = |(name, headers, _): &(&str, &str, &str)| {
+        let headers = headers.replace("ETHERNET", &format!("{ADDRESSES}0800"));
+        let headers = format!("{ADDRESSES}{headers}").replace(' ', "");
+        let said = run(&world, &agent, &format!(r#""$1" frame /run/tun {headers} 10.99.0.2 10.77.0.2 5432"#));
+        assert_eq!(said, "sent", "{name}");
+    };
+    // Without a gateway each of them arrives.
+    for carrier in &CARRIERS {
+        let before = server.seen(carrier.2);
+        put(carrier);
+        crate::wait::until(carrier.0, || server.seen(carrier.2) == before + 1);
+    }
+    let arrived = || CARRIERS.map(|(name, _, seen)| (name, server.seen(seen)));
+    let before = arrived();
+    let _gateway = world.attach(&["--accept-gap", "cap_net_raw"]);
+    CARRIERS.iter().for_each(put);
+    assert_eq!(arrived(), before);
+    let unreadable = CARRIERS.iter().filter(|(_, _, seen)| !seen.starts_with("udp")).count() as u64;
+    crate::wait::until("all of them in the journal", || {
+        let counts = world.events("network.bypass");
+        let of = |event: &serde_json::Value| event["body"]["dropped"]["packet_unreadable"].as_u64().unwrap_or(0);
+        counts.iter().map(of).sum::<u64>() >= unreadable
+    });
+    for port in [4789, 8472, 6081] {
+        dropped(&world, port);
+    }
+}
+
+/// Tunnels that root of a namespace can make where the kernel has them, and what a server sees of them.
+const TUNNELS: [(&str, &str, &str); 6] = [
+    ("ipip", "remote 10.77.0.2 local 10.88.0.2", "ip 4"),
+    ("gre", "remote 10.77.0.2 local 10.88.0.2", "ip 47"),
+    ("gretap", "remote 10.77.0.2 local 10.88.0.2", "ip 47"),
+    ("sit", "remote 10.77.0.2 local 10.88.0.2 mode any", "ip 4"),
+    ("geneve", "id 5 remote 10.77.0.2", "udp 6081"),
+    ("vxlan", "id 5 remote 10.77.0.2 dstport 4789", "udp 4789"),
+];
+
+/// Makes one, sends a packet to a neighbour behind it, and takes it away again.
+const THROUGH_A_TUNNEL: &str = r#"
+    ip link add t0 type KIND OPTIONS 2>/dev/null || { echo none; exit; }
+    ip addr add 10.66.0.2/24 dev t0; ip link set t0 up
+    ip neigh add 10.66.0.1 lladdr 02:00:00:00:00:09 dev t0 2>/dev/null || true
+    ip route add 10.55.0.0/24 via 10.66.0.1 dev t0
+    "$1" tun /run/tun 10.99.0.2 10.55.0.2 5432
+    ip link del t0
+"#;
+
+#[test]
+fn tunnels_of_a_namespace_are_dropped_at_the_hosts_end_of_its_link() {
+    let (world, server, agent) = plugged_in();
+    server.sh("ip route add 10.88.0.0/24 via 10.77.0.1");
+    let send = |kind: &str, options: &str| {
+        let said = run(&world, &agent, &THROUGH_A_TUNNEL.replace("KIND", kind).replace("OPTIONS", options));
+        // Where the kernel has it, a namespace's root may make it.
+        let module = format!("modprobe --dry-run --quiet rtnl-link-{kind}");
+        let has = || world.command("sh").args(["-c", &module]).status().unwrap().success();
+        assert!(said == "sent" || (said == "none" && !has()), "{kind}: {said}");
+        said == "sent"
+    };
+    let mut made = Vec::new();
+    for (kind, options, seen) in TUNNELS {
+        let before = server.seen(seen);
+        if send(kind, options) {
+            crate::wait::until(kind, || server.seen(seen) > before);
+            made.push((kind, options, seen));
+        }
+    }
+    assert!(made.iter().any(|(kind, ..)| *kind == "vxlan"), "every kernel of the tests has one: {made:?}");
+    let arrived = || made.iter().map(|(kind, _, seen)| (*kind, server.seen(seen))).collect::<Vec<_>>();
+    let before = arrived();
+    let _gateway = world.attach(&["--accept-gap", "cap_net_raw"]);
+    for (kind, options, _) in &made {
+        assert!(send(kind, options), "{kind}");
+    }
+    assert_eq!(arrived(), before);
+    dropped(&world, 4789);
+}
+
+/// Sends what anybody in the namespace sends to port 443 to another one, whatever socket it comes from.
+const REWRITE_ALL: &str = r#"
+    nft add table netdev edit
+    nft add chain netdev edit out '{ type filter hook egress device eth0 priority 0 ; }'
+    nft add rule netdev edit out tcp dport 443 tcp dport set 5432
+    nft add rule netdev edit out udp dport 443 udp dport set 5432
+"#;
+
+#[test]
+fn what_a_neighbour_sends_is_not_trusted_where_the_workload_can_rewrite_it() {
+    let (world, server, agent) = plugged_in();
+    server.sh("ip route add 10.88.0.0/24 via 10.77.0.1");
+    let pid = agent.pid().to_string();
+    let neighbour =
+        world.start(As { root: true, through: &["nsenter", "--target", &pid, "--net"], ..As::default() }, "agent");
+    neighbour.ask("udp u").unwrap();
+    neighbour.connect(&format!("{SERVER}:5432")).unwrap();
+    let before = server.seen("tcp 5432");
+    let _gateway = world.attach(&["--accept-gap", "cap_net_raw"]);
+    // A stream to a protected port could have its bytes rewritten, a datagram or another stream its destination.
+    neighbour.connect(&format!("{SERVER}:5432")).unwrap_err();
+    neighbour.connect(&format!("{SERVER}:443")).unwrap();
+    run(&world, &agent, REWRITE_ALL);
+    neighbour.connect(&format!("{SERVER}:443")).unwrap_err();
+    neighbour.ask(&format!("sendto u {SERVER}:443")).unwrap();
+    world.event("network.refused", |body| body["reason"] == "link_dropped" && body["destination"]["port"] == 5432);
+    assert_eq!((server.seen("tcp 5432"), server.seen("udp 5432")), (before, 0));
+}
+
+#[test]
+fn a_link_that_is_moved_on_into_a_namespace_below_stays_guarded() {
+    let (world, server, agent) = plugged_in();
+    let _gateway = world.attach(&["--accept-gap", "cap_net_raw"]);
+    let moved = r#"
+        unshare --net sleep 20 & child=$!
+        until test "$(readlink /proc/$child/ns/net)" != "$(readlink /proc/self/ns/net)"; do :; done
+        ip link set eth0 netns $child
+        nsenter --target $child --net sh -ec 'ip link set lo up; ip addr add 10.88.0.2/24 dev eth0; ip link set eth0 up
+            ip route add default via 10.88.0.1; echo 1 > /proc/sys/net/ipv4/ip_forward
+            for filter in /proc/sys/net/ipv4/conf/*/rp_filter; do echo 0 > "$filter"; done
+            "$1" tun /run/tun 10.99.0.2 10.77.0.2 5432; "$1" tun /run/tun 10.99.0.2 10.77.0.2 443' sh "$1"
+        kill $child
+    "#;
+    assert_eq!(run(&world, &agent, moved), "sent sent");
+    dropped(&world, 5432);
+    assert_eq!((server.seen("tcp 5432"), server.seen("tcp 443")), (0, 1));
+}
+
 #[test]
 fn a_link_that_has_no_hosts_end_is_a_gap() {
     let world = World::new();

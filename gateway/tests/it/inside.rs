@@ -279,7 +279,7 @@ fn tls(socket: &OwnedFd) -> String {
     connection.complete_io(&mut stream).unwrap_err().to_string()
 }
 
-/// The server: what arrived at its namespace, as packets and as connections.
+/// The server: what arrived at its namespace, as frames, packets and connections.
 struct Seen(Arc<Mutex<Vec<String>>>);
 
 impl Seen {
@@ -299,7 +299,7 @@ impl Seen {
         }
         let protocol = Protocol::from_raw(NonZeroU32::new(ETH_P_ALL).unwrap());
         let tap =
-            rustix::net::socket_with(AddressFamily::PACKET, SocketType::DGRAM, SocketFlags::CLOEXEC, Some(protocol))
+            rustix::net::socket_with(AddressFamily::PACKET, SocketType::RAW, SocketFlags::CLOEXEC, Some(protocol))
                 .unwrap();
         let packets = Arc::clone(&seen);
         std::thread::spawn(move || {
@@ -335,12 +335,17 @@ fn echo(mut stream: TcpStream, port: u16, seen: &Mutex<Vec<String>>) {
     }
 }
 
-/// `tcp 5432`, `udp 53`, `ip 132`: protocol and destination port of a packet without extension headers.
-fn described(packet: &[u8]) -> Option<String> {
-    let (protocol, header) = match packet.first()? >> 4 {
-        4 => (*packet.get(9)?, usize::from(packet[0] & 0x0f) * 4),
-        6 => (*packet.get(6)?, 40),
-        _ => return None,
+/// `tcp 5432`, `udp 53`, `ip 132`: protocol and destination port of a packet without extension headers; `frame 8864`: of
+/// another kind, in hexadecimal.
+fn described(frame: &[u8]) -> Option<String> {
+    let kind = u16::from_be_bytes(frame.get(12..14)?.try_into().ok()?);
+    let packet = frame.get(14..)?;
+    let (protocol, header) = match kind {
+        0x0800 => (*packet.get(9)?, usize::from(packet[0] & 0x0f) * 4),
+        0x86dd => (*packet.get(6)?, 40),
+        // Neighbours look for each other.
+        0x0806 => return None,
+        other => return Some(format!("frame {other:x}")),
     };
     let port = || Some(u16::from_be_bytes(packet.get(header + 2..header + 4)?.try_into().ok()?));
     match protocol {

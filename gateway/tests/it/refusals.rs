@@ -3,6 +3,7 @@
 use rustix::io::Errno;
 
 use crate::server::{SERVER, SERVER6};
+use crate::tricks::play_inside;
 use crate::wait;
 use crate::world::{As, World, cgroup_mount};
 
@@ -128,6 +129,24 @@ fn metadata_services_kubelets_and_etcd_are_refused_by_default() {
     }
     assert_eq!(server.seen("tcp 10250") + server.seen("tcp 2379"), 0);
     world.refused("destination_refused");
+}
+
+#[test]
+fn overlay_networks_of_this_host_are_no_way_past() {
+    let world = World::new();
+    let server = world.server();
+    // As on a node of a cluster: what comes in a datagram is routed like any packet.
+    world.sh("echo 1 > /proc/sys/net/ipv4/ip_forward
+         ip link add overlay address 02:00:00:00:00:01 type vxlan id 5 dstport 8472 local 10.77.0.1
+         ip addr add 10.99.0.1/24 dev overlay; ip link set overlay up");
+    server.sh("ip route add 10.99.0.0/24 via 10.77.0.1");
+    let words = ["vxlan", "10.77.0.1", "8472", "02:00:00:00:00:01", "10.99.0.2", "10.77.0.2", "5432"];
+    assert_eq!(play_inside(&world, &words), "sent");
+    crate::wait::until("the packet at the server", || server.seen("tcp 5432") == 1);
+    let _gateway = world.attach(&[]);
+    assert!(["sendto: error 111", "sendto: error 1"].contains(&play_inside(&world, &words).as_str()));
+    world.refused("destination_refused");
+    assert_eq!(server.seen("tcp 5432"), 1);
 }
 
 #[test]

@@ -265,6 +265,46 @@ static void tun(char **arguments)
 	printf("sent\n");
 }
 
+/* frame DEVICE HEADERS FROM TO PORT: puts a packet with these headers before it (in hexadecimal, the Ethernet header first)
+ * into the bridge br0, as if one of its devices had received it. */
+static void frame(char **arguments)
+{
+	unsigned char bytes[256];
+	unsigned short check;
+	unsigned length = 0, byte;
+	struct ifreq request = {.ifr_flags = IFF_TAP | IFF_NO_PI, .ifr_name = "tap7"};
+	int device = open(arguments[0], O_RDWR);
+	must(device, "open");
+	must(ioctl(device, TUNSETIFF, &request), "TUNSETIFF");
+	if (system("ip link set tap7 master br0 up; for _ in $(seq 500); do bridge link show dev tap7 |"
+		   " grep -q 'state forwarding' && exit 0; sleep 0.01; done; exit 1"))
+		fail_with("bridge", ETIMEDOUT);
+	for (const char *at = arguments[1]; length < 200 && sscanf(at, "%2x", &byte) == 1; at += 2)
+		bytes[length++] = byte;
+	syn(bytes + length, arguments[2], arguments[3], arguments[4]);
+	if (!memcmp(bytes + 12, "\x08\x00\x45", 3)) {
+		check = folded(sum(bytes + 14, 20, 0));
+		memcpy(bytes + 24, &check, 2);
+	}
+	must(write(device, bytes, length + 40), "write");
+	printf("sent\n");
+}
+
+/* vxlan ADDRESS PORT MAC FROM TO PORT: sends a packet in a datagram (RFC 7348, network 5), for a host that unpacks it. */
+static void vxlan(char **arguments)
+{
+	unsigned char datagram[62] = {8, 0, 0, 0, 0, 0, 5};
+	struct sockaddr_storage to;
+	socklen_t length = address(arguments[0], arguments[1], &to);
+	int s = socket(AF_INET, SOCK_DGRAM, 0);
+	must(s, "socket");
+	ether_aton_r(arguments[2], (void *)(datagram + 8));
+	memcpy(datagram + 14, "\x02\0\0\0\0\x07\x08\0", 8);
+	syn(datagram + 22, arguments[3], arguments[4], arguments[5]);
+	must(sendto(s, datagram, sizeof datagram, 0, (void *)&to, length), "sendto");
+	printf("sent\n");
+}
+
 /* packet DEVICE MAC FROM TO PORT: sends a packet past all of IP, to a neighbour's address. */
 static void packet_socket(char **arguments)
 {
@@ -335,6 +375,8 @@ int main(int count, char **arguments)
 		{"listen", 1, listen_without_bind},
 		{"hooks", 4, hooks},
 		{"tun", 4, tun},
+		{"frame", 5, frame},
+		{"vxlan", 6, vxlan},
 		{"packet", 5, packet_socket},
 		{"xdp", 5, xdp},
 		{"freeze", 1, freeze},

@@ -38,6 +38,8 @@ pub(super) fn record(kernel: Kernel, outcome: &Outcome, passed: &[String]) -> Re
     let root = checkout()?;
     let results = Results::of(kernel, outcome, passed);
     let file = file(root, kernel);
+    fs::create_dir_all(file.parent().context("results have no folder")?)
+        .context("cannot make the folder of results")?;
     fs::write(&file, results.text()).with_context(|| format!("cannot write {}", file.display()))?;
     let readme = root.join("README.md");
     let text = fs::read_to_string(&readme).context("cannot read README.md")?;
