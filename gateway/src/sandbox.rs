@@ -4,6 +4,8 @@
 //! without files, and with the system calls alone that its work takes. What it may do with descriptors that it is given
 //! is not limited here.
 
+pub mod typing;
+
 use std::collections::BTreeMap;
 use std::fs;
 

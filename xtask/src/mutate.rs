@@ -49,6 +49,12 @@ const MUTATIONS: &[Mutation] = &[
             "redirect::catches_ipv4_ipv6_and_mapped_connects_and_shows_the_client_its_own_destination",
             "redirect::catches_data_sent_with_the_syn",
             "redirect::catches_a_connect_that_does_not_block",
+            "redirect::catches_sockets_that_were_bound_to_a_source_first",
+            "redirect::catches_connects_to_this_host_by_its_unspecified_address",
+            "redirect::catches_processes_of_cgroups_made_below_after_the_attach",
+            "redirect::catches_processes_that_fork_and_exec_while_they_are_moved_between_cgroups",
+            "bypass::catches_connects_by_io_uring_in_the_task_and_in_its_worker",
+            "bypass_cgroups::a_socket_made_inside_stays_intercepted_when_its_process_is_moved_out",
         ],
     },
     Mutation {
@@ -214,7 +220,10 @@ const MUTATIONS: &[Mutation] = &[
             from: "        if ctx.arg(1) == BPF_TCP_CLOSE {",
             to: "        if ctx.arg(1) == BPF_TCP_CLOSE && state.flow.netns == 0 {",
         }],
-        tests: &["bypass::a_second_destination_while_the_first_waits_to_be_accepted_is_judged_by_itself"],
+        tests: &[
+            "bypass::a_second_destination_while_the_first_waits_to_be_accepted_is_judged_by_itself",
+            "bypass_floods::a_flood_of_connects_reaches_nobody_and_leaves_no_record",
+        ],
     },
     Mutation {
         name: "reload-order",
@@ -269,7 +278,10 @@ const MUTATIONS: &[Mutation] = &[
             from: "let lane = self.lane(attachment).await?;",
             to: "let _ = attachment;\n        let lane = self.lane(\"\").await?;",
         }],
-        tests: &["budgets::a_flood_of_connects_costs_its_neighbour_no_event_and_little_time"],
+        tests: &[
+            "budgets::a_flood_of_connects_costs_its_neighbour_no_event_and_little_time",
+            "budgets::a_flood_of_connects_from_many_namespaces_costs_its_neighbour_no_event_and_little_time",
+        ],
     },
     Mutation {
         name: "shares",
@@ -355,10 +367,7 @@ const MUTATIONS: &[Mutation] = &[
             from: "Reason::PacketUnreadable, 0);\n        return DROP;",
             to: "Reason::PacketUnreadable, 0);\n        return NEXT;",
         }],
-        tests: &[
-            "bypass_links::what_one_frame_carries_in_another_is_dropped_at_the_hosts_end_of_the_link",
-            "bypass_links::tunnels_of_a_namespace_are_dropped_at_the_hosts_end_of_its_link",
-        ],
+        tests: &["bypass_links::what_one_frame_carries_in_another_is_dropped_at_the_hosts_end_of_the_link"],
     },
     Mutation {
         name: "overlays",
@@ -371,8 +380,82 @@ const MUTATIONS: &[Mutation] = &[
         }],
         tests: &[
             "bypass_links::what_one_frame_carries_in_another_is_dropped_at_the_hosts_end_of_the_link",
+            "bypass_links::tunnels_of_a_namespace_are_dropped_at_the_hosts_end_of_its_link",
             "refusals::overlay_networks_of_this_host_are_no_way_past",
         ],
+    },
+    Mutation {
+        name: "refused-ports",
+        guarantee: "G1",
+        mechanism: "ports of kubelets and etcd are refused",
+        edits: &[Edit {
+            file: "gateway/src/capture/tables.rs",
+            from: "        ports.extend(REFUSED_PORTS.map(|port| (port, Verdict::Refuse)));\n",
+            to: "",
+        }],
+        tests: &["refusals::metadata_services_kubelets_and_etcd_are_refused_by_default"],
+    },
+    Mutation {
+        name: "other-ports",
+        guarantee: "G1",
+        mechanism: "other ports of a declared address are refused",
+        edits: &[Edit {
+            file: "gateway/src/capture/tables.rs",
+            from: "                    tables.set(network, None, Verdict::Refuse);\n",
+            to: "",
+        }],
+        tests: &["egress::other_ports_of_a_declared_address_are_no_second_way_in"],
+    },
+    Mutation {
+        name: "link-local",
+        guarantee: "G1",
+        mechanism: "the connect hook refuses protected ports of link-local addresses",
+        edits: &[Edit {
+            file: "gateway-ebpf/src/connect.rs",
+            from: "} else if destination.needs_scope() && !is_dns {",
+            to: "} else if destination.needs_scope() && !is_dns && own == 0 {",
+        }],
+        tests: &["refusals::protected_ports_of_link_local_addresses_are_refused"],
+    },
+    Mutation {
+        name: "old-records",
+        guarantee: "G1",
+        mechanism: "a socket that is connected anew starts without its old record",
+        edits: &[Edit { file: "gateway-ebpf/src/connect.rs", from: "        forget(ctx);\n", to: "" }],
+        tests: &["redirect::a_socket_that_is_disconnected_and_connected_anew_gets_a_record_of_its_new_destination"],
+    },
+    Mutation {
+        name: "typing",
+        guarantee: "G1",
+        mechanism: "exec keeps its command from typing into the terminal",
+        edits: &[Edit {
+            file: "gateway/src/cli/exec.rs",
+            from: "    typing::forbid().context(\"cannot keep it from typing into the terminal\")\n",
+            to: "    let _ = typing::forbid;\n    Ok(())\n",
+        }],
+        tests: &["exec::types_nothing_into_the_terminal_that_it_shares"],
+    },
+    Mutation {
+        name: "shared-terminal",
+        guarantee: "G7",
+        mechanism: "a terminal that is shared with a process outside is a gap",
+        edits: &[Edit {
+            file: "gateway/src/warden/operator.rs",
+            from: "            found.extend(gaps::of_terminal(pids));\n",
+            to: "",
+        }],
+        tests: &["attach_rules::a_terminal_that_is_shared_with_a_process_outside_is_a_gap"],
+    },
+    Mutation {
+        name: "alike-refusals",
+        guarantee: "G2",
+        mechanism: "refusals that are alike are one event",
+        edits: &[Edit {
+            file: "gateway/src/warden/kernel_events.rs",
+            from: "self.told.get_mut(&key) {",
+            to: "self.told.get_mut(&key).filter(|call| call.count == 0) {",
+        }],
+        tests: &["budgets::a_flood_of_refusals_costs_its_neighbour_no_event_and_little_time"],
     },
     Mutation {
         name: "links-watched",
@@ -587,7 +670,10 @@ const MUTATIONS: &[Mutation] = &[
             from: "if handle.is_ours().unwrap_or(false) {",
             to: "if handle.is_ours().is_ok() {",
         }],
-        tests: &["namespaces::a_namespace_of_another_user_namespace_is_refused_since_its_root_is_the_workloads"],
+        tests: &[
+            "namespaces::a_namespace_of_another_user_namespace_is_refused_since_its_root_is_the_workloads",
+            "bypass_namespaces::a_fake_server_in_a_namespace_of_its_own_is_never_dialled",
+        ],
     },
     Mutation {
         name: "delegated",

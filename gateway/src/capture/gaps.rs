@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::Config;
 use crate::host::process::{self, Process};
+use crate::host::terminal;
 
 /// Sockets of services that start processes elsewhere on behalf of who may write to them. Paths as the process sees
 /// them; `{uid}` is its user.
@@ -122,6 +123,16 @@ pub fn of_user(uid: u32, groups: &[u32]) -> Vec<Gap> {
     of_launchers(&process, &mut found);
     of_same_user(&[process], &[], &mut found);
     found.into_iter().map(|(name, detail)| Gap { name, detail }).collect()
+}
+
+/// The gap of a terminal that a subtree with these processes shares with a process outside: `exec` takes typing away.
+#[must_use]
+pub fn of_terminal(pids: &[i32]) -> Option<Gap> {
+    let (pid, other) = terminal::shared(pids)?;
+    let detail = format!(
+        "process {pid} shares its terminal with process {other} outside and can type what that one reads, such as commands: start it in a terminal of its own, by `gateway exec`, or set dev.tty.legacy_tiocsti to 0"
+    );
+    Some(Gap { name: "shared_terminal".to_owned(), detail })
 }
 
 /// The gap of a cgroup that its service manager or engine removes, and makes anew for what starts again.

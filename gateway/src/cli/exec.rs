@@ -26,6 +26,7 @@ use crate::host::cgroup::{self, COMMANDS, Hierarchy};
 use crate::host::process;
 use crate::host::user::User;
 use crate::policy::vocabulary::OPEN_GROUP;
+use crate::sandbox::typing;
 use crate::trust::{KNOWN_HOSTS, SSH_CONFIG, SYSTEM_AUTHORITIES};
 
 /// What would lead a command to helpers outside, or was said to the gateway.
@@ -278,7 +279,8 @@ fn give_up_root(user: &User) -> anyhow::Result<()> {
     rustix::thread::set_thread_groups(&groups).context("cannot change groups")?;
     rustix::thread::set_thread_res_gid(gid, gid, gid).context("cannot change the group")?;
     rustix::thread::set_thread_res_uid(uid, uid, uid).context("cannot change the user")?;
-    rustix::thread::set_no_new_privs(true).context("cannot give up new privileges")
+    rustix::thread::set_no_new_privs(true).context("cannot give up new privileges")?;
+    typing::forbid().context("cannot keep it from typing into the terminal")
 }
 
 /// Names of variables that lead a command to helpers outside, or tell who started it.

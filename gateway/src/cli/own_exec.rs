@@ -46,6 +46,7 @@ pub(super) fn become_command(name: Option<String>, words: &[String]) -> anyhow::
              once, as root: gateway trust --ca > /usr/local/share/ca-certificates/gateway.crt && update-ca-certificates"
         );
     }
+    crate::sandbox::typing::forbid().context("cannot keep it from typing into the terminal")?;
     let mut command = Command::new(program);
     command.args(arguments);
     leads_outside(std::env::vars_os()).for_each(|name| {

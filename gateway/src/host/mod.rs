@@ -6,5 +6,6 @@ pub mod cgroup;
 pub mod netns;
 pub mod network;
 pub mod process;
+pub mod terminal;
 pub mod unix_name;
 pub mod user;

@@ -364,7 +364,7 @@ impl Attachment {
     pub(super) fn look_for_gaps(&self, warden: &Warden) {
         let Some(cgroup) = self.cgroup() else { return };
         let pids = warden.hierarchy.processes(&cgroup).unwrap_or_default();
-        let found = warden.gaps(&cgroup, &pids);
+        let found = warden.gaps(&cgroup, &pids, self.terms.runs_as);
         let known = std::mem::replace(&mut self.health.lock().gaps, found.clone());
         for gap in found.into_iter().filter(|gap| known.iter().all(|known| known.name != gap.name)) {
             let attachment = Some(self.name().to_owned());

@@ -76,7 +76,7 @@ impl Warden {
         self.refuse_unfit(&request.name, &cgroup)?;
         let pids = self.hierarchy.processes(&cgroup)?;
         let approvers = self.approver_names();
-        let mut found = self.gaps(&cgroup, &pids);
+        let mut found = self.gaps(&cgroup, &pids, request.runs_as);
         let future = request.runs_as.and_then(|uid| gaps::of_future_approver(uid, &approvers));
         found.extend(future.filter(|gap| !found.contains(gap)));
         let mut accepted = self.config.lock().accept_gaps.clone();
@@ -251,11 +251,14 @@ impl Warden {
         approvers.into_iter().map(|(uid, approver)| (uid, approver.name)).collect()
     }
 
-    /// The gaps of a subtree with these processes.
-    pub(super) fn gaps(&self, cgroup: &Cgroup, pids: &[i32]) -> Vec<Gap> {
+    /// The gaps of a subtree with these processes; `runs_as`: it is a command's, by `exec`.
+    pub(super) fn gaps(&self, cgroup: &Cgroup, pids: &[i32], runs_as: Option<u32>) -> Vec<Gap> {
         let lsm = self.lsm.as_ref().map(drop).map_err(|error| chain(error));
         let mut found = gaps::find(pids, &self.approver_names(), lsm.as_ref().err().map(String::as_str));
         found.extend(links::gap(&self.namespaces, pids));
+        if runs_as.is_none() {
+            found.extend(gaps::of_terminal(pids));
+        }
         let last = cgroup.path.rsplit('/').next().unwrap_or_default();
         if last.ends_with(".service") || identity::container(last).is_some() {
             found.push(gaps::of_restarts(&cgroup.path));

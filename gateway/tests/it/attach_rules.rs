@@ -42,6 +42,31 @@ fn the_gateway_does_not_attach_around_itself() {
 }
 
 #[test]
+fn a_terminal_that_is_shared_with_a_process_outside_is_a_gap() {
+    // Where nobody types, since Linux 6.2 if so configured, it is none.
+    let is_gap = !std::fs::read_to_string("/proc/sys/dev/tty/legacy_tiocsti").is_ok_and(|types| types.trim() == "0");
+    let world = World::new();
+    let cgroup = world.cgroup().display().to_string();
+    let outcome = |inside: &str| {
+        let script = format!(
+            "{inside} & inside=$!; echo $inside > {cgroup}/cgroup.procs
+             /run/it/gateway attach --cgroup {cgroup} --accept-gap root_process & gateway=$!
+             for _ in $(seq 200); do kill -0 $gateway 2>/dev/null || break
+                 test -n \"$(ls /sys/fs/bpf/gateway/v1 2>/dev/null)\" && break; sleep 0.1; done
+             kill $gateway $inside; wait"
+        );
+        let script = world.file("script.sh", &script);
+        let words = ["--quiet", "--command", &format!("sh {}", script.display()), "/dev/null"];
+        let output = world.command("script").args(words).stdin(std::process::Stdio::null()).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let shared = outcome("sleep 60");
+    assert_eq!(shared.contains("shared_terminal: "), is_gap, "{shared}");
+    let own = outcome("setsid sleep 60");
+    assert!(!own.contains("shared_terminal"), "{own}");
+}
+
+#[test]
 fn a_subtree_that_its_user_can_leave_is_refused() {
     let world = World::new();
     let id = world.uid();

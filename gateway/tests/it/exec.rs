@@ -3,8 +3,8 @@
 use std::io::{BufRead, BufReader};
 use std::process::{Output, Stdio};
 
-use crate::wait;
 use crate::world::World;
+use crate::{tricks, wait};
 
 fn exec(world: &World, script: &str) -> Output {
     world
@@ -43,6 +43,25 @@ fn runs_the_command_as_the_user_without_a_way_back_to_root() {
         assert_eq!(field(set), "0000000000000000", "{set}");
     }
     assert_eq!(field("Uid"), [id.as_str(); 4].join(" "));
+}
+
+/// In a terminal, as a shell outside has one: a gateway command that starts the trick that types there.
+fn typed(world: &World, before: &str) -> String {
+    let trick = tricks::program(world).display().to_string();
+    let mut command = world.command("script");
+    let output = command.args(["--quiet", "--command", &format!("{before}{trick} type"), "/dev/null"]);
+    out(&output.stdin(Stdio::null()).output().unwrap())
+}
+
+#[test]
+fn types_nothing_into_the_terminal_that_it_shares() {
+    let world = World::new();
+    // Kernels since 6.2 may forbid it to everybody.
+    let plain = typed(&world, "");
+    assert!(plain.contains("native: error 0") || plain.contains("native: error 5"), "{plain}");
+    let said = typed(&world, "/run/it/gateway exec --user agent -- ");
+    assert!(said.contains("native: error 1"), "{said}");
+    assert!(said.contains("32-bit: error 1") || said.contains("32-bit: error 38"), "{said}");
 }
 
 #[test]

@@ -350,6 +350,26 @@ static void xdp(char **arguments)
 	printf("sent\n");
 }
 
+/* type: types a byte into its terminal, by the native call and by the one of 32-bit programs. */
+static void type(char **arguments)
+{
+	char *byte = mmap(0, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
+	(void)arguments;
+	printf("native: error %d\n", ioctl(0, TIOCSTI, byte) < 0 ? errno : 0);
+#ifdef __x86_64__
+	int status, child = fork();
+	must(child, "fork");
+	if (!child) {
+		int result;
+		__asm__ volatile("int $0x80" : "=a"(result) : "a"(54), "b"(0), "c"(TIOCSTI), "d"(byte) : "memory");
+		exit(-result);
+	}
+	must(waitpid(child, &status, 0), "waitpid");
+	/* Without 32-bit programs in the kernel the instruction is an invalid one. */
+	printf("32-bit: error %d\n", WIFEXITED(status) ? WEXITSTATUS(status) : ENOSYS);
+#endif
+}
+
 /* Stops one thread of another process for ten seconds. */
 static void freeze(char **arguments)
 {
@@ -379,6 +399,7 @@ int main(int count, char **arguments)
 		{"vxlan", 6, vxlan},
 		{"packet", 5, packet_socket},
 		{"xdp", 5, xdp},
+		{"type", 0, type},
 		{"freeze", 1, freeze},
 	};
 	for (unsigned at = 0; at < sizeof tricks / sizeof *tricks; at++)

@@ -164,8 +164,10 @@ impl World {
 
     /// A command in it that joins a cgroup and gives up root before it runs.
     pub fn command_as(&self, how: As<'_>) -> Command {
-        let mut command = self.command("sh");
+        // Without a terminal: who runs these tests may have one.
+        let mut command = self.command("setsid");
         let join = r#"test -z "$0" || echo $$ > "$0/cgroup.procs"; exec "$@""#;
+        command.arg("sh");
         command.arg("-ec").arg(join).arg(how.cgroup.unwrap_or(Path::new(""))).args(how.through);
         if !how.root {
             let id = self.uid_of(how.user).to_string();
