@@ -1008,13 +1008,51 @@ const MUTATIONS: &[Mutation] = &[
         mechanism: "a change of more rows than policy allows is not committed",
         edits: &[Edit {
             file: "gateway/src/protocol/postgres/state/limit.rs",
-            from: "        if affected.is_some_and(|affected| affected <= cap) {\n",
-            to: "        if affected.is_some() {\n",
+            from: "(Some(cap), Some(rows)) if rows > cap =>",
+            to: "(Some(cap), Some(rows)) if rows > cap.saturating_mul(1_000) =>",
         }],
         tests: &[
             "story_limits::a_change_of_too_many_rows_is_rolled_back",
             "story_limits::drivers_read_of_cuts_and_nothing_of_what_is_over_stays",
         ],
+    },
+    Mutation {
+        name: "affected-wait",
+        guarantee: "G2",
+        mechanism: "a change of more rows than go without approval is committed when people have said yes to that many",
+        edits: &[Edit {
+            file: "gateway/src/protocol/postgres/engine/capped.rs",
+            from: "            Capped::Changed(rows, done) => (rows, done),\n",
+            to: "            Capped::Changed(rows, done) if rows == 0 => (rows, done),\n            Capped::Changed(_, done) => return Ok(Came::Within(done)),\n",
+        }],
+        tests: &[
+            "story_changes::psql_waits_and_the_change_is_committed_once_a_person_who_read_how_many_rows_says_yes",
+            "story_changes::without_a_yes_nothing_stays_and_nothing_stays_locked",
+            "story_changes::an_agent_comes_back_with_the_same_change_of_the_same_rows",
+            "story_changes::drivers_wait_with_their_pipelines_transactions_and_portals",
+        ],
+    },
+    Mutation {
+        name: "affected-rows",
+        guarantee: "G2",
+        mechanism: "a yes to a change is for as many rows",
+        edits: &[Edit {
+            file: "gateway/src/protocol/postgres/decide/change.rs",
+            from: "&rows.to_be_bytes()",
+            to: "&0_u64.to_be_bytes()",
+        }],
+        tests: &["story_changes::an_agent_comes_back_with_the_same_change_of_the_same_rows"],
+    },
+    Mutation {
+        name: "affected-portal",
+        guarantee: "G2",
+        mechanism: "a change is counted whole, however few of its rows the client asks for",
+        edits: &[Edit {
+            file: "gateway/src/protocol/postgres/engine/capped.rs",
+            from: "            whole = Some(ours::execute(portal));\n",
+            to: "            whole = None;\n",
+        }],
+        tests: &["story_changes::drivers_wait_with_their_pipelines_transactions_and_portals"],
     },
     Mutation {
         name: "affected-commit",

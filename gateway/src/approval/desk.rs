@@ -16,7 +16,7 @@ use super::ticket::{Approves, Cast, Open, State, Ticket, state};
 use crate::audit::JournalError;
 use crate::budget::may_take;
 use crate::id::TicketId;
-use crate::policy::{Hold, RequestPermit};
+use crate::policy::Hold;
 
 /// Tickets of one workload at once: beyond, its holds are denied.
 const MAX_PER_WORKLOAD: usize = 64;
@@ -24,10 +24,16 @@ const MAX_PER_WORKLOAD: usize = 64;
 const MAX_TICKETS: u64 = 4_096;
 
 /// What a ticket is bound to.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Binding(Vec<u8>);
 
 impl Binding {
+    /// For a binding to more than this.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
     /// For the journal.
     #[must_use]
     pub fn to_hex(&self) -> String {
@@ -223,7 +229,7 @@ impl Desk {
 
     /// Uses an approval up: the permit is given once, to whoever comes first with the bound request.
     #[must_use]
-    pub fn consume(&self, id: TicketId, binding: &Binding, hold: Hold) -> Option<RequestPermit> {
+    pub fn consume<P>(&self, id: TicketId, binding: &Binding, hold: Hold<P>) -> Option<P> {
         let mut entries = self.entries.lock();
         let entry = entries.get(&id)?;
         let fits = entry.binding == *binding && entry.ends > Instant::now() && *entry.state.borrow() == State::Approved;

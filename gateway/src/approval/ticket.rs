@@ -25,6 +25,8 @@ pub struct Ticket {
     pub summary: Kept,
     /// Why its effects cannot all be read, where they cannot.
     pub opaque: Vec<String>,
+    /// How many rows it has changed already, where its commit is what waits.
+    pub changed: Option<u64>,
     /// Policies that hold it, and their words.
     pub policies: Vec<String>,
     /// Groups that have to approve, with how many members each.
@@ -61,6 +63,7 @@ impl Ticket {
             destination,
             summary,
             opaque,
+            changed: None,
             policies: held.policies().iter().map(ToString::to_string).collect(),
             needed: held.votes().iter().map(|vote| (vote.group.to_string(), vote.count)).collect(),
             asked,
@@ -81,6 +84,7 @@ impl Ticket {
             ticket: self.id,
             request,
             summary: self.summary.clone(),
+            changed: self.changed,
             binding: binding.to_hex(),
             policies: self.policies.clone(),
             groups: self.needed.iter().map(|(group, _)| group.clone()).collect(),

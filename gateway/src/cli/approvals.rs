@@ -59,6 +59,9 @@ fn entry(value: &Value) -> String {
     let summary = wrapped(summary, width() - 4).join("\n    ");
     let opaque = texts(&all(value, "/ticket/opaque"));
     let opaque = if opaque.is_empty() { String::new() } else { format!("\n  NOT ALL OF IT CAN BE READ: {opaque}") };
+    let changed = value.pointer("/ticket/changed").and_then(Value::as_u64);
+    let changed =
+        changed.map(|rows| format!("\n  it has changed {}, not committed yet", counted(rows))).unwrap_or_default();
     let votes = all(value, "/votes");
     let needed = |vote: &Value| {
         let (group, count) = (of(vote, "/0"), vote.get(1).and_then(Value::as_u64).unwrap_or(1));
@@ -73,7 +76,7 @@ fn entry(value: &Value) -> String {
         format!("  {} {} for {}{reason}\n", of(vote, "/person"), of(vote, "/vote"), texts(&all(vote, "/groups")))
     };
     format!(
-        "{}  {}  {} → {}, session {}\n    {summary}{opaque}\n  held by {}, until {}\n  has {}\n{}",
+        "{}  {}  {} → {}, session {}\n    {summary}{opaque}{changed}\n  held by {}, until {}\n  has {}\n{}",
         of(value, "/ticket/id"),
         of(value, "/state"),
         of(value, "/ticket/workload"),
@@ -86,6 +89,10 @@ fn entry(value: &Value) -> String {
     )
 }
 
+fn counted(rows: u64) -> String {
+    if rows == 1 { "1 row".to_owned() } else { format!("{rows} rows") }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -96,12 +103,12 @@ mod tests {
             "state": "waiting",
             "ticket": {
                 "id": "01a2", "workload": "agents", "destination": "shop/shop", "session": "01a1", "expires": "2026-01-02T03:04:05Z",
-                "summary": "UPDATE orders\nSET item = $1\u{202e}", "opaque": [], "policies": ["shop.write"],
+                "summary": "UPDATE orders\nSET item = $1\u{202e}", "opaque": [], "changed": 40, "policies": ["shop.write"],
                 "needed": [["local:dba", 2], ["local:sre", 1]],
             },
             "votes": [{ "person": "alice", "vote": "approved", "groups": ["local:dba"], "reason": "ok\u{1b}[2J" }],
         });
-        let expected = "01a2  waiting  agents → shop/shop, session 01a1\n    UPDATE orders\n    SET item = $1\\u{202e}\n  held by shop.write, until \
+        let expected = "01a2  waiting  agents → shop/shop, session 01a1\n    UPDATE orders\n    SET item = $1\\u{202e}\n  it has changed 40 rows, not committed yet\n  held by shop.write, until \
                         2026-01-02T03:04:05Z\n  has 1 of 2 of local:dba and 0 of 1 of local:sre\n  alice approved for \
                         local:dba: ok\\u{1b}[2J\n";
         assert_eq!(entry(&value), expected);

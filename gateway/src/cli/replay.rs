@@ -185,7 +185,9 @@ impl Page {
         for record in &step.approval {
             let text = match record.kind.as_str() {
                 "approval.requested" => read(record).map(|asked: ApprovalRequested| {
-                    format!("request {}, asked of {}", asked.ticket, asked.groups.join(", "))
+                    let changed = asked.changed.map(|rows| format!("its commit waits, rows that it changed: {rows}; "));
+                    let changed = changed.unwrap_or_default();
+                    format!("{changed}request {}, asked of {}", asked.ticket, asked.groups.join(", "))
                 }),
                 "approval.decided" => read(record).map(|vote: ApprovalDecided| {
                     let said = if vote.verdict == Verdict::Allow { "approved" } else { "denied" };
@@ -194,13 +196,15 @@ impl Page {
                     let reason = vote.reason.map(|reason| format!(": {reason}")).unwrap_or_default();
                     format!("{} {said} it{groups} after {}, by {}{reason}", vote.person, after(record), vote.channel)
                 }),
-                "approval.consumed" if step.used_approval => Some(format!("sent, once, after {}", after(record))),
+                "approval.consumed" if step.used_approval => {
+                    read(record).map(|end: ApprovalEnded| format!("{}, once, after {}", end.reason, after(record)))
+                }
                 "approval.consumed" => Some(match record.session.filter(|at| *at != timeline.summary.session) {
                     Some(other) => format!("the approval was used in session {other}"),
                     None => "the approval was used when it was sent again".to_owned(),
                 }),
                 "approval.expired" => read(record)
-                    .map(|end: ApprovalEnded| format!("never sent: {}, after {}", end.reason, after(record))),
+                    .map(|end: ApprovalEnded| format!("it ended unused: {}, after {}", end.reason, after(record))),
                 _ => None,
             };
             self.note(&text.unwrap_or_else(|| as_kept(record)));

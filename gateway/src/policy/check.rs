@@ -169,7 +169,8 @@ fn annotations(located: &Located<'_>, faults: &mut Vec<Fault>) -> Option<Vote> {
         }
     }
     let approval = located.policy.annotation("approval").filter(|group| !group.trim().is_empty());
-    if approval.is_some() && located.policy.effect() == Effect::Permit {
+    let raises = located.policy.annotation("max_affected").is_some();
+    if approval.is_some() && located.policy.effect() == Effect::Permit && !raises {
         fault("approval", Reason::ApprovalOnPermit { policy: policy.clone() });
     }
     let count = match located.policy.annotation("approvers") {
@@ -241,7 +242,10 @@ fn entry(located: &Located<'_>, vote: Option<Vote>) -> Arc<PolicyEntry> {
     let message = located.policy.annotation("message").map(Into::into);
     let (id, reads) = (located.id.as_str().into(), Reads::of(&located.policy));
     let cap = |name| located.policy.annotation(name).and_then(|text| text.parse().ok());
-    let caps = Caps { rows: cap("max_rows"), affected: cap("max_affected") };
+    let alone = cap("max_affected");
+    // Of a permit people may raise the cap; of a forbid they have said yes to what its cap bounds.
+    let is_raised = vote.is_some() && located.policy.effect() == Effect::Permit;
+    let caps = Caps { rows: cap("max_rows"), affected: alone.filter(|_| !is_raised), alone };
     Arc::new(PolicyEntry { id, message, vote, caps, reads, policy: located.policy.clone() })
 }
 

@@ -66,6 +66,8 @@ pub struct Caps {
     pub rows: Option<u64>,
     /// Rows that it may change.
     pub affected: Option<u64>,
+    /// Rows that it may change without approval.
+    pub alone: Option<u64>,
 }
 
 impl Caps {
@@ -73,14 +75,22 @@ impl Caps {
     #[must_use]
     pub fn and(self, other: Self) -> Self {
         let least = |one: Option<u64>, other: Option<u64>| one.into_iter().chain(other).min();
-        Self { rows: least(self.rows, other.rows), affected: least(self.affected, other.affected) }
+        Self {
+            rows: least(self.rows, other.rows),
+            affected: least(self.affected, other.affected),
+            alone: least(self.alone, other.alone),
+        }
     }
 
     /// What either lets through: where one has no cap, there is none.
     #[must_use]
     pub fn or(self, other: Self) -> Self {
         let most = |one: Option<u64>, other: Option<u64>| one.zip(other).map(|(one, other)| one.max(other));
-        Self { rows: most(self.rows, other.rows), affected: most(self.affected, other.affected) }
+        Self {
+            rows: most(self.rows, other.rows),
+            affected: most(self.affected, other.affected),
+            alone: most(self.alone, other.alone),
+        }
     }
 
     /// Whether there is any.
@@ -103,6 +113,8 @@ pub struct Answer {
     pub votes: Box<[Vote]>,
     /// How much may be done: `@max_rows` and `@max_affected` of the policies that let it.
     pub caps: Caps,
+    /// What a change of more rows than it may make without approval waits for.
+    pub beyond: Option<Box<Held>>,
     /// Why it could not be evaluated; then it is denied.
     pub errors: Box<[String]>,
     /// `Postgres::drop on Postgres::Relation "shop/app/public.orders"`
@@ -230,14 +242,15 @@ impl Held {
     }
 }
 
-/// A request that waits for approval.
+/// What waits for approval: a request, or the commit of one that changed many rows.
 #[derive(Debug)]
-pub struct Hold {
-    held: Held,
-    permit: RequestPermit,
+pub struct Hold<P = RequestPermit> {
+    pub(super) held: Held,
+    pub(super) epoch: Epoch,
+    pub(super) permit: P,
 }
 
-impl Hold {
+impl<P> Hold<P> {
     /// What it waits for.
     #[must_use]
     pub fn held(&self) -> &Held {
@@ -247,13 +260,13 @@ impl Hold {
     /// The set of policies that held it. Where another is in force when approval comes, the request is judged again.
     #[must_use]
     pub fn epoch(&self) -> Epoch {
-        self.permit.epoch
+        self.epoch
     }
 
     /// The permit, now that all whose approval it needs have given it. Only `approval` may call this: the call is the
     /// approval.
     #[must_use]
-    pub fn approve(self) -> RequestPermit {
+    pub fn approve(self) -> P {
         self.permit
     }
 }
@@ -288,7 +301,7 @@ pub(super) fn decide(epoch: Epoch, answers: Vec<Arc<Answer>>, mode: Mode) -> Dec
     let waiting = (strictest(true) == Some(Verdict::Hold)).then(|| held(answers.iter().filter(|answer| binds(answer))));
     let permit = RequestPermit { epoch, answers, would_be, is_observed: mode == Mode::Observe };
     match waiting {
-        Some(held) => Decision::Hold(Hold { held, permit }),
+        Some(held) => Decision::Hold(Hold { held, epoch, permit }),
         None => Decision::Allow(permit),
     }
 }

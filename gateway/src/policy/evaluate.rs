@@ -11,7 +11,7 @@ use cedar_policy::{Authorizer, Decision as CedarDecision, Effect, PolicyId};
 
 use super::cache::Cache;
 use super::decision::{
-    Answer, Caps, ConnectDecision, Decision, Mode, Verdict, Vote, decide, denial, distinct_ids, most,
+    Answer, Caps, ConnectDecision, Decision, Held, Mode, Verdict, Vote, decide, denial, distinct_ids, most,
 };
 use super::permit::{ConnectPermit, Epoch, WouldBe};
 use super::request::{Question, Request};
@@ -151,16 +151,17 @@ impl PolicySnapshot {
             return refused(question, vec!["a policy decided that is not in the set".to_owned()]);
         }
         if response.decision() == CedarDecision::Allow {
-            return Answer { caps: widest(&decided), ..answered(Verdict::Allow, question, &decided) };
+            let caps = widest(&decided);
+            return Answer { caps, beyond: beyond(&decided), ..answered(Verdict::Allow, question, &decided) };
         }
         let can_wait = !decided.is_empty() && decided.iter().all(|entry| entry.vote.is_some());
         if can_wait {
             let lifted = authorizer.is_authorized(&asked.request, &slice.permits, &asked.entities);
             if lifted.decision() == CedarDecision::Allow {
-                let permits: Vec<_> = lifted.diagnostics().reason().filter_map(|id| slice.entry(id)).collect();
-                let permitted = widest(&permits.into_iter().map(Arc::as_ref).collect::<Vec<_>>());
-                let caps = decided.iter().fold(permitted, |caps, entry| caps.and(entry.caps));
-                return Answer { caps, ..answered(Verdict::Hold, question, &decided) };
+                let permits = lifted.diagnostics().reason().filter_map(|id| slice.entry(id));
+                let permits: Vec<_> = permits.map(Arc::as_ref).collect();
+                let caps = decided.iter().fold(widest(&permits), |caps, entry| caps.and(entry.caps));
+                return Answer { caps, beyond: beyond(&permits), ..answered(Verdict::Hold, question, &decided) };
             }
         }
         let verdict = if question.action() == Action::DataUnmask { Verdict::Mask } else { Verdict::Deny };
@@ -171,6 +172,17 @@ impl PolicySnapshot {
 /// What permits let through together.
 fn widest(permits: &[&PolicyEntry]) -> Caps {
     permits.iter().map(|entry| entry.caps).reduce(Caps::or).unwrap_or_default()
+}
+
+/// What a change of more rows waits for than permits let through alone, where one of them lets people raise its cap.
+fn beyond(permits: &[&PolicyEntry]) -> Option<Box<Held>> {
+    let raised = || permits.iter().filter(|entry| entry.vote.is_some());
+    raised().next()?;
+    Some(Box::new(Held {
+        policies: raised().map(|entry| entry.id.clone()).collect(),
+        messages: raised().filter_map(|entry| entry.message.clone()).collect(),
+        votes: most(raised().filter_map(|entry| entry.vote.as_ref())),
+    }))
 }
 
 fn answered(verdict: Verdict, question: &Question, decided: &[&PolicyEntry]) -> Answer {
@@ -184,6 +196,7 @@ fn answered(verdict: Verdict, question: &Question, decided: &[&PolicyEntry]) -> 
         messages: messages(verdict, question, decided),
         votes: most(votes.into_iter()).into(),
         caps: Caps::default(),
+        beyond: None,
         errors: Box::default(),
         asked: asked(question),
         class: class(question),
@@ -209,6 +222,7 @@ fn refused(question: &Question, errors: Vec<String>) -> Answer {
         messages: Box::default(),
         votes: Box::default(),
         caps: Caps::default(),
+        beyond: None,
         errors: errors.into(),
         asked: asked(question),
         class: class(question),

@@ -130,8 +130,10 @@ pub enum Reason {
         /// The annotation.
         name: String,
     },
-    /// A permit cannot ask for approval.
-    #[error("`{policy}`: `@approval` on a permit does nothing: permit it, and hold it by a forbid with `@approval`")]
+    /// A permit asks for approval of nothing but more rows.
+    #[error(
+        "`{policy}`: `@approval` on a permit is for changes of more rows than its `@max_affected`, which is missing: permit it, and hold it by a forbid with `@approval`"
+    )]
     ApprovalOnPermit {
         /// The policy.
         policy: String,

@@ -29,7 +29,7 @@ pub use evaluate::PolicySnapshot;
 pub use explain::explain;
 pub use fault::Fault;
 pub use load::{KnownIds, Source, check};
-pub use permit::{ConnectPermit, Epoch, RequestPermit, WouldBe};
+pub use permit::{Change, CommitPermit, ConnectPermit, Epoch, RequestPermit, WouldBe};
 pub use principal::{Principal, WorkloadFacts};
 pub use request::{Moment, Question, Request, Session};
 pub use table::run_tables;

@@ -7,7 +7,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::decision::{Answer, Caps, Denial, Held, Verdict};
+use super::decision::{Answer, Caps, Denial, Held, Hold, Verdict, distinct_ids, most};
 
 /// Which set of policies decided: a counter that grows with each change, and the digest of the set's text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -65,7 +65,7 @@ impl RequestPermit {
     /// Ids of the policies that decided, each once.
     #[must_use]
     pub fn policies(&self) -> Vec<Arc<str>> {
-        super::decision::distinct_ids(self.answers.iter().flat_map(|answer| answer.policies.iter()))
+        distinct_ids(self.answers.iter().flat_map(|answer| answer.policies.iter()))
     }
 
     /// Data classes that the request asked to see and may not: they are masked.
@@ -82,12 +82,48 @@ impl RequestPermit {
         self.answers.iter().fold(Caps::default(), |caps, answer| caps.and(answer.caps))
     }
 
+    /// What becomes of what it let run, now that it changed so many rows and nothing of it is committed.
+    #[must_use]
+    pub fn change(&self, rows: u64) -> Change {
+        let exceeds = |cap: Option<u64>| !self.is_observed && cap.is_some_and(|cap| rows > cap);
+        let over: Vec<_> = self.answers.iter().filter(|answer| exceeds(answer.caps.alone)).collect();
+        let permit = CommitPermit(());
+        if over.is_empty() {
+            return Change::Within(permit);
+        }
+        let waits: Vec<_> = over.iter().filter_map(|answer| answer.beyond.as_deref()).collect();
+        if waits.len() < over.len() || self.answers.iter().any(|answer| exceeds(answer.caps.affected)) {
+            return Change::Over;
+        }
+        let held = Held {
+            policies: distinct_ids(waits.iter().flat_map(|held| &held.policies)),
+            messages: distinct_ids(waits.iter().flat_map(|held| &held.messages)),
+            votes: most(waits.iter().flat_map(|held| &held.votes)),
+        };
+        Change::Waits(Hold { held, epoch: self.epoch, permit })
+    }
+
     /// What would have been, where the attachment is only observed.
     #[must_use]
     pub fn would_be(&self) -> Option<&WouldBe> {
         self.would_be.as_deref()
     }
 }
+
+/// What becomes of a change whose rows were counted.
+#[derive(Debug)]
+pub enum Change {
+    /// It is committed.
+    Within(CommitPermit),
+    /// It waits for people.
+    Waits(Hold<CommitPermit>),
+    /// It is rolled back.
+    Over,
+}
+
+/// Leave to commit a change whose rows were counted.
+#[derive(Debug)]
+pub struct CommitPermit(());
 
 /// Leave to dial one upstream.
 #[derive(Debug)]

@@ -66,6 +66,7 @@ mod lineage_oracle;
 mod record_copy;
 mod record_store;
 mod sql_oracle;
+mod story_changes;
 mod story_containers;
 mod story_copies;
 mod story_credentials;

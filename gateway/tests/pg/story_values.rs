@@ -78,7 +78,7 @@ impl Shop {
         ran(&mut self.python_command(script))
     }
 
-    fn python_command(&self, script: &str) -> Command {
+    pub fn python_command(&self, script: &str) -> Command {
         let python = cached("postgres-drivers-python-").join("bin/python");
         assert!(Path::new(&python).exists(), "`{}` is missing: run `cargo xtask setup`", python.display());
         let file = self.world.file("client.py", script);

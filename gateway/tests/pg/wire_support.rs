@@ -185,6 +185,12 @@ impl Judge for Toy {
     async fn execute(&self, bound: &Arc<str>, _: u32, _: &Say) -> Ruling<Forward<String>> {
         Ruling::Forward(Self::forward(bound))
     }
+    async fn change(&self, permit: &String, _: u64, say: &Say) -> Ruling<()> {
+        match self.rule(permit, say).await {
+            Some(denial) => Ruling::Refuse(denial),
+            None => Ruling::Forward(()),
+        }
+    }
     fn outcome(&self, permit: String, outcome: &Outcome<'_>) {
         let end = match outcome.end {
             OutcomeEnd::Completed { tag, statements } => format!("{tag} ({statements})"),

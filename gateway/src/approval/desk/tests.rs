@@ -14,6 +14,7 @@ fn ticket() -> Ticket {
         destination: "shop/shop".into(),
         summary: Kept::default(),
         opaque: Vec::new(),
+        changed: None,
         policies: Vec::new(),
         needed: vec![(APPROVERS.into(), 1)],
         asked: Timestamp::now(),

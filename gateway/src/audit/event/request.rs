@@ -113,6 +113,9 @@ pub struct ApprovalRequested {
     pub request: Seq,
     /// What the approver reads.
     pub summary: Kept,
+    /// How many rows it has changed already, where its commit is what waits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changed: Option<u64>,
     /// Keyed hash of the request and what it means.
     pub binding: String,
     /// Policies that hold it.

@@ -11,6 +11,7 @@ use super::*;
 use crate::id::SessionId;
 use crate::policy::decision::Denial;
 use crate::policy::load::{GUARD, KnownIds, OPEN, PolicyFile, Source, build};
+use crate::policy::permit::Change;
 use crate::policy::principal::{Principal, WorkloadFacts};
 use crate::policy::request::{Entity, Fields, Moment, Session};
 use crate::policy::vocabulary::data::{self, Use};
@@ -193,6 +194,46 @@ fn the_most_generous_permit_caps_and_so_does_what_was_approved() {
         panic!()
     };
     assert!(!observed.caps().is_some());
+}
+
+#[test]
+fn people_raise_the_cap_of_a_permit_that_says_so_and_no_other() {
+    let write = |id: &str, words: &str| {
+        format!("@id(\"{id}\") {words} permit (principal, action in Action::\"write\", resource);")
+    };
+    let comes_to = |policies: &str, mode, rows| {
+        let permit = match judge(&set(policies), &[on_orders(Action::PostgresUpdate)], mode) {
+            Decision::Allow(permit) => permit,
+            Decision::Hold(hold) => hold.approve(),
+            Decision::Deny(denial) => panic!("{denial}"),
+        };
+        match permit.change(rows) {
+            Change::Within(_) => "within".to_owned(),
+            Change::Waits(hold) => format!("{} by {}", hold.held().policies().join("+"), hold.held().approvers()),
+            Change::Over => "over".to_owned(),
+        }
+    };
+    let few = write("few", "@max_affected(\"5\") @approval(\"local:a\") @approvers(\"2\")");
+    let ten = write("ten", "@max_affected(\"10\")");
+    let other = write("other", "@max_affected(\"7\") @approval(\"local:b\")");
+    let bound = "@id(\"h\") @approval(\"local:a\") @max_affected(\"20\") forbid (principal, action in Action::\"write\", resource);";
+    for (policies, rows, expected) in [
+        (few.clone(), 5, "within"),
+        (few.clone(), 6, "few by 2 of local:a"),
+        (few.clone(), u64::MAX, "few by 2 of local:a"),
+        (ten.clone(), 11, "over"),
+        // The most generous counts, and what people raise is raised by all who may.
+        (format!("{few}{ten}"), 10, "within"),
+        (format!("{few}{ten}"), 11, "few by 2 of local:a"),
+        (format!("{few}{other}"), 8, "few+other by 2 of local:a and local:b"),
+        (format!("{few}{}", write("any", "")), 1_000, "within"),
+        (format!("{few}{bound}"), 20, "few by 2 of local:a"),
+        (format!("{few}{bound}"), 21, "over"),
+        (format!("{}{bound}", write("any", "")), 21, "over"),
+    ] {
+        assert_eq!(comes_to(&policies, Mode::Enforce, rows), expected, "{rows}: {policies}");
+    }
+    assert_eq!(comes_to(&ten, Mode::Observe, 11), "within");
 }
 
 #[test]

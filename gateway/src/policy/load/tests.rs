@@ -145,7 +145,7 @@ fn reports_each_rule_with_its_place_and_fix() {
         ),
         (
             &format!("@approval(\"local:ops\")\n{}", permit("")),
-            "p.cedar:1:1: `a`: `@approval` on a permit does nothing: permit it, and hold it by a forbid with `@approval`",
+            "p.cedar:1:1: `a`: `@approval` on a permit is for changes of more rows than its `@max_affected`, which is missing: permit it, and hold it by a forbid with `@approval`",
         ),
         (
             "@id(\"a\") @approvers(\"2\") forbid (principal, action, resource);",

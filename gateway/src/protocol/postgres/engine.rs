@@ -404,7 +404,7 @@ impl<J: Judge> Asked<'_, J> {
             },
             Ask::Execute { portal, bound, rows } => match self.wait(judge.execute(&bound, rows, say)).await? {
                 Ruling::Forward(forward) if forward.limit.is_some() => {
-                    return self.execute_capped((portal, message), forward).await;
+                    return self.execute_capped((portal, rows, message), forward).await;
                 }
                 Ruling::Forward(forward) => {
                     self.send(message, |state, out| state.send_execute(portal, forward, judge, out));

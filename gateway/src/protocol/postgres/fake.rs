@@ -72,6 +72,10 @@ impl Judge for Fake {
         Ruling::Forward(permit(bound))
     }
 
+    async fn change(&self, text: &String, _: u64, _: &Say) -> Ruling<()> {
+        self.rule(text, ()).await
+    }
+
     fn outcome(&self, permit: String, outcome: &Outcome<'_>) {
         let end = match outcome.end {
             OutcomeEnd::Completed { tag, .. } => tag.to_owned(),

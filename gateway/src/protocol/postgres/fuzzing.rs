@@ -73,6 +73,10 @@ impl Judge for ByText {
         Ruling::Forward(forward(bound))
     }
 
+    async fn change(&self, (): &(), _: u64, _: &Say) -> Ruling<()> {
+        Ruling::Forward(())
+    }
+
     fn outcome(&self, (): (), _: &Outcome<'_>) {
         self.outcomes.fetch_add(1, Ordering::Relaxed);
     }

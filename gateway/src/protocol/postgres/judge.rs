@@ -63,6 +63,8 @@ pub trait Judge: Send + Sync + 'static {
         rows: u32,
         say: &Say,
     ) -> impl Future<Output = Ruling<Forward<Self::Permit>>> + Send;
+    /// Whether what ran, and changed more rows than go without asking, may be committed. A hold waits here.
+    fn change(&self, permit: &Self::Permit, rows: u64, say: &Say) -> impl Future<Output = Ruling<()>> + Send;
     /// What became of what was permitted. Called once for each permit.
     fn outcome(&self, permit: Self::Permit, outcome: &Outcome<'_>);
     /// The engine itself refused a message that no judge can read: too long, not UTF-8, a name that is not there, a

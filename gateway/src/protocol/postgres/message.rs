@@ -158,6 +158,8 @@ pub(super) mod ours {
     pub(in super::super) const SYNC: &[u8] = b"S\0\0\0\x04";
     /// Ends the session.
     pub(in super::super) const TERMINATE: &[u8] = b"X\0\0\0\x04";
+    /// What a server says at the end of the rows that an Execute asked for.
+    pub(in super::super) const SUSPENDED: &[u8] = b"s\0\0\0\x04";
     /// Describes a statement that cannot exist: fails, changes nothing else, and so ends an implicit transaction
     /// without a commit. A client cannot prepare under this name: see [`RESERVED`].
     pub(in super::super) const FAIL: &[u8] = b"D\0\0\0\x16S/gateway/refused\0";
@@ -171,6 +173,10 @@ pub(super) mod ours {
     /// A Parse, with the parameter types of another.
     pub(in super::super) fn parse(name: &str, text: &str, types: &[u8]) -> Vec<u8> {
         framed(b'P', &[name.as_bytes(), b"\0", text.as_bytes(), b"\0", types].concat())
+    }
+    /// An Execute of all rows of a portal.
+    pub(in super::super) fn execute(portal: &str) -> Vec<u8> {
+        framed(b'E', &[portal.as_bytes(), &[0; 5]].concat())
     }
     /// A message of the tag that a password, and each SASL answer, travels under.
     pub(in super::super) fn password(body: &[u8]) -> Vec<u8> {
@@ -226,7 +232,9 @@ mod tests {
     fn our_own_messages_have_the_lengths_they_declare() {
         let mut described = Vec::new();
         ours::describe_portal(b"p", &mut described);
-        for message in [ours::FLUSH, ours::SYNC, ours::TERMINATE, ours::FAIL, &ours::password(b"x\0"), &described] {
+        for message in
+            [ours::FLUSH, ours::SYNC, ours::TERMINATE, ours::FAIL, ours::SUSPENDED, &ours::execute("p"), &described]
+        {
             assert_eq!(Header::read(message).unwrap().unwrap().size, message.len());
         }
     }

@@ -182,7 +182,7 @@ fn samples() -> BTreeMap<&'static str, Value> {
         (
             "approval.requested",
             json!({
-                "ticket": ID, "request": 4, "summary": "UPDATE", "binding": "b", "policies": ["p"], "groups": ["dba"],
+                "ticket": ID, "request": 4, "summary": "UPDATE", "changed": 40, "binding": "b", "policies": ["p"], "groups": ["dba"],
                 "needed": 1, "expires": AT,
             }),
         ),

@@ -22,7 +22,7 @@ fn caps(understood: &Understood, permit: &RequestPermit) -> Caps {
         return caps;
     }
     let named = understood.named.iter().any(|named| changes(&named.facts));
-    if named || changes(&understood.own.facts) { caps } else { Caps { affected: None, ..caps } }
+    if named || changes(&understood.own.facts) { caps } else { Caps { affected: None, alone: None, ..caps } }
 }
 
 /// Why a message that policy permits cannot be counted.
@@ -45,7 +45,7 @@ pub(super) fn refusal(
             "policy ({by}) counts the rows of each portal: run one that Bind made by Execute, not by FETCH"
         ));
     }
-    caps.affected?;
+    caps.alone?;
     let named = understood.named.iter().flat_map(|named| &named.facts.statements);
     let is_counted = |tag: &str| COUNTED.contains(&tag) || tag == "PREPARE" || tag == "DECLARE CURSOR";
     let mut statements = facts.statements.iter();
@@ -63,11 +63,10 @@ pub(super) fn refusal(
 
 /// The cap on the run of a message; `shown` counts the rows of its portal.
 pub(super) fn limit(understood: &Understood, permit: &RequestPermit, shown: &Arc<AtomicU64>) -> Option<Limit> {
-    let Caps { rows, affected } = caps(understood, permit);
-    if rows.is_none() && affected.is_none() {
-        return None;
-    }
-    Some(Limit { rows, affected, shown: Arc::clone(shown), policies: permit.policies().join(", ") })
+    let caps = caps(understood, permit);
+    let policies = permit.policies().join(", ");
+    let shown = Arc::clone(shown);
+    caps.is_some().then(|| Limit { rows: caps.rows, changed: caps.alone, first: None, shown, policies })
 }
 
 fn changes(facts: &Facts) -> bool {

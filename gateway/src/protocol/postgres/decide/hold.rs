@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use super::{PolicyJudge, Understood};
 use crate::approval::{About, Binding, Found, Outcome, Ticket};
-use crate::audit::Seq;
 use crate::audit::event::{ApprovalEnded, Event};
+use crate::audit::{Kept, Seq};
 use crate::config::OnHold;
 use crate::id::TicketId;
-use crate::policy::{Hold, RequestPermit};
+use crate::policy::Hold;
 use crate::protocol::postgres::judge::Say;
 use crate::protocol::postgres::reply::{Denial, SqlState};
 
@@ -20,67 +20,110 @@ use crate::protocol::postgres::reply::{Denial, SqlState};
 const IN_TRANSACTION: Duration = Duration::from_secs(30);
 
 /// What people said.
-pub(super) enum Answer {
+pub(super) enum Answer<P> {
     /// Yes, once.
-    Approved(RequestPermit),
+    Approved(P),
     /// Policies have changed since.
     JudgeAgain,
+}
+
+/// What people are asked about.
+#[derive(Debug)]
+pub(super) struct Matter {
+    /// To which a yes is bound.
+    pub(super) binding: Binding,
+    pub(super) summary: Kept,
+    /// Why not all of it can be read.
+    pub(super) opaque: Vec<String>,
+    /// The line of the request.
+    pub(super) request: Seq,
+    /// It ran, and waits to be committed: so many rows.
+    pub(super) changed: Option<u64>,
+}
+
+impl Matter {
+    /// What becomes of it without a yes.
+    fn fate(&self) -> &'static str {
+        if self.changed.is_some() { "nothing of it is committed" } else { "nothing was sent" }
+    }
+
+    fn reasons<P>(&self, hold: &Hold<P>) -> String {
+        let reasons = hold.held().reasons();
+        let changed = self.changed.map(|rows| format!(" (rows that it would change: {rows})"));
+        reasons + &changed.unwrap_or_default()
+    }
 }
 
 /// A ticket whose client is there. Dropped while nobody has decided, the request is withdrawn: the client left.
 struct Attended<'a> {
     judge: &'a PolicyJudge,
-    ticket: TicketId,
+    /// None where it may be decided without the client.
+    ticket: Option<TicketId>,
 }
 
 impl Drop for Attended<'_> {
     fn drop(&mut self) {
-        if self.judge.shared.desk.withdraw(self.ticket) {
-            self.judge.end_of_ticket(self.ticket, "the client left or gave up");
+        if let Some(ticket) = self.ticket.filter(|ticket| self.judge.shared.desk.withdraw(*ticket)) {
+            self.judge.end_of_ticket(ticket, "the client left or gave up");
         }
     }
 }
 
 impl PolicyJudge {
     /// Asks the people that a hold names.
-    pub(super) async fn ask_people(
+    pub(super) async fn ask_people<P>(
         &self,
-        understood: &Understood,
-        parameters: &[u8],
-        (hold, request): (Hold, Seq),
+        matter: &Matter,
+        hold: Hold<P>,
         say: &Say,
-    ) -> Result<Answer, Box<Denial>> {
+    ) -> Result<Answer<P>, Box<Denial>> {
         self.guard.counts().held.fetch_add(1, Ordering::Relaxed);
-        let binding = self.bind_request(understood, parameters);
-        let ticket = match self.shared.desk.find(&binding) {
-            Some(Found::Approved(ticket)) => return self.use_up(ticket, &binding, hold).await,
+        let ticket = match self.shared.desk.find(&matter.binding) {
+            Some(Found::Approved(ticket)) => return self.use_up(ticket, matter, hold).await,
             Some(Found::Waiting(ticket)) => ticket,
             Some(Found::Denied { ticket, person, reason }) => {
-                return Err(Box::new(self.said_no(ticket, &person, reason)));
+                return Err(Box::new(self.said_no(matter, ticket, &person, reason)));
             }
-            None => self.put_on_desk(understood, &binding, &hold, request).await?,
+            None => self.put_on_desk(matter, &hold).await?,
         };
         if self.on_hold() == OnHold::Return {
-            return Err(Box::new(self.come_back(&hold, ticket, request)));
+            return Err(Box::new(self.come_back(matter, &hold, ticket)));
         }
-        let _attended = Attended { judge: self, ticket };
+        let mut attended = Attended { judge: self, ticket: Some(ticket) };
         say.notice(
-            Denial::notice(format!("{}; it waits as request {ticket}", hold.held().reasons()))
+            Denial::notice(format!("{}; it waits as request {ticket}", matter.reasons(&hold)))
                 .with_hint(format!("It needs approval by {}: gateway approve {ticket}", hold.held().approvers())),
         );
-        let limit = say.in_transaction().then_some(IN_TRANSACTION);
+        let limit = (matter.changed.is_some() || say.in_transaction()).then_some(IN_TRANSACTION);
         match self.shared.desk.wait(ticket, limit).await {
-            Outcome::Approved => self.use_up(ticket, &binding, hold).await,
-            Outcome::Denied { person, reason } => Err(Box::new(self.said_no(ticket, &person, reason))),
+            Outcome::Approved => self.use_up(ticket, matter, hold).await,
+            Outcome::Denied { person, reason } => Err(Box::new(self.said_no(matter, ticket, &person, reason))),
+            Outcome::Expired if matter.changed.is_some() && self.shared.desk.find(&matter.binding).is_some() => {
+                // Its locks are given up; people may still decide.
+                attended.ticket = None;
+                Err(Box::new(self.come_back(matter, &hold, ticket)))
+            }
             Outcome::Expired => {
-                let why = if limit.is_some() {
+                let why = if limit.is_some_and(|limit| limit < self.about.approval.timeout) {
                     "nobody decided within 30 seconds, and a transaction is not kept open for longer"
                 } else {
                     "nobody decided in time"
                 };
-                let denial = self.refusal(SqlState::DENIED, &format!("request {ticket} was held, and {why}"));
+                let denial = self.turned_down(matter, &format!("request {ticket} was held, and {why}"));
                 Err(Box::new(denial.with_hint("Send it again outside of a transaction, when somebody can approve it.")))
             }
+        }
+    }
+
+    /// What people are asked about a request before it is sent.
+    pub(super) fn matter(&self, understood: &Understood, parameters: &[u8], request: Seq) -> Matter {
+        let statements = &understood.own.facts.statements;
+        Matter {
+            binding: self.bind_request(understood, parameters),
+            summary: understood.own.shape.plain.clone(),
+            opaque: statements.iter().flat_map(|statement| &statement.opaque).map(ToString::to_string).collect(),
+            request,
+            changed: None,
         }
     }
 
@@ -109,61 +152,64 @@ impl PolicyJudge {
         self.shared.desk.bind(parts)
     }
 
-    async fn put_on_desk(
-        &self,
-        understood: &Understood,
-        binding: &Binding,
-        hold: &Hold,
-        request: Seq,
-    ) -> Result<TicketId, Box<Denial>> {
+    async fn put_on_desk<P>(&self, matter: &Matter, hold: &Hold<P>) -> Result<TicketId, Box<Denial>> {
         let time = self.about.approval.timeout;
-        let statements = &understood.own.facts.statements;
-        let opaque = statements.iter().flat_map(|statement| &statement.opaque).map(ToString::to_string).collect();
         let database = self.login.get().map(|login| login.startup.database.clone()).unwrap_or_default();
         let about = About {
             workload: self.about.principal.entity().id().to_owned(),
             destination: format!("{}/{database}", self.about.target_name),
-            summary: understood.own.shape.plain.clone(),
-            opaque,
+            summary: matter.summary.clone(),
+            opaque: matter.opaque.clone(),
         };
-        let ticket = Ticket::new(self.guard.session(), about, hold.held(), time);
-        let requested = ticket.requested(request, binding);
+        let ticket = Ticket { changed: matter.changed, ..Ticket::new(self.guard.session(), about, hold.held(), time) };
+        let requested = ticket.requested(matter.request, &matter.binding);
         self.guard.record(&requested).await.map_err(|error| Box::new(self.unrecorded(&error)))?;
         let id = ticket.id;
-        let opened = self.shared.desk.open(ticket, binding.clone(), time);
-        opened.map_err(|error| Box::new(self.refusal(SqlState::DENIED, &error.to_string())))?;
+        let opened = self.shared.desk.open(ticket, matter.binding.clone(), time);
+        opened.map_err(|error| Box::new(self.turned_down(matter, &error.to_string())))?;
         Ok(id)
     }
 
     /// Takes the permit, once, and writes that it was taken.
-    async fn use_up(&self, ticket: TicketId, binding: &Binding, hold: Hold) -> Result<Answer, Box<Denial>> {
+    async fn use_up<P>(&self, ticket: TicketId, matter: &Matter, hold: Hold<P>) -> Result<Answer<P>, Box<Denial>> {
         if hold.epoch() != self.policies.lock().get().epoch() {
             return Ok(Answer::JudgeAgain);
         }
-        let Some(permit) = self.shared.desk.consume(ticket, binding, hold) else {
+        let Some(permit) = self.shared.desk.consume(ticket, &matter.binding, hold) else {
             let reason = format!("the approval of request {ticket} was used already");
-            return Err(Box::new(self.refusal(SqlState::DENIED, &reason)));
+            return Err(Box::new(self.turned_down(matter, &reason)));
         };
-        let event = Event::ApprovalConsumed(ApprovalEnded { ticket, reason: "sent".to_owned() });
+        let reason = if matter.changed.is_some() { "committed" } else { "sent" };
+        let event = Event::ApprovalConsumed(ApprovalEnded { ticket, reason: reason.to_owned() });
         self.guard.record(&event).await.map_err(|error| Box::new(self.unrecorded(&error)))?;
         Ok(Answer::Approved(permit))
     }
 
-    fn said_no(&self, ticket: TicketId, person: &str, reason: Option<String>) -> Denial {
+    fn turned_down(&self, matter: &Matter, reason: &str) -> Denial {
+        let denial = self.refusal(SqlState::DENIED, reason);
+        if matter.changed.is_none() {
+            return denial;
+        }
+        Denial { detail: Some(format!("Nothing of it is committed. Session {}.", self.guard.session())), ..denial }
+    }
+
+    fn said_no(&self, matter: &Matter, ticket: TicketId, person: &str, reason: Option<String>) -> Denial {
         let reason = reason.map(|reason| format!(": {reason}")).unwrap_or_default();
-        self.refusal(SqlState::DENIED, &format!("{person} denied request {ticket}{reason}"))
+        self.turned_down(matter, &format!("{person} denied request {ticket}{reason}"))
             .with_hint("Do not send it again; ask what would be acceptable.")
     }
 
-    fn come_back(&self, hold: &Hold, ticket: TicketId, request: Seq) -> Denial {
+    fn come_back<P>(&self, matter: &Matter, hold: &Hold<P>, ticket: TicketId) -> Denial {
         let detail = format!(
-            "Request {ticket} waits for approval by {}, for {} minutes; nothing was sent. Session {}, event {request}.",
+            "Request {ticket} waits for approval by {}, for {} minutes; {}. Session {}, event {}.",
             hold.held().approvers(),
             self.about.approval.timeout.as_secs().div_ceil(60),
-            self.guard.session()
+            matter.fate(),
+            self.guard.session(),
+            matter.request,
         );
         let hint = "Send exactly the same statement again after the approval: it then runs once. Do not rephrase it.";
-        Denial::error(SqlState::DENIED, hold.held().reasons()).with_detail(detail).with_hint(hint)
+        Denial::error(SqlState::DENIED, matter.reasons(hold)).with_detail(detail).with_hint(hint)
     }
 
     /// An interactive psql waits; drivers and agents drop a call after a minute or two, and are told to come back.

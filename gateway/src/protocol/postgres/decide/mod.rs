@@ -6,6 +6,7 @@
 
 mod analysis;
 mod caps;
+mod change;
 mod hold;
 mod labels;
 mod latest;
@@ -31,7 +32,7 @@ use tokio::sync::watch;
 
 pub use analysis::Analyses;
 use analysis::{Analysis, Scope, Shape, Unreadable};
-use hold::Answer;
+use hold::{Answer, Matter};
 use labels::LabelUse;
 use latest::Latest;
 use names::Names;
@@ -61,7 +62,9 @@ use crate::masking::rules::Rules;
 use crate::policy::request::Entity;
 use crate::policy::vocabulary::names::Action;
 use crate::policy::vocabulary::postgres as vocabulary;
-use crate::policy::{self, Decision, Mode, Moment, PolicySnapshot, Principal, Question, Request, RequestPermit};
+use crate::policy::{
+    self, CommitPermit, Decision, Mode, Moment, PolicySnapshot, Principal, Question, Request, RequestPermit,
+};
 
 /// What is known of a session before its login.
 #[derive(Debug, Clone)]
@@ -155,11 +158,13 @@ pub struct Permit {
     since: Instant,
     /// Cursors that the run declares.
     declares: Vec<String>,
+    /// What people are asked where it changes more rows than go without them.
+    matter: Option<Box<Matter>>,
 }
 
 impl Permit {
     fn new(permit: RequestPermit, request: Seq) -> Self {
-        Self { permit, request, since: Instant::now(), declares: Vec::new() }
+        Self { permit, request, since: Instant::now(), declares: Vec::new(), matter: None }
     }
 }
 
@@ -169,6 +174,8 @@ pub struct Bound {
     understood: Arc<Understood>,
     /// For the journal.
     parameters: Vec<Kept>,
+    /// As they came, where people may be asked about them once it ran.
+    raw: Option<Box<[u8]>>,
     /// Given by people for one run.
     approved: Mutex<Option<Permit>>,
     /// Rows that its portal has shown.
@@ -325,7 +332,7 @@ impl PolicyJudge {
                 Decided::Refused(denial) => return Err(denial),
                 Decided::Held(hold, request) => (hold, request),
             };
-            match self.ask_people(understood, parameters, (hold, request), say).await? {
+            match self.ask_people(&self.matter(understood, parameters, request), hold, say).await? {
                 Answer::Approved(permit) => match self.refused_all_the_same(understood, &permit) {
                     None => return Ok(Permit::new(permit, request)),
                     Some(reason) => {
@@ -356,10 +363,16 @@ impl PolicyJudge {
             .with_detail(format!("Nothing was sent. Session {}.", self.guard.session()))
     }
 
-    fn forward(&self, understood: &Understood, mut permit: Permit, shown: &Arc<AtomicU64>) -> Forward<Permit> {
+    fn forward(
+        &self,
+        (understood, parameters): (&Understood, Option<&[u8]>),
+        mut permit: Permit,
+        shown: &Arc<AtomicU64>,
+    ) -> Forward<Permit> {
         let fetched = self.names.lock().fetched(understood.own.verbs());
         let shown = fetched.as_ref().unwrap_or(shown);
         permit.declares = names::declared_by(understood.own.verbs());
+        permit.matter = self.matter_of_change(understood, parameters, &permit);
         let masking = understood.scope.masking();
         let rewriter = self.with_masks(understood, &permit.permit, self.allowed(masking), |masks| {
             let rewriter = ResultRewriter::new(Arc::clone(masking), masks.plans(&understood.own.facts));
@@ -482,7 +495,9 @@ impl Judge for PolicyJudge {
         let understood = as_temporary.unwrap_or(understood);
         let text = drops.or_else(|| understood.own.sent.as_deref().map(str::to_owned));
         match self.settle(&understood, &[], Phase::Query, say).await {
-            Ok(permit) => Ruling::Forward(Forward { text, ..self.forward(&understood, permit, &Arc::default()) }),
+            Ok(permit) => {
+                Ruling::Forward(Forward { text, ..self.forward((&understood, Some(&[])), permit, &Arc::default()) })
+            }
             Err(denial) => Ruling::Refuse(denial),
         }
     }
@@ -514,20 +529,22 @@ impl Judge for PolicyJudge {
         if analysis::writes(&understood.own.facts) && contains_mask(bind.parameters) {
             return Ruling::Refuse(Box::new(self.unreadable(&understood.own.text, &Unreadable::Mask)));
         }
-        let asks = self.login.get().is_none_or(|login| !matches!(self.judge(&understood, login).0, Decision::Allow(_)));
-        let approved = if asks {
-            match self.settle(&understood, bind.parameters, Phase::Bind, say).await {
-                Ok(permit) => Some(permit),
+        let (approved, may_wait) = match self.login.get().map(|login| self.judge(&understood, login).0) {
+            Some(Decision::Allow(permit)) => (None, change::may_wait(&permit)),
+            _ => match self.settle(&understood, bind.parameters, Phase::Bind, say).await {
+                Ok(permit) => {
+                    let may_wait = change::may_wait(&permit.permit);
+                    (Some(permit), may_wait)
+                }
                 Err(denial) => return Ruling::Refuse(denial),
-            }
-        } else {
-            None
+            },
         };
         self.names.lock().open(bind.portal, &understood.own);
         let parameters = self.kept_parameters(&understood, bind.parameters);
         Ruling::Forward(Arc::new(Bound {
             understood,
             parameters,
+            raw: may_wait.then(|| bind.parameters.into()),
             approved: Mutex::new(approved),
             shown: Arc::default(),
         }))
@@ -540,15 +557,24 @@ impl Judge for PolicyJudge {
         };
         let approved = bound.approved.lock().take();
         if let Some(permit) = approved {
-            return Ruling::Forward(self.forward(&now, permit, &bound.shown));
+            return Ruling::Forward(self.forward((&now, bound.raw.as_deref()), permit, &bound.shown));
         }
         match self.decide(&now, Phase::Execute, &bound.parameters).await {
-            Decided::Permitted(permit) => Ruling::Forward(self.forward(&now, permit, &bound.shown)),
+            Decided::Permitted(permit) => {
+                Ruling::Forward(self.forward((&now, bound.raw.as_deref()), permit, &bound.shown))
+            }
             Decided::Refused(denial) => Ruling::Refuse(denial),
             Decided::Held(..) => {
                 let reason = "it needs an approval for each run: bind the statement anew";
                 Ruling::Refuse(Box::new(self.refusal(SqlState::DENIED, reason)))
             }
+        }
+    }
+
+    async fn change(&self, permit: &Permit, rows: u64, say: &Say) -> Ruling<()> {
+        match self.permit_commit(permit, rows, say).await {
+            Ok(CommitPermit { .. }) => Ruling::Forward(()),
+            Err(denial) => Ruling::Refuse(denial),
         }
     }
 

@@ -243,6 +243,7 @@ impl<J: Judge> State<J> {
             _ => return Err(Fault::Unexpected { kind }),
         };
         match self.awaited.pop_front().map(|item| item.kind) {
+            Some(Awaited::Execute(run)) if is_held => self.counted = Some(run),
             Some(Awaited::Execute(run)) if kind == Backend::PortalSuspended => run.suspend(judge),
             Some(Awaited::Execute(run)) => run.finish(judge),
             _ => {}
@@ -353,8 +354,10 @@ impl<J: Judge> State<J> {
                 shown = Some(Pass::Replaced);
                 self.is_capped_done = true;
                 self.capped.get_or_insert(Capped::Failed);
+                self.counted = Some(run);
+            } else {
+                run.finish(judge);
             }
-            run.finish(judge);
             self.end_copy();
         }
         self.transaction = transaction;

@@ -13,8 +13,10 @@ use crate::protocol::postgres::reply::{Denial, SqlState};
 pub struct Limit {
     /// Rows that may be shown.
     pub rows: Option<u64>,
-    /// Rows that may be changed.
-    pub affected: Option<u64>,
+    /// Rows that may be changed without asking what becomes of it.
+    pub changed: Option<u64>,
+    /// Rows that the client asked for, where the server is asked for all: what changes rows is counted at its end.
+    pub first: Option<u64>,
     /// Rows that were shown of the same portal.
     pub shown: Arc<AtomicU64>,
     /// The policies that say so.
@@ -26,7 +28,9 @@ pub struct Limit {
 pub(in super::super) enum Capped {
     /// It stayed within; this is how it ended.
     Within(Vec<u8>),
-    /// It did not.
+    /// It changed so many rows, more than go without asking; this is how it ended.
+    Changed(u64, Vec<u8>),
+    /// It did not stay within.
     Over(Box<Denial>),
     /// It failed, as the client has read.
     Failed,
@@ -39,25 +43,20 @@ impl Limit {
         self.rows.is_none_or(|cap| before < cap)
     }
 
-    /// What is wrong with a run that ends with this tag.
-    pub(super) fn exceeded(&self, tag: &str) -> Option<Denial> {
+    /// What a run comes to that ends with this tag, which the client reads as `end`.
+    pub(super) fn comes_to(&self, tag: &str, end: Vec<u8>) -> Capped {
         let shown = self.shown.load(Ordering::Relaxed);
-        let denial = |message: String, hint: &str| {
-            Denial::error(SqlState::TOO_LARGE, format!("cut by policy {}: {message}", self.policies)).with_hint(hint)
-        };
         if let Some(cap) = self.rows.filter(|cap| shown > *cap) {
-            let hint = "Choose fewer rows: WHERE, LIMIT, or aggregates.";
-            return Some(denial(format!("a result of more than {cap} rows"), hint));
+            let message = format!("cut by policy {}: a result of more than {cap} rows", self.policies);
+            let denial = Denial::error(SqlState::TOO_LARGE, message);
+            return Capped::Over(Box::new(denial.with_hint("Choose fewer rows: WHERE, LIMIT, or aggregates.")));
         }
-        let cap = self.affected?;
         // A tag without a number is of a statement that changes no rows.
-        let count = tag.rsplit(' ').next().filter(|_| tag.contains(' '))?;
-        let affected = count.parse::<u64>().ok();
-        if affected.is_some_and(|affected| affected <= cap) {
-            return None;
+        let count = tag.rsplit(' ').next().filter(|_| tag.contains(' '));
+        match (self.changed, count.map(|count| count.parse().unwrap_or(u64::MAX))) {
+            (Some(cap), Some(rows)) if rows > cap => Capped::Changed(rows, end),
+            _ => Capped::Within(end),
         }
-        let hint = "Change fewer rows at a time, or ask a person to do it.";
-        Some(denial(format!("it would change {count} rows, {cap} are allowed"), hint))
     }
 }
 
@@ -68,23 +67,29 @@ mod tests {
     #[test]
     fn rows_beyond_the_cap_are_not_shown_and_the_end_says_so() {
         let limit = Limit { rows: Some(2), ..Limit::default() };
-        assert!(limit.shows() && limit.shows() && limit.exceeded("SELECT 2").is_none());
+        assert!(limit.shows() && limit.shows());
+        assert!(matches!(limit.comes_to("SELECT 2", Vec::new()), Capped::Within(_)));
         assert!(!limit.shows());
-        assert!(limit.exceeded("SELECT 3").unwrap().message.contains("more than 2 rows"));
+        let Capped::Over(denial) = limit.comes_to("SELECT 3", Vec::new()) else { panic!() };
+        assert!(denial.message.contains("more than 2 rows"));
     }
 
     #[test]
     fn the_tag_tells_how_many_rows_were_changed() {
-        let limit = Limit { affected: Some(2), ..Limit::default() };
-        for (tag, is_over) in [
-            ("UPDATE 2", false),
-            ("UPDATE 3", true),
-            ("INSERT 0 3", true),
-            ("DELETE 0", false),
-            ("MERGE 99999999999999999999", true),
-            ("BEGIN", false),
+        let limit = Limit { changed: Some(2), ..Limit::default() };
+        for (tag, over) in [
+            ("UPDATE 2", None),
+            ("UPDATE 3", Some(3)),
+            ("INSERT 0 3", Some(3)),
+            ("DELETE 0", None),
+            ("MERGE 99999999999999999999", Some(u64::MAX)),
+            ("BEGIN", None),
         ] {
-            assert_eq!(limit.exceeded(tag).is_some(), is_over, "{tag}");
+            let came = match limit.comes_to(tag, Vec::new()) {
+                Capped::Changed(rows, _) => Some(rows),
+                _ => None,
+            };
+            assert_eq!(came, over, "{tag}");
         }
     }
 }

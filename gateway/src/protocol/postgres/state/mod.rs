@@ -138,6 +138,8 @@ pub(super) struct State<J: Judge> {
     capped: Option<Capped>,
     /// It is over, ReadyForQuery included where one belongs to it.
     is_capped_done: bool,
+    /// That run, until it is settled what becomes of it.
+    counted: Option<Run<J>>,
     /// The whole answer to a question of ours, until it is taken.
     answer: Option<Result<Rows, SqlState>>,
     pub(super) statements_sent: u64,
@@ -164,6 +166,7 @@ impl<J: Judge> State<J> {
             transaction,
             capped: None,
             is_capped_done: false,
+            counted: None,
             answer: None,
             statements_sent: 0,
             rows: 0,
@@ -183,6 +186,23 @@ impl<J: Judge> State<J> {
     /// What came of a run with a cap, once it is over.
     pub(super) fn take_capped(&mut self) -> Option<Capped> {
         if std::mem::take(&mut self.is_capped_done) { self.capped.take() } else { None }
+    }
+
+    /// That run, for as long as it is asked what becomes of it.
+    pub(super) fn take_counted(&mut self) -> Option<Run<J>> {
+        self.counted.take()
+    }
+
+    pub(super) fn put_counted(&mut self, run: Run<J>) {
+        self.counted = Some(run);
+    }
+
+    /// It is settled what becomes of that run.
+    pub(super) fn end_counted(&mut self, failed: Option<SqlState>, judge: &J) {
+        if let Some(mut run) = self.counted.take() {
+            failed.into_iter().for_each(|code| run.fail(code));
+            run.finish(judge);
+        }
     }
 
     /// Whether the server owes anything.
@@ -227,6 +247,9 @@ impl<J: Judge> State<J> {
 
     /// The session is over: nothing that was permitted stays without an outcome.
     pub(super) fn abandon(&mut self, judge: &J) {
+        if let Some(run) = self.counted.take() {
+            run.unknown(judge);
+        }
         for item in self.awaited.drain(..) {
             if let Awaited::Query(run) | Awaited::Execute(run) = item.kind {
                 run.unknown(judge);

@@ -3,6 +3,7 @@
 //! In: the replies that belong to it. Out: its outcome, once, to the judge that permitted it.
 
 use crate::protocol::postgres::judge::{Forward, Judge, Limit, Outcome, OutcomeEnd, Rewrite};
+use crate::protocol::postgres::message::ours;
 use crate::protocol::postgres::reply::SqlState;
 use crate::protocol::postgres::state::limit::Capped;
 
@@ -37,7 +38,7 @@ impl Tag {
 }
 
 /// A run that the server has been sent.
-pub(super) struct Run<J: Judge> {
+pub(in super::super) struct Run<J: Judge> {
     permit: J::Permit,
     pub(super) rewrite: Option<Box<dyn Rewrite>>,
     pub(super) limit: Option<Limit>,
@@ -71,22 +72,27 @@ impl<J: Judge> Run<J> {
         self.bytes += size as u64;
     }
 
-    /// Whether a row or a piece of COPY data goes beyond the cap.
+    /// Whether a row or a piece of COPY data goes beyond the cap, or beyond what was asked for.
     pub(super) fn cuts(&mut self) -> bool {
+        if self.is_beyond_first() {
+            return true;
+        }
         self.is_cut |= self.limit.as_ref().is_some_and(|limit| !limit.shows());
         self.is_cut
     }
 
+    fn is_beyond_first(&self) -> bool {
+        self.limit.as_ref().and_then(|limit| limit.first).is_some_and(|first| self.rows >= first)
+    }
+
     /// What a run with a cap comes to at its end, which the client reads as `message`.
-    pub(super) fn capped(&mut self, message: &[u8]) -> Option<Capped> {
-        let limit = self.limit.as_ref()?;
-        Some(match limit.exceeded(self.tag.text()) {
-            None => Capped::Within(message.to_vec()),
-            Some(denial) => {
-                self.failed = Some(denial.code);
-                Capped::Over(Box::new(denial))
-            }
-        })
+    pub(super) fn capped(&self, message: &[u8]) -> Option<Capped> {
+        let end = if self.is_beyond_first() { ours::SUSPENDED } else { message };
+        Some(self.limit.as_ref()?.comes_to(self.tag.text(), end.to_vec()))
+    }
+
+    pub(in super::super) fn permit(&self) -> &J::Permit {
+        &self.permit
     }
 
     /// A statement of this run is done.
