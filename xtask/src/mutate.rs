@@ -1493,6 +1493,31 @@ const MUTATIONS: &[Mutation] = &[
         tests: &["story_evasions::nothing_that_is_forbidden_happens_on_15"],
     },
     Mutation {
+        name: "branches",
+        guarantee: "G2",
+        mechanism: "a column in a CASE narrows nothing",
+        edits: &[Edit {
+            file: "gateway/src/protocol/postgres/sql/condition.rs",
+            from: "Place { in_where: false, ..place }",
+            to: "place",
+        }],
+        tests: &["story_evasions::nothing_that_is_forbidden_happens_on_15"],
+    },
+    Mutation {
+        name: "hidden-calls",
+        guarantee: "G2",
+        mechanism: "what may call a function that somebody made asks for it, as a column, an operator or a cast too",
+        edits: &[Edit {
+            file: "gateway/src/protocol/postgres/decide/questions.rs",
+            from: "in hidden_calls(self.statement, catalog) {",
+            to: "in hidden_calls(self.statement, catalog).take(0) {",
+        }],
+        tests: &[
+            "story_evasions::nothing_that_is_forbidden_happens_on_15",
+            "story_evasions::nothing_that_is_forbidden_happens_on_18",
+        ],
+    },
+    Mutation {
         name: "operators",
         guarantee: "G2",
         mechanism: "an operator that the server does not have is a function of a user",
@@ -1504,15 +1529,32 @@ const MUTATIONS: &[Mutation] = &[
         tests: &["story_evasions::nothing_that_is_forbidden_happens_on_15"],
     },
     Mutation {
+        name: "failed-alike",
+        guarantee: "G2",
+        mechanism: "a statement that the server would fail too fails the transaction around it",
+        edits: &[Edit {
+            file: "gateway/src/protocol/postgres/state/front.rs",
+            from: "self.transaction == Transaction::Open && denial.is_the_servers_too;",
+            to: "denial.message.is_empty() && denial.is_the_servers_too;",
+        }],
+        tests: &[
+            "story_transparency::every_message_is_the_same_on_15",
+            "story_transparency::every_message_is_the_same_on_18",
+        ],
+    },
+    Mutation {
         name: "agreed-version",
         guarantee: "G2",
-        mechanism: "no client is told of a newer protocol than it asked for",
+        mechanism: "client and server speak one protocol, of which neither is told a newer one than it knows",
         edits: &[Edit {
             file: "gateway/src/protocol/postgres/login.rs",
-            from: "negotiate_version(message.agreed(), ",
-            to: "negotiate_version(NEWEST, ",
+            from: "    let version = server.negotiated(message.agreed()).await?;\n",
+            to: "    server.negotiated(message.agreed()).await?;\n    let version = NEWEST;\n",
         }],
-        tests: &["story_transparency::every_message_is_the_same_on_18"],
+        tests: &[
+            "story_transparency::every_message_is_the_same_on_15",
+            "story_transparency::every_message_is_the_same_on_18",
+        ],
     },
     Mutation {
         name: "written-relations",

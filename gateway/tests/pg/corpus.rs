@@ -25,12 +25,10 @@ pub enum Outcome {
     Held,
     /// Did not happen.
     Denied,
-    /// Ought not to happen, and does.
-    Happens,
 }
 
 impl Outcome {
-    const ALL: [Self; 6] = [Self::Passes, Self::Scrubbed, Self::Masked, Self::Held, Self::Denied, Self::Happens];
+    const ALL: [Self; 5] = [Self::Passes, Self::Scrubbed, Self::Masked, Self::Held, Self::Denied];
 
     /// Its name in a file.
     pub fn name(self) -> &'static str {
@@ -40,7 +38,6 @@ impl Outcome {
             Self::Masked => "masked",
             Self::Held => "held",
             Self::Denied => "denied",
-            Self::Happens => "happens",
         }
     }
 

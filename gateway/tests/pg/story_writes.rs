@@ -10,9 +10,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use gateway::protocol::postgres::sql::facts::{Effect, Object, Question, RelationName, Statement, Verb};
 use gateway::protocol::postgres::sql::{Caps, read};
 
-use crate::regression::{Bench, DATABASE, files, schedule, server};
+use crate::regression::{Bench, DATABASE, Replay, files, schedule, server};
 use crate::shop::Side;
-use crate::talk::{Door, Message, Talk, Way, frame};
+use crate::talk::{Door, Talk, Way};
 use crate::tap::Exchange;
 
 /// What the ordinary tests run: all that writes by other ways than its own words.
@@ -103,8 +103,7 @@ fn written(question: &Question) -> Option<RelationName> {
 
 /// Sends what was recorded once more, and looks at what changed behind each transaction.
 struct Again<'d> {
-    door: &'d Door,
-    client: Option<Talk>,
+    replay: Replay<'d>,
     watch: Talk,
     counts: BTreeMap<String, u64>,
     named: Named,
@@ -118,8 +117,7 @@ impl<'d> Again<'d> {
     fn new(door: &'d Door) -> Self {
         let watch = door.session("postgres");
         let mut again = Self {
-            door,
-            client: None,
+            replay: Replay::new(door),
             watch,
             counts: BTreeMap::new(),
             named: Named::default(),
@@ -133,42 +131,12 @@ impl<'d> Again<'d> {
     }
 
     fn send(&mut self, file: &str, exchange: &Exchange) {
-        for message in &exchange.asked {
-            self.pass(message);
-        }
-        let Some(client) = &mut self.client else { return };
-        let last = loop {
-            match client.next() {
-                Some(message) if matches!(message.kind, b'Z' | b'G') => break Some(message),
-                Some(_) => {}
-                None => break None,
-            }
-        };
+        let Self { replay, named, .. } = self;
+        let Some((last, client)) = replay.send(exchange, |_, _, text| named.add(text)) else { return };
         // In a transaction, or in the middle of a COPY, nothing is counted yet.
-        if last.is_some_and(|message| message.kind == b'Z' && message.body == b"I") {
+        if last.kind == b'Z' && last.body == b"I" {
             client.ask(Way::Simple, "SELECT pg_catalog.pg_stat_force_next_flush()");
             self.look(file);
-        }
-    }
-
-    fn pass(&mut self, message: &Message) {
-        if message.kind == 0 {
-            let mut client = self.door.silent();
-            let length = u32::try_from(message.body.len() + 4).unwrap().to_be_bytes();
-            client.send(&[&length[..], &message.body].concat());
-            self.client = Some(client);
-            return;
-        }
-        let text = match message.kind {
-            b'Q' => message.body.split(|byte| *byte == 0).next(),
-            b'P' => message.body.split(|byte| *byte == 0).nth(1),
-            _ => None,
-        };
-        if let Some(text) = text {
-            self.named.add(&String::from_utf8_lossy(text));
-        }
-        if let Some(client) = self.client.as_mut().filter(|_| message.kind != b'X') {
-            client.send(&frame(message.kind, &message.body));
         }
     }
 

@@ -26,7 +26,7 @@ pub fn startup(bytes: &[u8]) -> Option<Result<Option<Started>, String>> {
     };
     let First::Startup(message) = first else { return Some(Ok(None)) };
     Some(match Startup::read(&message) {
-        Ok(startup) => Ok(Some((startup.clone(), startup.to_message(&startup.user)))),
+        Ok(startup) => Ok(Some((startup.clone(), startup.to_message(&startup.user, 0x0003_0002)))),
         Err(error) => Err(error.to_string()),
     })
 }

@@ -57,11 +57,12 @@ pub(super) async fn log_in<J: Judge>(
             return Err(cause);
         }
     };
+    let version = legs.version;
     let greeting = &mut legs.greeting;
     let key = std::mem::take(&mut greeting.key);
     let interrupt = Arc::new(Interrupt::new(Arc::clone(dialer), options.tls.clone(), greeting.process, key));
     // 32 bytes since protocol 3.2, four before it (protocol-message-formats, BackendKeyData).
-    let length = if message.agreed() >= NEWEST { 32 } else { 4 };
+    let length = if version >= NEWEST { 32 } else { 4 };
     let key = options.cancel_keys.issue(length, interrupt.clone());
     let mut hello = reply::AUTHENTICATED.to_vec();
     hello.extend_from_slice(&greeting.reported);
@@ -115,6 +116,8 @@ struct Upper {
     conn: BoxConn,
     inbox: Inbox,
     greeting: Greeting,
+    /// The protocol that is spoken on both legs.
+    version: u32,
 }
 
 async fn begin<J: Judge>(
@@ -133,61 +136,61 @@ async fn begin<J: Judge>(
     if let Ruling::Refuse(denial) = judge.startup(&startup).await {
         return Err(Ended::refused(*denial));
     }
-    let unknown = message.unknown_options();
-    if message.version > NEWEST || !unknown.is_empty() {
-        let mut answer = Vec::new();
-        reply::negotiate_version(message.agreed(), &unknown, &mut answer);
-        client.send(&answer).await?;
-    }
+    let way = Way::of(options, &startup, (leg, &peer))?;
     let mut inbox = Inbox::default();
     let mut server = Server { conn: &mut conn, inbox: &mut inbox };
-    match &options.login {
-        LoginMode::Credentials(credentials) => {
-            let credential = choose(credentials, &startup.user)?;
-            with_credential(&mut server, credential, &startup, &peer).await?;
+    let user = if let Way::Credential(credential) = way { &credential.user } else { &startup.user };
+    server.send(&startup.to_message(user, message.agreed())).await?;
+    let version = server.negotiated(message.agreed()).await?;
+    let unknown = message.unknown_options();
+    if version < message.version || !unknown.is_empty() {
+        let mut answer = Vec::new();
+        reply::negotiate_version(version, &unknown, &mut answer);
+        client.send(&answer).await?;
+    }
+    match way {
+        Way::Credential(credential) => {
+            let password = credential.password.as_ref().map(Secret::expose);
+            server.log_in(Login::new(Proof { user, password }, &peer)).await?;
         }
-        LoginMode::Ask if leg == Leg::Plaintext => return Err(Ended::refused(needs_tls())),
-        LoginMode::Ask => with_asked_password(&mut server, client, &startup, &peer).await?,
-        LoginMode::Relay | LoginMode::Refuse(_) if leg == Leg::Tls && peer.is_encrypted() => {
-            return Err(Ended::refused(both_on_tls()));
+        Way::Ask => {
+            client.send(reply::ASK_PASSWORD).await?;
+            let answer = Secret::new(client.answer().await?);
+            let password = body(answer.expose()).strip_suffix(b"\0");
+            server.log_in(Login::new(Proof { user, password }, &peer)).await?;
         }
-        LoginMode::Relay | LoginMode::Refuse(_) => {
-            server.send(&startup.to_message(&startup.user)).await?;
-            relay::log_in(&mut server, client).await.map_err(as_the_server_said)?;
-        }
+        Way::Relay => relay::log_in(&mut server, client).await.map_err(as_the_server_said)?,
     }
     let mut greeting = server.greet().await?;
     judge.logged_in(server.schemas(&mut greeting.reported).await?);
-    Ok(Upper { conn, inbox, greeting })
+    Ok(Upper { conn, inbox, greeting, version })
 }
 
-async fn with_credential(
-    server: &mut Server<'_>,
-    credential: &Credential,
-    startup: &Startup,
-    peer: &Peer,
-) -> Result<(), Ended> {
-    if !credential.may_go_to(peer) {
-        return Err(UpstreamError::from(AuthError::UnverifiedServer).into());
+/// How a login is made, as far as it can be here.
+#[derive(Clone, Copy)]
+enum Way<'a> {
+    Credential(&'a Credential),
+    Ask,
+    Relay,
+}
+
+impl<'a> Way<'a> {
+    fn of(options: &'a Options, startup: &Startup, (leg, peer): (Leg, &Peer)) -> Result<Self, Ended> {
+        match &options.login {
+            LoginMode::Credentials(credentials) => {
+                let credential = choose(credentials, &startup.user)?;
+                if !credential.may_go_to(peer) {
+                    return Err(UpstreamError::from(AuthError::UnverifiedServer).into());
+                }
+                Ok(Self::Credential(credential))
+            }
+            LoginMode::Ask if leg == Leg::Plaintext => Err(Ended::refused(needs_tls())),
+            LoginMode::Ask => Ok(Self::Ask),
+            LoginMode::Relay if leg == Leg::Tls && peer.is_encrypted() => Err(Ended::refused(both_on_tls())),
+            LoginMode::Relay => Ok(Self::Relay),
+            LoginMode::Refuse(denial) => Err(Ended::refused(denial.clone())),
+        }
     }
-    server.send(&startup.to_message(&credential.user)).await?;
-    let password = credential.password.as_ref().map(Secret::expose);
-    server.log_in(Login::new(Proof { user: &credential.user, password }, peer)).await?;
-    Ok(())
-}
-
-async fn with_asked_password(
-    server: &mut Server<'_>,
-    client: &mut Client<'_>,
-    startup: &Startup,
-    peer: &Peer,
-) -> Result<(), Ended> {
-    client.send(reply::ASK_PASSWORD).await?;
-    let answer = Secret::new(client.answer().await?);
-    let password = body(answer.expose()).strip_suffix(b"\0");
-    server.send(&startup.to_message(&startup.user)).await?;
-    server.log_in(Login::new(Proof { user: &startup.user, password }, peer)).await?;
-    Ok(())
 }
 
 /// A relayed login that the server refused is told in its own words.

@@ -84,13 +84,22 @@ pub struct Denial {
     pub detail: Option<String>,
     /// What to do next.
     pub hint: Option<String>,
+    /// The server would have failed the statement too: it cannot be parsed, or what it names is not there.
+    pub is_the_servers_too: bool,
 }
 
 impl Denial {
     /// A refused statement.
     #[must_use]
     pub fn error(code: SqlState, message: impl Into<String>) -> Self {
-        Self { code, severity: Severity::Error, message: message.into(), detail: None, hint: None }
+        Self {
+            code,
+            severity: Severity::Error,
+            message: message.into(),
+            detail: None,
+            hint: None,
+            is_the_servers_too: false,
+        }
     }
 
     /// A refused session.
@@ -103,6 +112,12 @@ impl Denial {
     #[must_use]
     pub fn notice(message: impl Into<String>) -> Self {
         Self { severity: Severity::Notice, ..Self::error(SqlState(*b"00000"), message) }
+    }
+
+    /// The same where the server too would have failed the statement, and the transaction around it.
+    #[must_use]
+    pub(super) fn as_the_server(self) -> Self {
+        Self { is_the_servers_too: true, ..self }
     }
 
     /// The same with a detail.

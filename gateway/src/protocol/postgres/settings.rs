@@ -135,8 +135,8 @@ impl Startup {
     }
 
     /// The StartupMessage for the server, in protocol 3.0, with `user` as the login.
-    pub(super) fn to_message(&self, user: &str) -> Vec<u8> {
-        let mut body = 0x0003_0000_u32.to_be_bytes().to_vec();
+    pub(super) fn to_message(&self, user: &str, version: u32) -> Vec<u8> {
+        let mut body = version.to_be_bytes().to_vec();
         let mut put = |name: &str, value: &str| {
             for text in [name, value] {
                 body.extend_from_slice(text.as_bytes());

@@ -9,8 +9,10 @@ use crate::protocol::postgres::frame::split_string;
 /// As the server has it (`MAX_STARTUP_PACKET_LENGTH`, src/include/libpq/pqcomm.h).
 pub(super) const MAX_PACKET: usize = 10_000;
 
-/// The newest protocol that we speak with clients.
+/// The newest protocol that we speak.
 pub(super) const NEWEST: u32 = 0x0003_0002;
+/// The one that every server speaks.
+pub(super) const OLDEST: u32 = 0x0003_0000;
 
 const CANCEL: u32 = 80_877_102;
 const TLS: u32 = 80_877_103;

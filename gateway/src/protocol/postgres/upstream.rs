@@ -13,6 +13,7 @@ use crate::protocol::postgres::judge::Dial;
 use crate::protocol::postgres::message::{Backend, ours};
 use crate::protocol::postgres::reply::{Denial, SqlState, fields, sql_state};
 use crate::protocol::postgres::settings::{REPORTED, Report, watch};
+use crate::protocol::postgres::startup::OLDEST;
 use crate::protocol::postgres::state::Transaction;
 use crate::upstream::tls::{Peer, TlsError, UpstreamTls};
 
@@ -147,6 +148,28 @@ impl Server<'_> {
             }
         }
         Err(UpstreamError::Protocol { what: "no end of messages" })
+    }
+
+    /// The protocol that is spoken, of which `asked` was the newest. A server that does not speak that says so first of
+    /// all (before PostgreSQL 18 it has 3.0 alone), and without being asked for more than 3.0 it says nothing.
+    pub(super) async fn negotiated(&mut self, asked: u32) -> Result<u32, UpstreamError> {
+        if asked == OLDEST {
+            return Ok(asked);
+        }
+        while self.inbox.filled().is_empty() {
+            let count = std::future::poll_fn(|cx| self.inbox.poll_read(cx, self.conn, 0)).await;
+            if count.map_err(UpstreamError::Lost)? == 0 {
+                return Err(UpstreamError::Lost(std::io::ErrorKind::UnexpectedEof.into()));
+            }
+        }
+        let first = self.inbox.filled().first().copied().and_then(Backend::from_tag);
+        if first != Some(Backend::NegotiateProtocolVersion) {
+            return Ok(asked);
+        }
+        let (_, message) = self.next().await?;
+        let version = body(&message).first_chunk().map(|version| u32::from_be_bytes(*version));
+        let version = version.filter(|version| (OLDEST..asked).contains(version));
+        version.ok_or(UpstreamError::Protocol { what: "a version that was not asked for" })
     }
 
     /// Asks for the schemas of the search path. What the server reports meanwhile is added to `reported`.

@@ -50,7 +50,16 @@ pub fn question(labels: &Labels, known: &[u32]) -> String {
         let known: Vec<_> = known.iter().map(u32::to_string).collect();
         seeds.push(format!("c.oid OPERATOR(pg_catalog.=) ANY ('{{{}}}'::pg_catalog.oid[])", known.join(",")));
     }
-    QUESTION.replace("SEEDS", &seeds.join(" OR "))
+    QUESTION.replace("SEEDS", &seeds.join(" OR ")).replace("CALLS\n", CALLS)
+}
+
+/// Asks, where nothing is labelled, for calls alone that a text does not show.
+#[must_use]
+pub fn question_of_calls() -> String {
+    format!(
+        "WITH answer(kind, a, b, c, d, e, f, g, h) AS (\n{CALLS}  UNION ALL\n{newest})\n{ANSWER}",
+        newest = "  SELECT 'newest', '0', pg_catalog.getdatabaseencoding()::pg_catalog.text, NULL, NULL, NULL, NULL, NULL, NULL"
+    )
 }
 
 fn seed(pattern: &ColumnPattern) -> String {
@@ -190,7 +199,15 @@ answer(kind, a, b, c, d, e, f, g, h) AS (
   WHERE c.relkind OPERATOR(pg_catalog.=) ANY ('{v,m}'::pg_catalog."char"[])
     AND NOT c.relnamespace OPERATOR(pg_catalog.=) 'pg_catalog'::pg_catalog.regnamespace
   UNION ALL
-  SELECT DISTINCT 'function', p.proname::pg_catalog.text, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+CALLS
+  UNION ALL
+  SELECT 'newest', pg_catalog.max(c.oid)::pg_catalog.text, pg_catalog.getdatabaseencoding()::pg_catalog.text,
+    NULL, NULL, NULL, NULL, NULL, NULL
+  FROM pg_catalog.pg_class c)
+SELECT kind, a, b, c, d, e, f, g, h FROM answer ORDER BY 1, 2, 3, 4, 5"#;
+
+/// Functions that can be called as if they were a column, an operator or a type.
+const CALLS: &str = r#"  SELECT DISTINCT 'function', p.proname::pg_catalog.text, NULL, NULL, NULL, NULL, NULL, NULL, NULL
   FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) p.proargtypes[0]
   WHERE p.oid OPERATOR(pg_catalog.>=) '16384'::pg_catalog.oid
     AND p.pronargs OPERATOR(pg_catalog.-) p.pronargdefaults OPERATOR(pg_catalog.<=) 1
@@ -218,8 +235,6 @@ answer(kind, a, b, c, d, e, f, g, h) AS (
   WHERE p.oid OPERATOR(pg_catalog.>=) '16384'::pg_catalog.oid
     AND g.lanname OPERATOR(pg_catalog.<>) ALL ('{internal,c}'::pg_catalog.name[])
     AND p.provolatile OPERATOR(pg_catalog.<>) 'i'::pg_catalog."char"
-  UNION ALL
-  SELECT 'newest', pg_catalog.max(c.oid)::pg_catalog.text, pg_catalog.getdatabaseencoding()::pg_catalog.text,
-    NULL, NULL, NULL, NULL, NULL, NULL
-  FROM pg_catalog.pg_class c)
-SELECT kind, a, b, c, d, e, f, g, h FROM answer ORDER BY 1, 2, 3, 4, 5"#;
+"#;
+
+const ANSWER: &str = "SELECT kind, a, b, c, d, e, f, g, h FROM answer ORDER BY 1, 2, 3, 4, 5";

@@ -139,7 +139,7 @@ impl Scope {
     /// The scope of a session. `rules` tells the masking rules from others.
     #[must_use]
     pub fn new(scene: Scene, (masking, rules): (Arc<Masking>, u64), principal: serde_json::Value, login: &str) -> Self {
-        let catalog = scene.catalog.as_ref().map(|catalog| catalog.digest());
+        let catalog = scene.calls.as_ref().map(|catalog| catalog.digest());
         let key = json!([
             principal,
             scene.database.id(),
@@ -552,6 +552,7 @@ mod tests {
             shadowed: Arc::default(),
             in_transaction: false,
             catalog: None,
+            calls: None,
         };
         Scope::new(scene, Default::default(), json!("agent"), "agent")
     }

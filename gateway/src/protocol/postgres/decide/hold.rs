@@ -135,7 +135,7 @@ impl PolicyJudge {
         let user = login.map(|login| login.startup.user.as_str()).unwrap_or_default();
         let database = login.map(|login| login.startup.database.as_str()).unwrap_or_default();
         let principal = self.about.principal.facts().to_string();
-        let catalog = &understood.scope.scene().catalog;
+        let catalog = &understood.scope.scene().calls;
         let mut parts: Vec<&[u8]> = vec![
             understood.own.text.as_bytes(),
             parameters,
@@ -145,7 +145,7 @@ impl PolicyJudge {
             path.as_bytes(),
             temporaries.as_bytes(),
             principal.as_bytes(),
-            // Which columns carry labels, and what the relations around them are.
+            // Which columns carry labels, what the relations around them are, and which calls no text shows.
             catalog.as_ref().map_or(&[][..], |catalog| catalog.digest()),
         ];
         parts.extend(understood.named.iter().map(|analysis| analysis.text.as_bytes()));

@@ -275,11 +275,12 @@ fn with_whole_rows<'u>(used: &'u ColumnUse, statement: &Statement, relation: &Re
 
 /// The same of functions that somebody made, of operators, casts and domains: what they do is not in the statement.
 fn has_hidden_calls(facts: &Facts, catalog: &Catalog) -> bool {
-    let called = |statement: &Statement| {
-        let mut names = statement.attributes.iter().chain(&statement.types);
-        names.any(|name| catalog.is_hidden_call(name))
-    };
-    facts.statements.iter().any(called)
+    facts.statements.iter().any(|statement| hidden_calls(statement, catalog).next().is_some())
+}
+
+/// The names of such calls in a statement.
+pub(super) fn hidden_calls<'s>(statement: &'s Statement, catalog: &'s Catalog) -> impl Iterator<Item = &'s String> {
+    statement.attributes.iter().chain(&statement.types).filter(|name| catalog.is_hidden_call(name))
 }
 
 /// Whether a message keeps the rows of a prepared statement, its own or an earlier one's: CREATE TABLE … AS EXECUTE.

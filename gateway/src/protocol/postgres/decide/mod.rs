@@ -240,10 +240,10 @@ impl PolicyJudge {
 
     fn scopes_of(&self, scene: Scene) -> Scopes {
         let view = self.view.lock();
-        let catalog = view.as_ref().and_then(View::last);
+        let (catalog, calls) = view.as_ref().map(|view| (view.last(), view.calls())).unwrap_or_default();
         let masking = view.as_ref().map(|view| (Arc::clone(&view.masking), view.rules.id())).unwrap_or_default();
         let scope = |in_transaction| {
-            let scene = Scene { in_transaction, catalog: catalog.clone(), ..scene.clone() };
+            let scene = Scene { in_transaction, catalog: catalog.clone(), calls: calls.clone(), ..scene.clone() };
             Scope::new(scene, masking.clone(), self.about.principal.facts(), &self.user())
         };
         Scopes { outside: scope(false), inside: scope(true) }
@@ -419,6 +419,7 @@ impl Judge for PolicyJudge {
             shadowed: Arc::default(),
             in_transaction: false,
             catalog: None,
+            calls: None,
         };
         let login = Login {
             session,
@@ -462,6 +463,9 @@ impl Judge for PolicyJudge {
 
     fn question(&self, transaction: Transaction) -> Option<String> {
         self.look_at_rules();
+        if self.view.lock().as_mut().is_some_and(|view| view.adopt(&self.shared.analyses.catalogs)) {
+            self.renew_scopes(|scene| scene);
+        }
         self.view.lock().as_mut().and_then(|view| view.question(transaction, &self.shared.analyses.catalogs))
     }
 

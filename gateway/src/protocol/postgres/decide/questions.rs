@@ -8,8 +8,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::Understood;
-use super::labels::classes_of;
-use super::labels::stores_what_it_runs;
+use super::labels::{classes_of, hidden_calls, stores_what_it_runs};
 use crate::policy::Question;
 use crate::policy::request::Entity;
 use crate::policy::vocabulary::names::{Action, FunctionKind, ObjectKind, RelationKind, Where};
@@ -39,6 +38,8 @@ pub struct Scene {
     pub in_transaction: bool,
     /// Which columns carry labels; none: none of this database does.
     pub catalog: Option<Arc<Catalog>>,
+    /// What calls no text shows, as far as it was read.
+    pub calls: Option<Arc<Catalog>>,
 }
 
 /// A part of a statement that policies have no word for.
@@ -60,6 +61,7 @@ pub fn ask(facts: &Facts, scene: &Scene, text: &Arc<str>) -> Result<Vec<Arc<Ques
         for fact in &statement.questions {
             about.ask(fact, &mut questions)?;
         }
+        about.ask_of_hidden_calls(&mut questions)?;
         // SHOW, BEGIN and the like have no object: what every session needs.
         if statement.questions.is_empty() {
             questions.push(about.question(Action::PostgresConnect, Arc::clone(&scene.database), None, None));
@@ -115,6 +117,23 @@ impl About<'_> {
             for setting in &settings {
                 questions.push(self.question(action, Arc::clone(&resource), Some(fact), setting.clone()));
             }
+        }
+        Ok(())
+    }
+
+    /// `row.f`, an operator and a cast may call what somebody made, of which only the catalog tells.
+    fn ask_of_hidden_calls(&self, questions: &mut Vec<Arc<Question>>) -> Result<(), NoWord> {
+        let Some(catalog) = self.scene.calls.as_deref() else { return Ok(()) };
+        for name in hidden_calls(self.statement, catalog) {
+            let object = Object::Function { schema: None, name: name.clone(), class: FunctionClass::User };
+            let fact = Fact {
+                effect: Effect::Execute,
+                object,
+                filter: Filter::None,
+                columns: Default::default(),
+                limit: None,
+            };
+            self.ask(&fact, questions)?;
         }
         Ok(())
     }
@@ -317,6 +336,7 @@ mod tests {
             shadowed: Arc::default(),
             in_transaction: false,
             catalog: None,
+            calls: None,
         };
         let facts = read(text.as_bytes(), &Caps::default()).unwrap();
         let questions = ask(&facts, &scene, &text.into()).unwrap_or_else(|error| panic!("{error}: {text}"));

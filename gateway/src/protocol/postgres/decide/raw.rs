@@ -35,6 +35,7 @@ pub fn questions_of(
         shadowed: Arc::default(),
         in_transaction: false,
         catalog,
+        calls: None,
     };
     let mut questions = questions::ask(&facts, &scene, &text.into()).map_err(|error| error.to_string())?;
     let message = Message { text, facts: &facts, shows_nulls: true, queries: None };

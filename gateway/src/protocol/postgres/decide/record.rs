@@ -99,7 +99,13 @@ impl PolicyJudge {
             | Unreadable::Catalog { .. } => SqlState::DENIED,
         };
         self.note_refusal(Kept::after_redaction(unreadable(text.len())), error.to_string());
-        self.refusal(code, &error.to_string())
+        let refusal = self.refusal(code, &error.to_string());
+        match error {
+            Unreadable::Sql(SqlError::Syntax { .. } | SqlError::NotUtf8 { .. } | SqlError::Nul { .. }) => {
+                refusal.as_the_server()
+            }
+            _ => refusal,
+        }
     }
 
     /// Writes that a statement was refused without policy: what is known of it, and why.

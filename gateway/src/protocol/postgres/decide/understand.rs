@@ -53,7 +53,7 @@ impl PolicyJudge {
     pub(super) async fn now(&self, understood: &Arc<Understood>) -> Result<Arc<Understood>, Denial> {
         let scene = understood.scope.scene();
         let scope = self.scope(scene.in_transaction)?;
-        let catalog = |scene: &Scene| scene.catalog.as_ref().map(|catalog| *catalog.digest());
+        let catalog = |scene: &Scene| scene.calls.as_ref().map(|catalog| *catalog.digest());
         let differs = catalog(scope.scene()) != catalog(scene) || !scope.masks_as(&understood.scope);
         // What is masked at the source, policies say: they may be others by now.
         if differs || self.about.masks_at_source {

@@ -23,6 +23,9 @@ use crate::protocol::postgres::state::Transaction;
 /// What others change in the catalog is seen after this time; in a transaction once a statement on relations has run.
 const FRESH: Duration = Duration::from_secs(1);
 
+/// The same where nothing is labelled, and the catalog tells of calls alone that no text shows.
+const FRESH_CALLS: Duration = Duration::from_secs(10);
+
 /// Catalogs of all sessions: as long as nothing changes there is one for each database.
 #[derive(Debug, Default)]
 pub struct Catalogs(Mutex<HashMap<Place, Arc<Catalog>>>);
@@ -75,9 +78,6 @@ impl View {
 
     /// What has to be asked of the server before the next message is judged.
     pub(super) fn question(&mut self, transaction: Transaction, catalogs: &Catalogs) -> Option<String> {
-        if self.labels.is_empty() {
-            return None;
-        }
         let is_old = self.is_stale || !self.is_fresh();
         let is_due = match transaction {
             Transaction::Idle => {
@@ -92,6 +92,9 @@ impl View {
             return None;
         }
         self.asked = (transaction == Transaction::Idle).then(Instant::now);
+        if self.labels.is_empty() {
+            return Some(catalog::question_of_calls());
+        }
         let mut known: Vec<u32> = catalogs.known(&self.place).keys().map(|origin| origin.relation).collect();
         known.sort_unstable();
         known.dedup();
@@ -100,11 +103,28 @@ impl View {
 
     /// Whether what others changed would have been seen: by this session, or by one that found the very same catalog since.
     fn is_fresh(&self) -> bool {
+        let fresh = self.fresh();
         match (&self.catalog, self.read) {
-            (Ok(_), Some(read)) if read.elapsed() < FRESH => true,
-            (Ok(Some(catalog)), Some(_)) => catalog.is_confirmed_within(FRESH),
+            (Ok(_), Some(read)) if read.elapsed() < fresh => true,
+            (Ok(Some(catalog)), Some(_)) => catalog.is_confirmed_within(fresh),
             _ => false,
         }
+    }
+
+    fn fresh(&self) -> Duration {
+        if self.labels.is_empty() { FRESH_CALLS } else { FRESH }
+    }
+
+    /// Takes what another session has found lately, where it is the same for all: nothing is labelled, and this session has
+    /// done nothing yet. True where it did.
+    pub(super) fn adopt(&mut self, catalogs: &Catalogs) -> bool {
+        if !self.labels.is_empty() || self.read.is_some() {
+            return false;
+        }
+        let found = catalogs.0.lock().get(&self.place).map(Arc::clone);
+        let Some(found) = found.filter(|found| found.is_confirmed_within(FRESH_CALLS)) else { return false };
+        (self.catalog, self.read, self.is_stale) = (Ok(Some(found)), Some(Instant::now()), false);
+        true
     }
 
     /// Takes the server's answer. True where another catalog holds than before.
@@ -143,9 +163,6 @@ impl View {
 
     /// Follows what a message does.
     pub(super) fn follow(&mut self, facts: &Facts) {
-        if self.labels.is_empty() {
-            return;
-        }
         let undoes = |verb: &Verb| {
             matches!(verb, Verb::Rollback | Verb::RollbackTo(_) | Verb::RollbackPrepared | Verb::PrepareTransaction)
         };
@@ -155,10 +172,17 @@ impl View {
         let changes = |effect| matches!(effect, Effect::Create | Effect::Alter | Effect::Drop | Effect::RunCode);
         let is_relation = |question: &Question| matches!(question.object, Object::Relation(_));
         self.has_snapshot |= asked.clone().any(is_relation);
-        let has_changed = facts.is_opaque() || asked.into_iter().any(|question| changes(question.effect));
+        let has_changed = if self.labels.is_empty() {
+            // What was let run, and cannot be read, may make a function too: that is seen like what others make.
+            asked.into_iter().any(|question| changes(question.effect) && !is_relation(question))
+        } else {
+            facts.is_opaque() || asked.into_iter().any(|question| changes(question.effect))
+        };
+        let had_changed = self.has_changed;
         self.has_changed |= has_changed;
         let commits = verbs().any(|verb| *verb == Verb::Commit) && std::mem::take(&mut self.has_changed);
-        self.is_stale |= has_changed || commits || verbs().any(ends);
+        let ends = verbs().any(ends) && (had_changed || !self.labels.is_empty());
+        self.is_stale |= has_changed || commits || ends;
     }
 
     /// Whether it is known what the names of a message mean.
@@ -170,7 +194,9 @@ impl View {
             let relations = statement.questions.iter().any(|question| matches!(question.object, Object::Relation(_)));
             relations || !statement.opaque.is_empty()
         });
+        let calls = facts.statements.iter().any(|statement| !statement.attributes.is_empty());
         match &self.catalog {
+            Err(error) if self.labels.is_empty() && calls => Err(error.to_string()),
             _ if self.labels.is_empty() || !names => Ok(()),
             Err(error) => Err(error.to_string()),
             Ok(_) if self.is_stale => Err(
@@ -182,8 +208,13 @@ impl View {
         }
     }
 
-    /// The catalog that was read last.
+    /// The catalog that was read last, where anything is labelled.
     pub(super) fn last(&self) -> Option<Arc<Catalog>> {
+        self.calls().filter(|_| !self.labels.is_empty())
+    }
+
+    /// The same for what it says of calls.
+    pub(super) fn calls(&self) -> Option<Arc<Catalog>> {
         self.catalog.as_ref().ok().and_then(Clone::clone)
     }
 }
@@ -284,6 +315,29 @@ mod tests {
         read(&mut fourth, Transaction::Open, "another");
         fourth.read = Some(long_ago);
         assert!(asks(&mut fourth));
+    }
+
+    #[test]
+    fn where_nothing_is_labelled_calls_alone_are_asked_for_and_shared() {
+        let (rules, catalogs) = (Arc::new(Rules::new(None)), Catalogs::default());
+        let view = || View::new(Arc::clone(&rules), "10.0.0.5:5432".parse().unwrap(), "undeclared", "shop");
+        let (mut one, mut other) = (view(), view());
+        assert!(!one.adopt(&catalogs), "nobody knows yet");
+        assert_eq!(one.question(Transaction::Idle, &catalogs), Some(catalog::question_of_calls()));
+        let row = |cells: [&str; 9]| cells.iter().map(|cell| Some((*cell).into())).collect();
+        let calls = vec![
+            row(["function", "wiped", "", "", "", "", "", "", ""]),
+            row(["newest", "0", "UTF8", "", "", "", "", "", ""]),
+        ];
+        assert!(one.answer(Ok(&calls), &catalogs));
+        assert!(one.last().is_none() && one.calls().unwrap().is_hidden_call("wiped"));
+        assert!(one.question(Transaction::Idle, &catalogs).is_none());
+        assert!(other.adopt(&catalogs) && other.calls().unwrap().is_hidden_call("wiped"));
+        assert!(other.question(Transaction::Idle, &catalogs).is_none());
+        one.read = Instant::now().checked_sub(FRESH_CALLS);
+        one.calls().unwrap().seen_again(&calls, one.read);
+        other.is_stale = true;
+        assert!(other.question(Transaction::Idle, &catalogs).is_some(), "what it made itself it sees at once");
     }
 
     #[test]

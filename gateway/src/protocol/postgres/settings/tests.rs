@@ -8,7 +8,7 @@ fn asked(parameters: &[(&str, &str)]) -> Result<Startup, SettingsError> {
 }
 
 fn upstream(startup: &Startup) -> String {
-    String::from_utf8(startup.to_message("app_ro").split_off(8)).unwrap().replace('\0', "|")
+    String::from_utf8(startup.to_message("app_ro", 0x0003_0000).split_off(8)).unwrap().replace('\0', "|")
 }
 
 #[test]

@@ -21,6 +21,8 @@ pub(super) fn node<'a>(walk: &mut Walk<'a>, node: Node<'a>, place: Place) -> Res
         Node::RangeVar(s) => walk.read(s, place),
         Node::ColumnRef(s) => done(query::column(walk, s, place)),
         Node::A_Expr(s) => condition::operator(walk, node, s, place),
+        Node::CaseExpr(_) => condition::case(walk, node, place),
+        Node::CoalesceExpr(s) => condition::coalesce(walk, node, s, place),
         Node::BoolExpr(s) => condition::boolean(walk, node, s, place),
         Node::TypeName(s) => {
             walk.out.types.extend(s.names().iter().filter_map(|name| name.sval()).next_back().map(str::to_owned));
@@ -215,10 +217,8 @@ pub(super) fn node<'a>(walk: &mut Walk<'a>, node: Node<'a>, place: Place) -> Res
         | Node::GroupingFunc(_)
         | Node::MergeSupportFunc(_)
         | Node::NamedArgExpr(_)
-        | Node::CaseExpr(_)
         | Node::CaseWhen(_)
         | Node::RowExpr(_)
-        | Node::CoalesceExpr(_)
         | Node::MinMaxExpr(_)
         | Node::SQLValueFunction(_)
         | Node::XmlExpr(_)

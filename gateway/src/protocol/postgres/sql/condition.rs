@@ -1,8 +1,8 @@
-//! Conditions that name a column and leave no row out all the same: `true OR id = 1`, `id = id`.
+//! Conditions that name a column and leave no row out all the same: `true OR id = 1`, `id = id`, a CASE of constants.
 //!
 //! In: boolean nodes and comparisons. Out: their parts, with or without the word that their columns choose rows. Must
-//! never let a column count beside a branch that is the same for every row. What CASE, COALESCE and functions make of a
-//! column is not looked into.
+//! never let a column count beside a branch that is the same for every row. What functions and comparisons make of a column
+//! is not looked into: `id > 0` names one, whatever the rows are.
 
 use super::SqlError;
 use super::children::children;
@@ -47,6 +47,22 @@ pub(super) fn operator<'a>(
         }
         _ => false,
     };
+    walk.push_children(node, Place { in_where: place.in_where && !is_vacuous, ..place })
+}
+
+/// CASE: which of its branches is taken, nobody sees here. `CASE WHEN true THEN true ELSE id = 1 END` names a column.
+pub(super) fn case<'a>(walk: &mut Walk<'a>, node: Node<'a>, place: Place) -> Result<(), SqlError> {
+    walk.push_children(node, Place { in_where: false, ..place })
+}
+
+/// COALESCE: what comes behind a constant is never looked at.
+pub(super) fn coalesce<'a>(
+    walk: &mut Walk<'a>,
+    node: Node<'a>,
+    s: &'a nodes::CoalesceExpr,
+    place: Place,
+) -> Result<(), SqlError> {
+    let is_vacuous = s.args().iter().next().is_some_and(|first| !names_column(first));
     walk.push_children(node, Place { in_where: place.in_where && !is_vacuous, ..place })
 }
 

@@ -4,7 +4,7 @@
 //! question about the function behind it, which is somebody's. Must never take an operator for harmless for its schema.
 //!
 //! Operators are chosen by the types of their arguments, which only the catalog tells: `+` on a type of somebody's is not
-//! seen here. Where labels are, the catalog is asked (`catalog/question.rs`).
+//! seen here: the catalog is asked for the operators that somebody made (`catalog/question.rs`).
 // TABLE: operators of PostgreSQL 13 to 18 and of extensions that are widely used.
 
 use super::SqlError;

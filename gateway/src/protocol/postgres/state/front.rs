@@ -10,7 +10,9 @@ use crate::protocol::postgres::message::{Frontend, ours};
 use crate::protocol::postgres::reply::{Denial, SqlState};
 use crate::protocol::postgres::state::names::Lookup;
 use crate::protocol::postgres::state::run::Run;
-use crate::protocol::postgres::state::{Aftermath, Awaited, Gate, MAX_AWAITED, Mode, Open, State, unknown_name};
+use crate::protocol::postgres::state::{
+    Aftermath, Awaited, Gate, MAX_AWAITED, Mode, Open, State, Transaction, unknown_name,
+};
 
 /// What is done with a message whose body nobody reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -336,15 +338,18 @@ impl<J: Judge> State<J> {
     /// A message is refused. `out` gets what the server must be sent for the rest to stay as it should.
     pub(in super::super) fn refuse(&mut self, kind: Frontend, denial: Box<Denial>, out: &mut Vec<u8>) {
         self.denied += 1;
-        let aftermath = if self.open == Open::Executed { Aftermath::PipelineRolledBack } else { Aftermath::Untouched };
+        // What the pipeline did so far must not be committed by its Sync, as it would not after a server's error; and
+        // a client that reads an error of the server's kind takes its transaction for failed.
+        let fails_transaction = self.transaction == Transaction::Open && denial.is_the_servers_too;
+        let fails = self.open == Open::Executed || fails_transaction;
+        let aftermath = if fails { Aftermath::RolledBack } else { Aftermath::Untouched };
         self.push(Awaited::Denied(denial, aftermath));
-        if self.open == Open::Executed {
-            // What the pipeline did so far must not be committed by its Sync, as it would not after a server's error.
+        if fails {
             out.extend_from_slice(ours::FAIL);
             self.push(Awaited::OurFailure);
         }
         if matches!(kind, Frontend::Query | Frontend::FunctionCall) {
-            if self.open == Open::Nothing {
+            if self.open == Open::Nothing && !fails {
                 self.push(Awaited::OurReady);
             } else {
                 out.extend_from_slice(ours::SYNC);
@@ -352,7 +357,7 @@ impl<J: Judge> State<J> {
             }
             self.end_pipeline();
         } else {
-            if self.open == Open::Prepared {
+            if self.open == Open::Prepared && !fails {
                 out.extend_from_slice(ours::FLUSH);
             }
             self.mode = Mode::SkipToSync;
@@ -369,7 +374,8 @@ fn readable<'a, J: Judge>(text: &'a [u8], ask: impl FnOnce(&'a str) -> Ask<'a, J
         Ok(text) if !text.contains('\0') => Step::Ask(ask(text)),
         _ => Step::Refuse(Box::new(
             Denial::error(SqlState::NOT_UTF8, "the statement is not UTF-8, or holds NUL: it cannot be judged")
-                .with_hint("Set client_encoding to UTF8 and send the text in it."),
+                .with_hint("Set client_encoding to UTF8 and send the text in it.")
+                .as_the_server(),
         )),
     }
 }

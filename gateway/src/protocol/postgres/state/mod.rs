@@ -61,7 +61,7 @@ enum Awaited<J: Judge> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Aftermath {
     Untouched,
-    PipelineRolledBack,
+    RolledBack,
 }
 
 /// What was sent to the server since the last Sync.
@@ -238,8 +238,8 @@ impl<J: Judge> State<J> {
         match (aftermath, self.transaction) {
             (Aftermath::Untouched, Transaction::Open) => "Your transaction is open and unchanged.",
             (Aftermath::Untouched, Transaction::Idle | Transaction::Failed) => "",
-            (Aftermath::PipelineRolledBack, Transaction::Open) => "Your transaction has failed: roll it back.",
-            (Aftermath::PipelineRolledBack, Transaction::Idle | Transaction::Failed) => {
+            (Aftermath::RolledBack, Transaction::Open) => "Your transaction has failed: roll it back.",
+            (Aftermath::RolledBack, Transaction::Idle | Transaction::Failed) => {
                 "What the same pipeline did before it is rolled back."
             }
         }
@@ -261,7 +261,9 @@ impl<J: Judge> State<J> {
 fn unknown_name(code: SqlState, what: &str, name: &str) -> Box<Denial> {
     let shown: String = name.chars().take(64).collect();
     let denial = Denial::error(code, format!("{what} \"{shown}\" does not exist"));
-    Box::new(denial.with_hint("Names made by SQL (PREPARE, DECLARE) are used by SQL alone: EXECUTE, FETCH."))
+    Box::new(
+        denial.with_hint("Names made by SQL (PREPARE, DECLARE) are used by SQL alone: EXECUTE, FETCH.").as_the_server(),
+    )
 }
 
 #[cfg(test)]

@@ -84,8 +84,14 @@ DELETE FROM orders WHERE id = id;
 -- denied
 UPDATE orders o SET item = 'x' WHERE (o.id = 3 OR 1 IN (1, 2)) OR o.item = 'y';
 
--- happens: the rule wants a column in WHERE, and does not ask what a CASE leaves
+-- denied
 DELETE FROM orders WHERE CASE WHEN true THEN true ELSE id = 1 END;
+
+-- denied
+DELETE FROM orders WHERE CASE id WHEN 1 THEN true ELSE true END;
+
+-- denied
+DELETE FROM orders WHERE coalesce(true, id = 1);
 
 -- denied
 DELETE FROM orders WHERE 1 = 1;

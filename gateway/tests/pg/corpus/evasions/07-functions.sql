@@ -105,16 +105,19 @@ SELECT id FROM orders ORDER BY id USING !!!;
 -- held
 SELECT 1 WHERE 1 !!! ANY (SELECT 1);
 
--- happens: operators are chosen by types, which only the catalog tells; it is not read where no masking is configured
+-- held
 SELECT n + 1 FROM notes n;
+
+-- held: of which types it is, no text shows; while somebody has such an operator, each one is theirs
+SELECT 1 + 1;
 
 -- held
 SELECT 1 OPERATOR(public.!!!) 1;
 
--- happens: the catalog is not read where no masking is configured, and only it tells that this calls a function
+-- held
 SELECT n.wiped FROM notes n;
 
--- happens: the catalog is not read where no masking is configured, and only it tells that this calls a function
+-- held
 SELECT (n).wiped FROM notes n;
 
 -- held
@@ -224,7 +227,7 @@ REINDEX TABLE orders;
 CHECKPOINT;
 
 -- passes
-SELECT upper('a') || lower('B'), abs(-1), now() IS NOT NULL, 1 + 1, 'a' LIKE 'b', ARRAY[1] @> ARRAY[1];
+SELECT upper('a') || lower('B'), abs(-1), now() IS NOT NULL, 1 - 1, 'a' LIKE 'b', ARRAY[1] @> ARRAY[1];
 
 -- passes
 SELECT count(*), max(id), string_agg(item, ',' ORDER BY id) FROM orders WHERE id < 4;
