@@ -11,8 +11,10 @@ use crate::bench::{self, Subject};
 use crate::run::{run, timed};
 use crate::{ebpf, fuzz, mutate, setup, vm};
 
-/// What is tried on versions of PostgreSQL that the ordinary tests leave out: corpora, generator, wire.
-const OF_SERVERS: [&str; 4] = ["story_leaks", "story_evasions", "story_generator", "story_transparency"];
+/// What is tried on versions of PostgreSQL that the ordinary tests leave out: corpora, generator, wire, masks of the server
+/// itself, and changes that wait.
+const OF_SERVERS: [&str; 6] =
+    ["story_leaks", "story_evasions", "story_generator", "story_transparency", "story_source", "story_changes"];
 
 /// How long, and what.
 #[derive(Args)]

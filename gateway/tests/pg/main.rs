@@ -85,6 +85,7 @@ mod story_orms;
 mod story_paths;
 mod story_people;
 mod story_policies;
+mod story_reads;
 mod story_record;
 mod story_regression;
 mod story_replay;
