@@ -40,6 +40,8 @@ pub enum ToEngine {
         /// The journal that the engine writes.
         journal: JournalId,
     },
+    /// Go on in another segment of the journal. With it: the segment.
+    Segment,
     /// Other policies. With it: a file that holds the `Bundle`.
     Reload,
     /// An attachment's connections come by a socket pair of their own. With it: the engine's end.

@@ -1,5 +1,6 @@
 //! `gateway audit`: is the journal whole, is its copy one, is there a schema for it, and what does it say?
 
+use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -13,7 +14,7 @@ use super::serve::runtime;
 use super::{Output, query};
 use crate::audit::clickhouse::{Checkpoint, Migrated, Store, migrate};
 use crate::audit::journal::FirstKey;
-use crate::audit::verify::{CopyReport, Here, Report, verify, verify_copy};
+use crate::audit::verify::{CopyReport, Here, Report, check_noted, verify, verify_copy};
 use crate::config::{self, Config, DEFAULT_FILE, SecretSource};
 use crate::id::HostId;
 use crate::shipper::{Direct, login};
@@ -36,6 +37,9 @@ pub(super) struct VerifyArguments {
     /// The first public key, as it was noted elsewhere [default: the one beside the journal]
     #[arg(long, value_name = "HEX")]
     key: Option<FirstKey>,
+    /// A file of seals that was kept elsewhere, such as the messages of a syslog server
+    #[arg(long, value_name = "FILE", conflicts_with = "host")]
+    noted: Option<PathBuf>,
     /// The copy in ClickHouse too, line by line against the journal
     #[arg(long)]
     copy: bool,
@@ -104,10 +108,23 @@ struct Verdict {
     copy: Option<CopyReport>,
 }
 
+fn own_host(state: &State) -> anyhow::Result<HostId> {
+    let file = state.file(HOST_ID);
+    let text = std::fs::read_to_string(&file).with_context(|| format!("cannot read `{}`", file.display()))?;
+    Ok(text.trim().parse()?)
+}
+
 fn check(arguments: VerifyArguments, output: Output) -> anyhow::Result<()> {
     let layout = arguments.state.layout();
     let journal = match arguments.host {
-        None => Some(verify(&layout, arguments.key)?),
+        None => {
+            let mut report = verify(&layout, arguments.key)?;
+            if let Some(path) = &arguments.noted {
+                let noted = File::open(path).with_context(|| format!("cannot read `{}`", path.display()))?;
+                check_noted(&layout, noted, own_host(&arguments.state)?, &mut report)?;
+            }
+            Some(report)
+        }
         Some(_) => None,
     };
     let copy = if arguments.copy {
@@ -115,11 +132,8 @@ fn check(arguments: VerifyArguments, output: Output) -> anyhow::Result<()> {
         let (host, here) = match arguments.host {
             Some(host) => (host, None),
             None => {
-                let file = arguments.state.file(HOST_ID);
-                let text =
-                    std::fs::read_to_string(&file).with_context(|| format!("cannot read `{}`", file.display()))?;
                 let acknowledged = Checkpoint::open(arguments.state.file(CHECKPOINT), &opened.settings.place());
-                (text.trim().parse()?, Some(Here { layout: &layout, noted: arguments.key, acknowledged }))
+                (own_host(&arguments.state)?, Some(Here { layout: &layout, noted: arguments.key, acknowledged }))
             }
         };
         Some(runtime()?.block_on(verify_copy(&opened.store, host, here))?)

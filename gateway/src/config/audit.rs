@@ -1,11 +1,11 @@
-//! `[audit.clickhouse]`: where the journal is copied to.
+//! `[audit]`: the journal on this host, and where it is copied to.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use super::SecretSource;
 use super::table::Section;
 use super::target::read_secret;
+use super::{Durability, JournalSection, SecretSource};
 
 /// What ClickHouse takes well at once, and what is sent again after a failure at most.
 const DEFAULT_BATCH: u64 = 10_000;
@@ -45,6 +45,47 @@ impl ClickHouse {
     pub fn place(&self) -> String {
         let scheme = if self.tls.is_some() { "https" } else { "http" };
         format!("{scheme}://{}/{}", self.address, self.database)
+    }
+}
+
+/// Where seals are told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Syslog {
+    /// The server.
+    pub address: SocketAddr,
+    /// How it is reached.
+    pub transport: Transport,
+}
+
+/// `transport`
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Transport {
+    /// A datagram (RFC 5426).
+    #[default]
+    Udp,
+    /// Counted octets (RFC 6587).
+    Tcp,
+}
+
+pub(super) fn read_syslog(audit: &Section<'_, '_>) -> Option<Syslog> {
+    let section = audit.section("syslog");
+    let text = if section.is_there() { section.required("address") } else { section.string("address") };
+    let transport = section.one_of("transport", &[("udp", Transport::Udp), ("tcp", Transport::Tcp)]);
+    let address = text.and_then(|text| {
+        let fault = |_| section.fault("address", "write `ADDRESS:514`: names are not resolved");
+        text.parse().map_err(fault).ok()
+    });
+    section.finish();
+    Some(Syslog { address: address?, transport: transport.unwrap_or_default() })
+}
+
+pub(super) fn read_journal(section: &Section<'_, '_>) -> JournalSection {
+    let defaults = JournalSection::default();
+    JournalSection {
+        durability: section
+            .one_of("durability", &[("process", Durability::Process), ("disk", Durability::Disk)])
+            .unwrap_or_default(),
+        segment_bytes: section.number("segment_bytes", 4096..=1 << 30).unwrap_or(defaults.segment_bytes),
     }
 }
 

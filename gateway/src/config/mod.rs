@@ -17,7 +17,7 @@ use std::path::PathBuf;
 
 pub use approval::{ApprovalSection, HostApprovers, OnHold};
 pub use attach::{Attach, is_name};
-pub use audit::{ClickHouse, ClickHouseTls};
+pub use audit::{ClickHouse, ClickHouseTls, Syslog, Transport};
 pub use egress::{AllowedName, AllowedNetwork, Egress, NamePattern, is_host_name};
 pub use error::{ConfigError, Fault};
 pub use ssh::{Shell, SshServer};
@@ -41,8 +41,10 @@ pub struct Config {
     pub policy: PolicySection,
     /// What is masked: the path of `masking.toml`; `None`: the shipped detectors, and no labels.
     pub masking: Option<PathBuf>,
-    /// How sure a journal line is before its request goes on.
-    pub durability: Durability,
+    /// The journal on this host.
+    pub journal: JournalSection,
+    /// Where seals are told; `None`: nowhere.
+    pub syslog: Option<Syslog>,
     /// Where the journal is copied to; `None`: the record is on this host alone.
     pub clickhouse: Option<ClickHouse>,
     /// How requests wait for people.
@@ -68,7 +70,23 @@ pub struct PolicySection {
     pub disable: Vec<String>,
 }
 
-/// `[audit.journal] durability`
+/// `[audit.journal]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JournalSection {
+    /// How sure a line is before its request goes on.
+    pub durability: Durability,
+    /// A segment that is longer is followed by another one; the whole one is compressed.
+    pub segment_bytes: u64,
+}
+
+impl Default for JournalSection {
+    fn default() -> Self {
+        // Compressed, a few mebibytes: small enough to be read through for one session.
+        Self { durability: Durability::default(), segment_bytes: 64 << 20 }
+    }
+}
+
+/// `durability`
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Durability {
     /// Written to the file before the request goes on: survives our death, not power loss.
@@ -103,7 +121,8 @@ impl Default for Config {
             accept_gaps: BTreeSet::new(),
             policy: PolicySection::default(),
             masking: None,
-            durability: Durability::default(),
+            journal: JournalSection::default(),
+            syslog: None,
             clickhouse: None,
             approval: ApprovalSection::default(),
             exec_users: BTreeSet::new(),
@@ -167,9 +186,8 @@ fn read(root: &Section<'_, '_>) -> Config {
         accept_gaps: root.strings("accept_gaps").into_iter().collect(),
         policy: PolicySection { dir: policy.string("dir").map(PathBuf::from), disable: policy.strings("disable") },
         masking: masking.string("file").map(PathBuf::from),
-        durability: journal
-            .one_of("durability", &[("process", Durability::Process), ("disk", Durability::Disk)])
-            .unwrap_or_default(),
+        journal: audit::read_journal(&journal),
+        syslog: audit::read_syslog(&audit),
         clickhouse: audit::read(&audit),
         approval: approval::read(root),
         exec_users: approval::exec_users(root),

@@ -15,6 +15,7 @@ disable = ["guard.administer"]
 
 [audit.journal]
 durability = "disk"
+segment_bytes = 65536
 
 [approval]
 timeout = "5m"
@@ -59,7 +60,7 @@ within = ["ci"]
 #[test]
 fn reads_a_whole_file() {
     let config = Config::parse("gateway.toml", WHOLE).unwrap();
-    assert_eq!(config.durability, Durability::Disk);
+    assert_eq!(config.journal, JournalSection { durability: Durability::Disk, segment_bytes: 65_536 });
     assert_eq!(config.undeclared.postgres, Login::Ask);
     assert_eq!(config.approval.host["alice"].iter().collect::<Vec<_>>(), ["local:dba", "local:sre"]);
     assert!(config.approval.host["1042"].contains("local:dba") && config.approval.host["root"].is_empty());

@@ -152,7 +152,7 @@ impl Engine {
             product: env!("CARGO_PKG_VERSION").to_owned(),
             previous: None,
         };
-        let durability = match settings.config().durability {
+        let durability = match settings.config().journal.durability {
             config::Durability::Process => Durability::Process,
             config::Durability::Disk => Durability::Disk,
         };
@@ -278,6 +278,7 @@ impl Engine {
             ToEngine::Admitted { request, result } => self.forwarder.admitted(request, result),
             ToEngine::Socket { request, error } => self.dialler.answer(request, descriptors, error),
             ToEngine::Certified { request, result } => self.certifier.answer(request, result),
+            ToEngine::Segment => self.go_on_in(descriptors),
             ToEngine::Reload => {
                 let result = self.reload(descriptors).err();
                 let _ = self.outbox.send(ToWarden::Reloaded(result)).await;
@@ -298,6 +299,14 @@ impl Engine {
             ToEngine::Start { .. } => return false,
         }
         true
+    }
+
+    /// A journal that does not go on says so to whoever adds the next line.
+    fn go_on_in(&self, descriptors: Vec<OwnedFd>) {
+        let Some(segment) = descriptors.into_iter().next() else { return };
+        if let Err(error) = self.journal.go_on_in(File::from(segment)) {
+            tracing::error!(error = &error as &dyn std::error::Error, "the journal does not go on in its next segment");
+        }
     }
 
     fn reload(&self, descriptors: Vec<OwnedFd>) -> Result<(), String> {

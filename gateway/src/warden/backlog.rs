@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use crate::audit::Layout;
 use crate::audit::clickhouse::{Checkpoint, CheckpointError, Place};
-use crate::audit::journal::{Found, LineReader, Seq, line_before, open_regular, parse};
+use crate::audit::journal::{Found, LineReader, Seq, line_before, parse};
 use crate::audit::time::Timestamp;
 use crate::control::service::{ShippedJournal, Shipping};
 use crate::id::JournalId;
@@ -132,7 +132,7 @@ impl Backlog {
 }
 
 fn size_of(layout: &Layout, journal: JournalId, segment: u32) -> Option<u64> {
-    layout.segment(journal, segment).symlink_metadata().ok().map(|state| state.len())
+    layout.length(journal, segment)
 }
 
 /// The number of a journal's last whole line, or of the last that was copied.
@@ -145,7 +145,7 @@ fn written(layout: &Layout, journal: JournalId, shipped: Place) -> Seq {
         return shipped.seq;
     }
     let read = || -> Option<Seq> {
-        let file = open_regular(&layout.segment(journal, last)).ok()?;
+        let file = layout.open_segment(journal, last).ok()?.1;
         // The last bytes may be a line that is being written: the one before is good enough for a number to show.
         let line = line_before(&file, size).ok()?.or_else(|| last_whole(&file, size))?;
         Some(parse(&line).ok()?.seq)
@@ -169,7 +169,7 @@ fn oldest(layout: &Layout, journal: JournalId, shipped: Place) -> Option<Timesta
     if size_of(layout, journal, segment)? <= bytes {
         (segment, bytes) = (segment + 1, 0);
     }
-    let mut lines = LineReader::new(open_regular(&layout.segment(journal, segment)).ok()?, bytes).ok()?;
+    let mut lines = LineReader::new(layout.open_segment(journal, segment).ok()?.1, bytes).ok()?;
     match lines.next().ok()? {
         Found::Line(_) => parse(lines.line()).ok().map(|head| head.time),
         _ => None,

@@ -64,7 +64,8 @@ pub enum EngineError {
 pub(super) struct EngineProcess {
     host: HostId,
     layout: Layout,
-    current: Mutex<Option<Arc<Bridge>>>,
+    /// The way to it, and the journal that it writes.
+    current: Mutex<Option<(Arc<Bridge>, JournalId)>>,
     /// Attachments' ways to it.
     lanes: Mutex<HashMap<String, Arc<Bridge>>>,
     answers: Mutex<HashMap<u64, oneshot::Sender<serde_json::Value>>>,
@@ -104,6 +105,11 @@ impl EngineProcess {
         self.host
     }
 
+    /// Where the journals are.
+    pub(super) fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
     /// Starts a process and waits until its policies are in force.
     pub(super) async fn start(&self, bundle: &Bundle) -> Result<Ready, EngineError> {
         let failed = |what| move |source| EngineError::Start { what, source };
@@ -125,7 +131,7 @@ impl EngineProcess {
 
     /// From now on this one is asked.
     pub(super) fn take_over(&self, ready: &Ready) {
-        *self.current.lock() = Some(Arc::clone(&ready.bridge));
+        *self.current.lock() = Some((Arc::clone(&ready.bridge), ready.journal));
     }
 
     /// Serves an engine until it dies, replaces it, and so on until `stop`.
@@ -228,6 +234,11 @@ impl EngineProcess {
     }
 
     fn bridge(&self) -> Option<Arc<Bridge>> {
+        self.writes().map(|(bridge, _)| bridge)
+    }
+
+    /// The engine that runs, and its journal.
+    pub(super) fn writes(&self) -> Option<(Arc<Bridge>, JournalId)> {
         self.current.lock().clone()
     }
 

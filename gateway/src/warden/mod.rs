@@ -3,6 +3,7 @@
 //! In: a configuration, operators' requests, connections from the kernel. Out: hooks in force, accepted connections
 //! with their records handed to the engine, a sealed journal. It parses nothing that a client or server sends.
 
+mod anchor;
 mod attachment;
 mod backlog;
 mod commands;
@@ -17,6 +18,7 @@ pub mod names;
 mod operator;
 mod people;
 mod policies;
+mod segments;
 mod shipper_process;
 mod start;
 
@@ -30,6 +32,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::process::{Child, Command};
 use tokio::sync::Notify;
+use tokio::task::JoinHandle;
 
 pub use lock::{Lock, LockError, RUN_DIR};
 pub use start::{CHECKPOINT, HOST_ID, Options, StartError, Started, start};
@@ -199,18 +202,32 @@ impl Warden {
         let mut seal = tokio::time::interval(SEAL_EVERY);
         let mut look = tokio::time::interval(LOOK_EVERY);
         let mut canary = tokio::time::interval(CANARY_EVERY);
+        let mut anchor = anchor::Anchor::default();
+        let mut packing: Option<JoinHandle<()>> = None;
         loop {
             tokio::select! {
                 () = self.stop.notified() => break,
-                () = self.seal_now.notified() => self.seal(&mut sealer),
+                () = self.seal_now.notified() => {
+                    let seal = self.seal(&mut sealer);
+                    let syslog = self.config.lock().syslog;
+                    anchor.tell(syslog, seal).await;
+                }
                 _ = flush.tick() => {
                     tokio::task::block_in_place(|| {
                         self.flush();
                         self.leave_namespaces();
                     });
+                    self.turn_over().await;
                     self.look_after_policies().await;
                 }
-                _ = seal.tick() => self.seal(&mut sealer),
+                _ = seal.tick() => {
+                    let seal = self.seal(&mut sealer);
+                    let syslog = self.config.lock().syslog;
+                    anchor.tell(syslog, seal).await;
+                    if packing.as_ref().is_none_or(JoinHandle::is_finished) {
+                        packing = self.pack_whole(&sealer);
+                    }
+                }
                 // Loading programs takes seconds on a slow machine: a worker that is held meanwhile would hold the task that
                 // hears the engine's heartbeats, if that was to run on it next.
                 _ = look.tick() => tokio::task::block_in_place(|| self.look_after_hooks()),
@@ -220,7 +237,9 @@ impl Warden {
         self.flush();
         self.engine.stop().await;
         self.record(&Event::GatewayStopped(Reason { reason: "asked to".into() }));
-        self.seal(&mut sealer);
+        let seal = self.seal(&mut sealer);
+        let syslog = self.config.lock().syslog;
+        anchor.finish(syslog, seal).await;
         self.shipper.finish().await;
     }
 
@@ -267,7 +286,8 @@ impl Warden {
         }
     }
 
-    fn seal(&self, sealer: &mut Sealer) {
+    /// Returns the last seal that it wrote.
+    fn seal(&self, sealer: &mut Sealer) -> Option<String> {
         let sealed = sealer.follow().and_then(|breaches| {
             for breach in breaches {
                 tracing::error!(%breach, "the journal was changed");
@@ -279,8 +299,12 @@ impl Warden {
             }
             sealer.seal()
         });
-        if let Err(error) = sealed {
-            tracing::error!(error = &error as &dyn std::error::Error, "cannot seal the journal");
+        match sealed {
+            Ok(sealed) => sealed.into_iter().last().map(|seal| seal.line),
+            Err(error) => {
+                tracing::error!(error = &error as &dyn std::error::Error, "cannot seal the journal");
+                None
+            }
         }
     }
 

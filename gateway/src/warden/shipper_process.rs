@@ -16,7 +16,6 @@ use tokio::sync::Notify;
 
 use super::backlog::{Backlog, Work};
 use crate::audit::Layout;
-use crate::audit::journal::open_regular;
 use crate::bridge::{self, Bridge};
 use crate::control::service::Shipping;
 use crate::shipper::{Settings, ToShipper, ToWarden};
@@ -218,8 +217,8 @@ impl Worker {
 
     /// Hands a batch over and waits for its end.
     async fn ship(&self, layout: &Layout, work: &Work) -> Result<ToWarden, ShipperError> {
-        let file = match open_regular(&layout.segment(work.journal, work.from.segment)) {
-            Ok(file) => file,
+        let file = match layout.open_segment(work.journal, work.from.segment) {
+            Ok((_, file)) => file,
             Err(error) => {
                 return Ok(ToWarden::Failed(format!("cannot open a segment of journal {}: {error}", work.journal)));
             }

@@ -186,7 +186,7 @@ impl Warden {
         let config = self.config.lock();
         self.record(&Event::GatewayStarted(GatewayStarted {
             kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
-            durability: match config.durability {
+            durability: match config.journal.durability {
                 config::Durability::Process => "process".into(),
                 config::Durability::Disk => "disk".into(),
             },
@@ -249,7 +249,7 @@ fn open_journal(layout: &Layout, host: HostId, config: &Config) -> Result<Journa
         product: env!("CARGO_PKG_VERSION").to_owned(),
         previous,
     };
-    let durability = match config.durability {
+    let durability = match config.journal.durability {
         config::Durability::Process => Durability::Process,
         config::Durability::Disk => Durability::Disk,
     };

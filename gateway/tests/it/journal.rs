@@ -1,5 +1,7 @@
 //! The journal of real stories: whole, readable, and telling when it is not.
 
+use std::collections::BTreeMap;
+
 use crate::gateway::json_lines;
 use crate::server::SERVER;
 use crate::wait;
@@ -26,6 +28,97 @@ fn is_sound_after_kills_and_restarts_and_names_a_changed_byte() {
     assert!(!said.status.success(), "{said:?}");
     let folder = file.rsplit('/').nth(1).unwrap();
     assert!((said.out + &said.err).contains(folder), "it names the journal that was changed");
+}
+
+#[test]
+fn a_long_journal_goes_on_in_segments_which_are_compressed_read_and_verified() {
+    let world = World::new();
+    let file = world.file("gateway.toml", "version = 1\n[audit.journal]\nsegment_bytes = 4096\n");
+    let mut gateway = world.attach(&["--config", file.to_str().unwrap()]);
+    let agent = world.agent();
+    let mut connects = 0;
+    let long = std::time::Duration::from_secs(120);
+    let packed = wait::for_some_within(long, "compressed segments of the engine's journal", || {
+        for _ in 0..5 {
+            agent.connect(&format!("{SERVER}:22")).unwrap();
+            connects += 1;
+        }
+        let packed = world.sh("ls /var/lib/gateway/journal/*/*.jsonl.zst 2>/dev/null || true");
+        // The warden's journal has a few lines alone.
+        (packed.lines().count() >= 3).then_some(packed)
+    });
+    // In the middle of whatever it does with segments.
+    crate::gateway::send(gateway.engine_pid(), rustix::process::Signal::KILL);
+    world.event("engine.died", |_| true);
+    wait::until("the next engine", || agent.connect(&format!("{SERVER}:22")).is_ok());
+    gateway.stop();
+    let said = world.cli(&["audit", "verify"]);
+    assert!(said.status.success(), "{said:?}");
+    let mut read: BTreeMap<String, Vec<u64>> = BTreeMap::new();
+    for event in json_lines(&world.cli(&["--json", "events"]).out) {
+        read.entry(event["journal"].to_string()).or_default().push(event["seq"].as_u64().unwrap());
+    }
+    for seqs in read.values() {
+        assert_eq!(*seqs, (1..=seqs.len() as u64).collect::<Vec<_>>(), "each once and in order, wherever it stands");
+    }
+    assert!(read.len() >= 3 && read.values().any(|seqs| seqs.len() > connects), "{connects} connects: {read:?}");
+    let file = packed.lines().next().unwrap();
+    world.sh(&format!("size=$(stat -c %s {file}); printf '\\377' | dd of={file} bs=1 seek=$((size / 2)) conv=notrunc"));
+    let said = world.cli(&["audit", "verify"]);
+    assert!(!said.status.success() && (said.out.clone() + &said.err).contains(file), "{said:?}");
+}
+
+/// A syslog server: what it is told, a line each.
+const SYSLOG: &str = r"
+import socket, sys, threading
+out = open(sys.argv[1], 'ab', buffering=0)
+def tcp():
+    listener = socket.create_server(('127.0.0.1', 5514))
+    while True:
+        stream = listener.accept()[0].makefile('rb')
+        length = b''
+        while (digit := stream.read(1)).isdigit():
+            length += digit
+        out.write(stream.read(int(length)) + b'\n')
+threading.Thread(target=tcp, daemon=True).start()
+udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+udp.bind(('127.0.0.1', 5514))
+while True:
+    out.write(udp.recv(65536) + b'\n')
+";
+
+#[test]
+fn a_record_made_anew_by_root_is_told_by_the_seals_that_a_syslog_server_has() {
+    let world = World::new();
+    let messages = world.file("messages", "");
+    let messages = messages.to_str().unwrap();
+    let mut server = world.command("/usr/bin/python3").args(["-c", SYSLOG, messages]).spawn().unwrap();
+    let told = || std::fs::read_to_string(messages).unwrap();
+    let verified = || world.cli(&["audit", "verify", "--noted", messages]);
+    for transport in ["udp", "tcp"] {
+        let section = format!("[audit.syslog]\naddress = \"127.0.0.1:5514\"\ntransport = \"{transport}\"\n");
+        let file = world.file("gateway.toml", &format!("version = 1\n{section}"));
+        let before = told().lines().count();
+        let mut gateway = world.attach(&["--config", file.to_str().unwrap()]);
+        wait::for_some_within(std::time::Duration::from_secs(40), "a seal at the server", || {
+            (told().lines().count() > before).then_some(())
+        });
+        world.agent().connect(&format!("{SERVER}:22")).unwrap();
+        gateway.stop();
+        let last = world.sh("tail -n 1 /var/lib/gateway/journal/seals.jsonl");
+        assert!(told().lines().last().unwrap().ends_with(last.trim()), "the very last seal: {}", told());
+        let said = verified();
+        assert!(said.status.success() && said.out.contains("noted elsewhere: "), "{said:?}");
+    }
+    // Root takes it all away and lets the gateway itself begin anew.
+    world.sh("chattr -R -a /var/lib/gateway/journal 2>/dev/null || true; rm -r /var/lib/gateway/journal");
+    let mut gateway = world.attach(&[]);
+    gateway.stop();
+    assert!(world.cli(&["audit", "verify"]).status.success(), "nothing here tells");
+    let said = verified();
+    assert!(!said.status.success() && said.out.contains("was noted elsewhere"), "{said:?}");
+    server.kill().unwrap();
+    server.wait().unwrap();
 }
 
 #[test]

@@ -64,6 +64,7 @@ mod tap;
 mod drivers;
 mod lineage_oracle;
 mod record_copy;
+mod record_questions;
 mod record_store;
 mod sql_oracle;
 mod story_changes;

@@ -79,7 +79,8 @@ fn the_login_of_the_gateway_adds_rows_and_can_do_nothing_else() {
         assert!(answer.contains("ACCESS_DENIED"), "{refused}: {answer}");
     }
     let read = |sql: &str| store.try_ask("gateway_read", OPERATORS_PASSWORD, sql);
-    for view in ["session", "statement", "approval", "conflict", "journal"] {
+    let views = ["session", "statement", "approval", "conflict", "journal", "request", "touched", "refused"];
+    for view in views.iter().chain(&["credential_use", "vote", "exposure", "first_use", "volume"]) {
         read(&format!("SELECT * FROM gateway.{view}")).unwrap();
     }
     assert!(read(row).unwrap_err().contains("ACCESS_DENIED"));
@@ -91,13 +92,13 @@ fn migrating_again_changes_nothing_and_another_schema_is_left_alone() {
     let world = World::new();
     let store = ClickHouse::start(&world);
     let first = store.migrate();
-    assert!(first.status.success() && first.out.contains("schema 2 now"), "{first:?}");
+    assert!(first.status.success() && first.out.contains("schema 3 now"), "{first:?}");
     let shape = "SELECT groupArray((name, create_table_query)) FROM (SELECT * FROM system.tables WHERE database = 'gateway' ORDER BY name)";
     let before = store.ask(shape);
     let again = store.migrate();
     assert!(again.status.success() && again.out.contains("already"), "{again:?}");
     assert_eq!(store.ask(shape), before);
-    assert_eq!(store.ask("SELECT count() FROM gateway.migrations"), "2");
+    assert_eq!(store.ask("SELECT count() FROM gateway.migrations"), "3");
     let pretend = |version: u32| {
         store.ask(&format!(
             "INSERT INTO gateway.migrations (version, name, checksum) VALUES ({version}, 'x', repeat('0', 64))"
@@ -108,7 +109,7 @@ fn migrating_again_changes_nothing_and_another_schema_is_left_alone() {
     assert!(!changed.status.success() && changed.err.contains("from another text"), "{changed:?}");
     store.ask("DELETE FROM gateway.migrations WHERE name = 'x'");
     assert!(store.migrate().status.success());
-    pretend(3);
+    pretend(4);
     let later = store.migrate();
     assert!(!later.status.success() && later.err.contains("a later version of the gateway"), "{later:?}");
 }

@@ -1,6 +1,8 @@
 //! The record away from the host: what SQL finds of a session, and what is there after every kind of failure.
 
-use std::fs;
+use std::fs::{self, File};
+use std::path::PathBuf;
+use std::time::Duration;
 
 use rustix::process::Signal;
 use serde_json::Value;
@@ -28,10 +30,25 @@ fn caught_up(world: &World) {
     });
 }
 
-/// All lines of all journals, as they stand on disk, sorted.
+/// All lines of all journals, as they stand on disk, compressed or not, sorted.
 fn journal_lines(world: &World) -> Vec<String> {
-    let text = world.sh("cat /var/lib/gateway/journal/*/*.jsonl");
-    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    let folders = fs::read_dir(world.directory().join("state/journal")).unwrap().map(|entry| entry.unwrap().path());
+    let files = folders.filter(|path| path.is_dir()).flat_map(|folder| fs::read_dir(folder).unwrap());
+    let names: Vec<PathBuf> = files.map(|entry| entry.unwrap().path()).collect();
+    let mut lines = Vec::new();
+    for name in names.iter().filter(|name| name.extension().is_some_and(|extension| extension == "jsonl")) {
+        // It may be compressed right now: then it is there as the other one.
+        let plain = fs::read(name);
+        let text =
+            plain.unwrap_or_else(|_| zstd::decode_all(File::open(name.with_extension("jsonl.zst")).unwrap()).unwrap());
+        lines.extend(String::from_utf8(text).unwrap().lines().map(str::to_owned));
+    }
+    for name in names.iter().filter(|name| name.extension().is_some_and(|extension| extension == "zst")) {
+        if !names.contains(&name.with_extension("")) {
+            let text = zstd::decode_all(File::open(name).unwrap()).unwrap();
+            lines.extend(String::from_utf8(text).unwrap().lines().map(str::to_owned));
+        }
+    }
     lines.sort();
     lines
 }
@@ -145,6 +162,28 @@ fn an_outage_holds_nothing_up_and_everything_arrives_once() {
     next.stop();
     let _last = shop.attach_with(&store.section());
     nothing_is_lost_and_nothing_is_there_twice(&shop.world, &store);
+}
+
+#[test]
+fn what_was_compressed_before_there_was_a_store_is_copied_whole() {
+    let shop = Shop::new();
+    let store = ClickHouse::migrated(&shop.world);
+    let short = "[audit.journal]\nsegment_bytes = 4096\n";
+    let mut gateway = shop.attach_with(short);
+    wait::for_some_within(Duration::from_secs(120), "compressed segments", || {
+        assert!(shop.psql(&["SELECT item FROM orders WHERE id < 9"; 8]).ok);
+        let packed = shop.world.sh("ls /var/lib/gateway/journal/*/*.jsonl.zst 2>/dev/null || true");
+        (packed.lines().count() >= 3).then_some(())
+    });
+    gateway.stop();
+    let mut gateway = shop.attach_with(&format!("{short}{}batch = 7\n", store.section()));
+    nothing_is_lost_and_nothing_is_there_twice(&shop.world, &store);
+    gateway.stop();
+    let password = shop.world.file("read-password", OPERATORS_PASSWORD);
+    let config = shop.world.directory().join("gateway.toml");
+    let login = ["--config", config.to_str().unwrap(), "--user", "gateway_read", "--password-file"];
+    let said = shop.world.cli(&[&["audit", "verify", "--copy"][..], &login, &[password.to_str().unwrap()]].concat());
+    assert!(said.status.success() && said.out.contains("copy sound"), "{said:?}");
 }
 
 #[test]

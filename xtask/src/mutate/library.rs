@@ -9,6 +9,65 @@ const SHELLS: &str = "protocol::shell::tests::real_shells_run_nothing_that_the_f
 
 pub(super) const IN_THE_LIBRARY: &[Mutation] = &[
     Mutation {
+        name: "noted-seals",
+        guarantee: "G3",
+        mechanism: "seals that were cut or made anew are told by those that were noted elsewhere",
+        edits: &[Edit {
+            file: "gateway/src/audit/verify/noted.rs",
+            from: "noted.iter().any(|noted| *noted != hash)",
+            to: "noted.iter().any(|noted| noted.is_empty())",
+        }],
+        tests: &[
+            "audit::verify::noted::tests::a_record_that_was_cut_or_made_anew_by_who_has_all_keys_is_told_by_what_was_noted",
+        ],
+    },
+    Mutation {
+        name: "torn-inside",
+        guarantee: "G3",
+        mechanism: "a torn line with lines behind it is told",
+        edits: &[Edit {
+            file: "gateway/src/audit/verify/walk.rs",
+            from: "                && let Some((place, bytes)) = self.torn.take()\n            {",
+            to: "                && let Some((place, bytes)) = self.torn.take().filter(|_| number == 0)\n            {",
+        }],
+        tests: &[
+            "audit::journal::packed::tests::a_writer_that_died_before_it_went_on_is_no_breach_and_one_that_went_on_is",
+        ],
+    },
+    Mutation {
+        name: "fresh-segments",
+        guarantee: "G3",
+        mechanism: "a journal goes on in a fresh segment alone",
+        edits: &[Edit {
+            file: "gateway/src/audit/journal/writer.rs",
+            from: "    if file.metadata().map_err(JournalError::Open)?.len() > 0 {",
+            to: "    if file.metadata().map_err(JournalError::Open)?.len() > u64::MAX - 1 {",
+        }],
+        tests: &["audit::journal::packed::tests::a_journal_goes_on_in_a_fresh_file_alone"],
+    },
+    Mutation {
+        name: "sealed-before-packed",
+        guarantee: "G3",
+        mechanism: "a segment is compressed when all of it is sealed",
+        edits: &[Edit {
+            file: "gateway/src/audit/journal/sealer.rs",
+            from: "segments.filter(|segment| *segment < sealed.segment);",
+            to: "segments.filter(|segment| *segment <= sealed.segment);",
+        }],
+        tests: &["audit::journal::packed::tests::what_is_compressed_is_read_verified_and_followed_like_what_is_not"],
+    },
+    Mutation {
+        name: "packed-lines",
+        guarantee: "G3",
+        mechanism: "what is compressed is verified line by line",
+        edits: &[Edit {
+            file: "gateway/src/audit/verify/walk.rs",
+            from: "            self.segment(layout, number)?;\n",
+            to: "            if layout.segment(self.journal, number).exists() {\n                self.segment(layout, number)?;\n            }\n",
+        }],
+        tests: &["audit::journal::packed::tests::a_change_of_what_is_compressed_is_named"],
+    },
+    Mutation {
         name: "second-reading",
         guarantee: "G2",
         mechanism: "a command line that two readers see differently is opaque",

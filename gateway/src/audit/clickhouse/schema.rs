@@ -12,8 +12,11 @@ use super::store::{Store, StoreError, words};
 use crate::audit::hex;
 
 /// All of them, in order; a released text never changes.
-const MIGRATIONS: &[(u32, &str, &str)] =
-    &[(1, "record", include_str!("0001_record.sql")), (2, "pod", include_str!("0002_pod.sql"))];
+const MIGRATIONS: &[(u32, &str, &str)] = &[
+    (1, "record", include_str!("0001_record.sql")),
+    (2, "pod", include_str!("0002_pod.sql")),
+    (3, "questions", include_str!("0003_questions.sql")),
+];
 
 const NOTES: &str = "CREATE TABLE IF NOT EXISTS migrations (version UInt32, name LowCardinality(String), \
     checksum FixedString(64), applied DateTime64(3, 'UTC') DEFAULT now64(3), gateway_version LowCardinality(String)) \
@@ -148,6 +151,7 @@ mod tests {
         let released = [
             "4a66208b1b9062a03221f334828b6a924ce6dce918bd136f7ba270c4c8ef0b2c",
             "f48d1e854c4ca9d0143fba8bea52606e48778ed40e28710a2e375eaf01a23b44",
+            "d82f9bf82b9011533f8578b5422504788bc4a995bc7b105a0cb89ef1d54efb9e",
         ];
         assert_eq!(MIGRATIONS.iter().map(|(.., text)| checksum(text)).collect::<Vec<_>>(), released);
     }

@@ -18,6 +18,8 @@ use super::{Journal, JournalError, Seq};
 
 #[derive(Debug, Default)]
 struct Progress {
+    /// What is synced.
+    file: Option<Arc<File>>,
     wanted: Seq,
     durable: Seq,
     /// The system's error number.
@@ -41,11 +43,23 @@ pub(crate) struct Committer {
 }
 
 impl Committer {
-    pub(crate) fn start(file: File) -> io::Result<Self> {
+    pub(crate) fn start(file: Arc<File>) -> io::Result<Self> {
         let shared = Arc::new(Shared::default());
+        shared.progress.lock().file = Some(file);
         let ours = Arc::clone(&shared);
-        let thread = std::thread::Builder::new().name("journal-sync".into()).spawn(move || ours.run(&file))?;
+        let thread = std::thread::Builder::new().name("journal-sync".into()).spawn(move || ours.run())?;
         Ok(Self { shared, thread: Some(thread) })
+    }
+
+    /// Brings all of one file to the disk and syncs another from now on. No line is written meanwhile.
+    pub(crate) fn go_on_in(&self, from: &File, to: Arc<File>) -> Result<(), JournalError> {
+        let synced = from.sync_data();
+        let mut progress = self.shared.progress.lock();
+        if let Err(error) = &synced {
+            progress.failed = Some(error.raw_os_error().unwrap_or_default());
+        }
+        progress.file = Some(to);
+        synced.map_err(JournalError::Sync)
     }
 
     /// Waits on this thread until `seq` is on the disk.
@@ -103,7 +117,7 @@ fn sync_error(code: i32) -> JournalError {
 }
 
 impl Shared {
-    fn run(&self, file: &File) {
+    fn run(&self) {
         loop {
             let mut progress = self.progress.lock();
             while progress.wanted <= progress.durable {
@@ -114,11 +128,14 @@ impl Shared {
             }
             // All up to here is written, since a line is asked for after its write.
             let target = progress.wanted;
+            let file = progress.file.clone();
             drop(progress);
-            let result = file.sync_data();
+            // A file that it went on from meanwhile was synced then.
+            let result = file.map_or(Ok(()), |file| file.sync_data());
             let mut progress = self.progress.lock();
             match result {
-                Ok(()) => progress.durable = target,
+                Ok(()) if progress.failed.is_none() => progress.durable = target,
+                Ok(()) => {}
                 Err(error) => progress.failed = Some(error.raw_os_error().unwrap_or_default()),
             }
             let failed = progress.failed.is_some();

@@ -8,6 +8,8 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use super::packed;
+use super::segment::open_regular;
 use crate::id::JournalId;
 
 /// The journal's folder below a state directory.
@@ -60,6 +62,34 @@ impl Layout {
         self.journal(journal).join(format!("{segment:06}.jsonl"))
     }
 
+    /// A segment that is whole, compressed.
+    #[must_use]
+    pub fn packed(&self, journal: JournalId, segment: u32) -> PathBuf {
+        self.journal(journal).join(format!("{segment:06}.jsonl.zst"))
+    }
+
+    /// A segment to be read, compressed or not, and where it is. Nothing: neither is there.
+    pub(crate) fn open_segment(&self, journal: JournalId, segment: u32) -> io::Result<(PathBuf, File)> {
+        // A segment that is being compressed is there as both for a moment, and never as neither.
+        let plain = self.segment(journal, segment);
+        match open_regular(&plain) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let packed = self.packed(journal, segment);
+                open_regular(&packed).map(|file| (packed, file))
+            }
+            other => other.map(|file| (plain, file)),
+        }
+    }
+
+    /// How many bytes of lines a segment has; none where it is not there.
+    pub(crate) fn length(&self, journal: JournalId, segment: u32) -> Option<u64> {
+        let (path, file) = self.open_segment(journal, segment).ok()?;
+        if path == self.packed(journal, segment) {
+            return packed::length(&file);
+        }
+        file.metadata().ok().map(|state| state.len())
+    }
+
     /// The index of a segment.
     #[must_use]
     pub fn index(&self, journal: JournalId, segment: u32) -> PathBuf {
@@ -100,7 +130,12 @@ impl Layout {
     pub fn create_journal(&self, journal: JournalId) -> Result<File, LayoutError> {
         self.create()?;
         make_folder(&self.journal(journal))?;
-        let path = self.segment(journal, 1);
+        self.create_segment(journal, 1)
+    }
+
+    /// Makes another segment of a journal, opened for appending. Errs if it is there already.
+    pub fn create_segment(&self, journal: JournalId, segment: u32) -> Result<File, LayoutError> {
+        let path = self.segment(journal, segment);
         let mut options = OpenOptions::new();
         options.append(true).create_new(true).mode(0o640).custom_flags(NO_FOLLOW);
         let file = options.open(&path).map_err(|source| LayoutError { action: "create", path, source })?;
@@ -135,11 +170,14 @@ impl Layout {
             let number = name_of(&path).split('.').next().and_then(|stem| stem.parse::<u32>().ok());
             match number {
                 Some(number) if number > 0 && path == self.segment(journal, number) => files.segments.push(number),
+                Some(number) if number > 0 && path == self.packed(journal, number) => files.segments.push(number),
                 Some(number) if path == self.index(journal, number) => {}
+                Some(number) if path == packed::half_done(&self.packed(journal, number)) => {}
                 _ => files.strangers.push(path),
             }
         }
         files.segments.sort_unstable();
+        files.segments.dedup();
         files.strangers.sort_unstable();
         Ok(files)
     }

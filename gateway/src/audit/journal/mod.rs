@@ -7,6 +7,7 @@
 //!
 //! ```text
 //! journal/<journal id>/000001.jsonl   a segment: lines, append-only (O_APPEND, and the file system's append flag)
+//! journal/<journal id>/000001.jsonl.zst   the same, compressed (zstd, RFC 8878), once it is whole and all of it sealed
 //! journal/<journal id>/000001.idx     its index, made by the sealer; never evidence, rebuilt when missing
 //! journal/seals.jsonl                 the seals of all journals of this host, written by root alone, no append flag
 //! journal/seal.pub                    the first public key, 64 hex digits: the anchor, to be copied elsewhere
@@ -31,7 +32,7 @@
 //! `prev` is the SHA-256 of the line before, its newline left out; 64 zeros in the first line. The first line is
 //! `journal.opened` with host, role, product version and, where known, the journal of the same role before. The first
 //! line of a later segment goes on with the `seq` and `prev` of the segment before, and is written only when that one
-//! is complete.
+//! is complete. All that is said here of a segment's bytes means its lines, compressed or not.
 //!
 //! Bytes behind the last newline are a torn line: its writer died or its disk was full, and nobody was told that it
 //! was written. It is no line of the journal, and readers name it.
@@ -63,6 +64,7 @@
 mod line;
 mod layout;
 mod segment;
+mod packed;
 mod index;
 mod commit;
 mod writer;
@@ -87,6 +89,7 @@ pub use commit::Committed;
 pub use key::{FirstKey, InvalidKey};
 pub use layout::{JournalFiles, Layout, LayoutError};
 pub use line::LineFault;
+pub(crate) use packed::pack;
 pub use reader::{Broken, Filter, Item, ReadError, Reader, Record, Records};
 pub use room::Account;
 pub use seal::{Mark, SealFault};
@@ -99,7 +102,7 @@ pub use writer::{By, Durability, Journal, JournalError, Opening};
 pub(crate) use key::public_half;
 pub(crate) use layout::sync_folder;
 pub(crate) use line::{Hash, Head, ZERO_HASH, hash_of, parse};
-pub(crate) use seal::SealChain;
+pub(crate) use seal::{SealChain, named_seal};
 pub(crate) use segment::{Found, LineReader, line_before, open_regular};
 
 /// Version of the line format.

@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use super::index::look_up;
 use super::line::{Head, LineFault, parse};
-use super::segment::{Found, LineReader, open_regular};
+use super::segment::{Found, LineReader};
 use super::{Layout, LayoutError, Seq};
 use crate::audit::event::{JournalOpened, Role};
 use crate::audit::time::Timestamp;
@@ -233,7 +233,7 @@ impl Stream {
     fn begin(&mut self, layout: &Layout, segment: u32, session: Option<SessionId>) {
         (self.segment, self.path, self.lines) = (segment, layout.segment(self.journal, segment), None);
         let index = layout.index(self.journal, segment);
-        let size = self.path.symlink_metadata().map_or(0, |state| state.len());
+        let size = layout.length(self.journal, segment).unwrap_or(0);
         let offsets = session.map(|session| look_up(&index, self.journal, session));
         let offsets = offsets.filter(|offsets| offsets.last < size).unwrap_or_default();
         self.hits = offsets.hits.into_iter().filter(|hit| *hit < offsets.last).collect();
@@ -244,10 +244,9 @@ impl Stream {
     fn fill(&mut self, layout: &Layout, filter: &Filter) -> Result<(), ReadError> {
         while self.ahead.is_none() && matches!(self.end, End::Open | End::LastLook) {
             let looked = self.end;
-            self.step(filter).map_err(|source| ReadError::Segment { path: self.path.clone(), source })?;
+            self.step(layout, filter).map_err(|source| ReadError::Segment { path: self.path.clone(), source })?;
             if self.end == End::Ended {
-                let next = layout.segment(self.journal, self.segment + 1);
-                let begun = next.symlink_metadata().is_ok_and(|state| state.len() > 0);
+                let begun = layout.length(self.journal, self.segment + 1).is_some_and(|length| length > 0);
                 match looked {
                     End::LastLook => self.begin(layout, self.segment + 1, filter.session),
                     _ if begun => self.end = End::LastLook,
@@ -259,18 +258,22 @@ impl Stream {
         Ok(())
     }
 
-    fn step(&mut self, filter: &Filter) -> io::Result<()> {
+    fn step(&mut self, layout: &Layout, filter: &Filter) -> io::Result<()> {
         let hit = self.hits.pop_front();
         let at = hit.unwrap_or(self.offset);
         let by_index = hit.is_some() || self.unproven;
         let lines = match &mut self.lines {
             Some(lines) => lines,
-            none => match open_regular(&self.path) {
+            none => match layout.open_segment(self.journal, self.segment) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
                     self.end = End::Ended;
                     return Ok(());
                 }
-                other => none.insert(LineReader::new(other?, at)?),
+                other => {
+                    let (path, file) = other?;
+                    self.path = path;
+                    none.insert(LineReader::new(file, at)?)
+                }
             },
         };
         lines.move_to(at)?;

@@ -72,8 +72,9 @@ impl Room {
         new
     }
 
-    /// Errs where the attachment wrote more lately than the file system of the journal's file has left.
-    pub(super) fn admits(&self, file: &File, account: &Account) -> Result<(), JournalError> {
+    /// Errs where the attachment wrote more lately than the file system of the journal's file has left. `file` is asked
+    /// for when it has to be looked at.
+    pub(super) fn admits(&self, file: impl FnOnce() -> Arc<File>, account: &Account) -> Result<(), JournalError> {
         let left = self.left(file, Instant::now());
         let written = account.written.load(Ordering::Relaxed);
         if may_take(written, 0, left) {
@@ -82,13 +83,13 @@ impl Room {
         Err(JournalError::NoShare { attachment: account.attachment.clone(), written, left })
     }
 
-    fn left(&self, file: &File, now: Instant) -> u64 {
+    fn left(&self, file: impl FnOnce() -> Arc<File>, now: Instant) -> u64 {
         let age = now.saturating_duration_since(self.opened).as_millis();
         let age = u64::try_from(age).unwrap_or(u64::MAX);
         if age < self.good_until.load(Ordering::Relaxed) {
             return self.left.load(Ordering::Relaxed);
         }
-        let left = left_of(file);
+        let left = left_of(&file());
         self.left.store(left, Ordering::Relaxed);
         self.good_until.store(age.saturating_add(LOOK_EVERY_MS), Ordering::Relaxed);
         self.accounts.lock().grow_old(now);
@@ -128,31 +129,33 @@ mod tests {
 
     #[test]
     fn who_wrote_as_much_as_is_left_begins_nothing_and_others_do() {
-        let (file, room) = (tempfile::tempfile().unwrap(), Room::new());
+        let (file, room) = (Arc::new(tempfile::tempfile().unwrap()), Room::new());
+        let file = || Arc::clone(&file);
         let (flood, other) = (room.account("flood"), room.account("other"));
-        let left = room.left(&file, Instant::now());
+        let left = room.left(file, Instant::now());
         flood.add(usize::try_from(left / 2).unwrap());
         other.add(4096);
-        assert!(room.admits(&file, &flood).is_ok());
+        assert!(room.admits(file, &flood).is_ok());
         flood.add(usize::try_from(left).unwrap());
-        let refused = room.admits(&file, &flood).unwrap_err().to_string();
+        let refused = room.admits(file, &flood).unwrap_err().to_string();
         assert!(refused.contains("`flood`"), "{refused}");
-        assert!(room.admits(&file, &other).is_ok());
+        assert!(room.admits(file, &other).is_ok());
     }
 
     #[test]
     fn what_was_written_long_ago_counts_less_and_at_last_not_at_all() {
-        let (file, room) = (tempfile::tempfile().unwrap(), Room::new());
+        let (file, room) = (Arc::new(tempfile::tempfile().unwrap()), Room::new());
+        let file = || Arc::clone(&file);
         let account = room.account("a");
         account.add(1_000);
         let mut now = Instant::now();
         for expected in [1_000, 500, 250] {
-            room.left(&file, now);
+            room.left(file, now);
             assert_eq!(account.written.load(Ordering::Relaxed), expected);
             now += HALVES_AFTER;
         }
         for _ in 0..10 {
-            room.left(&file, now);
+            room.left(file, now);
             now += HALVES_AFTER;
         }
         drop(account);

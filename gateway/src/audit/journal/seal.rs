@@ -197,6 +197,13 @@ impl SealChain {
     }
 }
 
+/// The number of a seal of this host. Nothing else of it is checked.
+pub(crate) fn named_seal(line: &[u8], of: HostId) -> Option<u64> {
+    let (front, _) = split(line)?;
+    let written: Written = serde_json::from_slice(&[front, b"}"].concat()).ok()?;
+    (written.host == of).then_some(written.n)
+}
+
 /// What is signed, and the signature.
 fn split(line: &[u8]) -> Option<(&[u8], [u8; SIGNATURE_LEN])> {
     let end = line.strip_suffix(b"\"}")?;

@@ -76,7 +76,7 @@ pub enum SealError {
 }
 
 /// A seal that was written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sealed {
     /// Its number.
     pub seal: u64,
@@ -84,6 +84,8 @@ pub struct Sealed {
     pub journal: JournalId,
     /// The last line that it covers.
     pub seq: Seq,
+    /// The line of `seals.jsonl`.
+    pub line: String,
 }
 
 /// Follows all journals of a host and seals them. There is one at a time, under the gateway's lock.
@@ -138,6 +140,21 @@ impl Sealer {
         Some((seq(tail.mark()), seq(tail.sealed)))
     }
 
+    /// Segments that are whole, sealed to their last line, and not compressed. Errs if a folder cannot be listed.
+    pub fn whole(&self) -> Result<Vec<(JournalId, u32)>, SealError> {
+        let mut whole = Vec::new();
+        for (journal, sealed) in self.tails.iter().filter_map(|(journal, tail)| Some((*journal, tail.sealed?))) {
+            // A journal of one segment, as most are, is not even listed.
+            if sealed.segment > 1 {
+                let segments = self.layout.files(journal)?.segments.into_iter();
+                let before = segments.filter(|segment| *segment < sealed.segment);
+                whole.extend(before.map(|segment| (journal, segment)));
+            }
+        }
+        whole.retain(|(journal, segment)| self.layout.segment(*journal, *segment).exists());
+        Ok(whole)
+    }
+
     /// Seals every journal up to the last line that was followed; nothing new, no seal. After an error, drop the
     /// sealer and open it again.
     pub fn seal(&mut self) -> Result<Vec<Sealed>, SealError> {
@@ -155,14 +172,14 @@ impl Sealer {
             file.sync_data().map_err(|source| file_error("sync", &segment, source))?;
         }
         let next = self.store_next_key()?;
-        let number = self.append_seal(journal, mark, &next)?;
+        let (number, line) = self.append_seal(journal, mark, &next)?;
         self.erase_used_key()?;
         self.adopt_next_key(next)?;
         if let Some(tail) = self.tails.get_mut(&journal) {
             tail.sealed = Some(mark);
         }
         self.stopped = false;
-        Ok(Sealed { seal: number, journal, seq: mark.seq })
+        Ok(Sealed { seal: number, journal, seq: mark.seq, line })
     }
 
     /// Step 1.
@@ -176,7 +193,7 @@ impl Sealer {
     }
 
     /// Step 2.
-    fn append_seal(&mut self, journal: JournalId, mark: Mark, next: &SealKey) -> Result<u64, SealError> {
+    fn append_seal(&mut self, journal: JournalId, mark: Mark, next: &SealKey) -> Result<(u64, String), SealError> {
         let path = self.layout.seals();
         let error = |source| file_error("add a seal to", &path, source);
         let public = next.public().map_err(error)?;
@@ -185,7 +202,7 @@ impl Sealer {
         let line = line.strip_suffix(b"\n").unwrap_or(&line);
         let number = self.chain.sealed + 1;
         self.chain.accept_unsigned(line).map_err(|fault| SealError::Seals { path, line: number, fault })?;
-        Ok(number)
+        Ok((number, String::from_utf8_lossy(line).into_owned()))
     }
 
     /// Step 3.

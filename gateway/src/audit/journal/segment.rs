@@ -1,15 +1,16 @@
 //! Reading a segment, or the seals, line by line.
 //!
-//! In: a file that may be hostile, growing or torn. Out: whole lines with their offsets, or what stands in place of
-//! one. It never holds more than a line's limit, follows no link, and waits for no pipe.
+//! In: a file that may be hostile, growing or torn, compressed or not. Out: whole lines with their offsets, or what stands
+//! in place of one. It never holds more than a line's limit, follows no link, and waits for no pipe.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
+use std::io::{self, BufRead, Read};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
 use super::LINE_LIMIT;
 use super::layout::NO_FOLLOW;
+use super::packed::Bytes;
 
 /// What stands at the reader's position.
 #[derive(Debug, PartialEq, Eq)]
@@ -27,7 +28,7 @@ pub(crate) enum Found {
 /// Lines of one file from an offset on.
 #[derive(Debug)]
 pub(crate) struct LineReader {
-    file: BufReader<File>,
+    file: Bytes,
     offset: u64,
     line: Vec<u8>,
 }
@@ -39,14 +40,15 @@ pub(crate) fn open_regular(path: &Path) -> io::Result<File> {
 }
 
 impl LineReader {
-    pub(crate) fn new(mut file: File, offset: u64) -> io::Result<Self> {
-        file.seek(SeekFrom::Start(offset))?;
-        Ok(Self { file: BufReader::with_capacity(64 * 1024, file), offset, line: Vec::new() })
+    pub(crate) fn new(file: File, offset: u64) -> io::Result<Self> {
+        let mut lines = Self { file: Bytes::new(file)?, offset: 0, line: Vec::new() };
+        lines.move_to(offset)?;
+        Ok(lines)
     }
 
     /// Moves to the line that begins at `offset`; near ones cost no read.
     pub(crate) fn move_to(&mut self, offset: u64) -> io::Result<()> {
-        self.file.seek_relative(offset.cast_signed().wrapping_sub(self.offset.cast_signed()))?;
+        self.file.move_to(self.offset, offset)?;
         self.offset = offset;
         Ok(())
     }
@@ -65,7 +67,7 @@ impl LineReader {
     pub(crate) fn next(&mut self) -> io::Result<Found> {
         self.line.clear();
         let limit = u64::try_from(LINE_LIMIT).unwrap_or(u64::MAX) + 1;
-        let taken = self.file.by_ref().take(limit).read_until(b'\n', &mut self.line)?;
+        let taken = self.file.reader().take(limit).read_until(b'\n', &mut self.line)?;
         if taken == 0 {
             return Ok(Found::End);
         }
@@ -75,7 +77,7 @@ impl LineReader {
             self.offset += taken as u64;
             return Ok(Found::Line(start));
         }
-        self.file.seek(SeekFrom::Start(start))?;
+        self.file.move_to(start + taken as u64, start)?;
         self.line.clear();
         Ok(if taken > LINE_LIMIT { Found::TooLong } else { Found::Torn(taken) })
     }
@@ -119,13 +121,14 @@ mod tests {
         file.write_all(b"o\n").unwrap();
         assert_eq!(lines.next().unwrap(), Found::Line(4));
         assert_eq!(lines.line(), b"two");
-        assert_eq!(line_before(lines.file.get_ref(), 8).unwrap(), Some(b"two".to_vec()));
-        assert_eq!(line_before(lines.file.get_ref(), 4).unwrap(), Some(b"one".to_vec()));
-        assert_eq!(line_before(lines.file.get_ref(), 6).unwrap(), None);
-        assert_eq!(line_before(lines.file.get_ref(), 60).unwrap(), None);
+        let plain = open_regular(file.path()).unwrap();
+        assert_eq!(line_before(&plain, 8).unwrap(), Some(b"two".to_vec()));
+        assert_eq!(line_before(&plain, 4).unwrap(), Some(b"one".to_vec()));
+        assert_eq!(line_before(&plain, 6).unwrap(), None);
+        assert_eq!(line_before(&plain, 60).unwrap(), None);
         let long = [&[b'x'; 20_000][..], b"\n"].concat();
         file.write_all(&long).unwrap();
-        assert_eq!(line_before(lines.file.get_ref(), 8 + 20_001).unwrap().unwrap().len(), 20_000);
+        assert_eq!(line_before(&plain, 8 + 20_001).unwrap().unwrap().len(), 20_000);
     }
 
     #[test]

@@ -192,8 +192,7 @@ impl Tail {
         let before = self.at.seq.0;
         loop {
             // Looked for first: once the next segment has a line, this one is complete.
-            let next = layout.segment(self.journal, self.at.segment + 1);
-            let moves_on = next.symlink_metadata().is_ok_and(|state| state.len() > 0);
+            let moves_on = layout.length(self.journal, self.at.segment + 1).is_some_and(|length| length > 0);
             self.read_segment(layout)?;
             if !moves_on {
                 return Ok(self.at.seq.0 - before);

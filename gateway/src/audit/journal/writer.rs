@@ -140,6 +140,8 @@ impl From<Option<SessionId>> for By<'_> {
 
 #[derive(Debug)]
 struct Chain {
+    /// The segment that is being written.
+    file: Arc<File>,
     next: Seq,
     prev: Hash,
     /// All lines up to this one are in the file.
@@ -156,7 +158,6 @@ struct Chain {
 pub struct Journal {
     id: JournalId,
     id_text: String,
-    file: File,
     room: Room,
     chain: Mutex<Chain>,
     /// Lines began to wait.
@@ -169,27 +170,18 @@ impl Journal {
     /// Takes over an empty file opened with O_APPEND and writes the first line. Errs on any other file, and if that
     /// line cannot be written as durably as asked for.
     pub fn open(file: File, opening: Opening, durability: Durability) -> Result<Self, JournalError> {
-        let flags = fcntl_getfl(&file).map_err(|error| JournalError::Open(error.into()))?;
-        if !flags.contains(OFlags::APPEND) {
-            return Err(JournalError::Unfit { expected: "opened with O_APPEND" });
-        }
-        if file.metadata().map_err(JournalError::Open)?.len() > 0 {
-            return Err(JournalError::Unfit { expected: "empty: each writer has a journal of its own" });
-        }
+        let file = fit(file)?;
         let committer = match durability {
             Durability::Process => None,
-            Durability::Disk => {
-                let file = file.try_clone().map_err(JournalError::Open)?;
-                Some(Committer::start(file).map_err(JournalError::Open)?)
-            }
+            Durability::Disk => Some(Committer::start(Arc::clone(&file)).map_err(JournalError::Open)?),
         };
         let lines = Vec::with_capacity(BUFFER_KEPT);
-        let chain = Chain { next: Seq(1), prev: ZERO_HASH, written: Seq(0), lines, watched: false, poisoned: false };
+        let (next, written) = (Seq(1), Seq(0));
+        let chain = Chain { file, next, prev: ZERO_HASH, written, lines, watched: false, poisoned: false };
         let id_text = opening.journal.to_string();
         let journal = Self {
             id: opening.journal,
             id_text,
-            file,
             room: Room::new(),
             chain: Mutex::new(chain),
             waits: Notify::new(),
@@ -216,7 +208,23 @@ impl Journal {
     /// Whether an attachment may begin something that has to be recorded. Errs where it wrote more lately than the disk has
     /// left.
     pub fn admits(&self, account: &Account) -> Result<(), JournalError> {
-        self.room.admits(&self.file, account)
+        self.room.admits(|| Arc::clone(&self.chain.lock().file), account)
+    }
+
+    /// Goes on in another segment, as fresh as the first one was: what was added stands in the one before, and with
+    /// durability `disk` on the disk. Errs, and stays where it is, on any other file; a write or sync that fails poisons it.
+    pub fn go_on_in(&self, file: File) -> Result<(), JournalError> {
+        let file = fit(file)?;
+        let mut chain = self.chain.lock();
+        chain.write()?;
+        if let Some(committer) = &self.committer
+            && let Err(error) = committer.go_on_in(&chain.file, Arc::clone(&file))
+        {
+            chain.poisoned = true;
+            return Err(error);
+        }
+        chain.file = file;
+        Ok(())
     }
 
     /// Writes an event and waits on this thread until it is as durable as the journal promises: microseconds with
@@ -236,7 +244,7 @@ impl Journal {
                 .map_or_else(|error| Committed::done(Err(error)), |seq| committer.committed(seq));
         }
         let added = self.add(by.into(), event, |chain| {
-            if chain.lines.len() > SHARED_LIMIT { chain.write(&self.file).map(|()| true) } else { Ok(false) }
+            if chain.lines.len() > SHARED_LIMIT { chain.write().map(|()| true) } else { Ok(false) }
         });
         match added {
             Ok((seq, false)) => Committed::shares(self, seq),
@@ -254,14 +262,14 @@ impl Journal {
     pub(super) fn written(&self, seq: Seq) -> Result<Seq, JournalError> {
         let mut chain = self.chain.lock();
         if chain.written < seq {
-            chain.write(&self.file)?;
+            chain.write()?;
         }
         Ok(seq)
     }
 
     /// Writes an event and does not wait for the disk: for ends and refusals, on which nothing rests.
     pub fn append_unsynced<'a>(&self, by: impl Into<By<'a>>, event: &impl Body) -> Result<Seq, JournalError> {
-        self.add(by.into(), event, |chain| chain.write(&self.file)).map(|(seq, ())| seq)
+        self.add(by.into(), event, |chain| chain.write()).map(|(seq, ())| seq)
     }
 
     /// Adds an event that is written with the next one, or by `write_waiting`: for outcomes, on which nothing rests.
@@ -272,7 +280,7 @@ impl Journal {
             if is_first {
                 self.waits.notify_one();
             }
-            if chain.lines.len() > WAITING_LIMIT { chain.write(&self.file) } else { Ok(()) }
+            if chain.lines.len() > WAITING_LIMIT { chain.write() } else { Ok(()) }
         })
         .map(|(seq, ())| seq)
     }
@@ -286,7 +294,7 @@ impl Journal {
             while quiet < QUIET_LOOKS {
                 tokio::time::sleep(WAIT).await;
                 let mut chain = self.chain.lock();
-                if let Err(error) = chain.write(&self.file) {
+                if let Err(error) = chain.write() {
                     return error;
                 }
                 quiet = if chain.next == seen { quiet + 1 } else { 0 };
@@ -325,7 +333,7 @@ impl Journal {
 impl Drop for Journal {
     fn drop(&mut self) {
         // Nobody is left who could be told; the file ends with what was written.
-        drop(self.chain.get_mut().write(&self.file));
+        drop(self.chain.get_mut().write());
     }
 }
 
@@ -362,18 +370,30 @@ impl Chain {
     }
 
     /// Brings all lines into the file.
-    fn write(&mut self, file: &File) -> Result<(), JournalError> {
+    fn write(&mut self) -> Result<(), JournalError> {
         if self.poisoned {
             return Err(JournalError::Poisoned);
         }
         if !self.lines.is_empty() {
-            write_once(file, &self.lines).inspect_err(|_| self.poisoned = true)?;
+            write_once(&self.file, &self.lines).inspect_err(|_| self.poisoned = true)?;
         }
         self.written = Seq(self.next.0.saturating_sub(1));
         self.lines.clear();
         self.lines.shrink_to(BUFFER_KEPT);
         Ok(())
     }
+}
+
+/// A segment that nobody wrote to.
+fn fit(file: File) -> Result<Arc<File>, JournalError> {
+    let flags = fcntl_getfl(&file).map_err(|error| JournalError::Open(error.into()))?;
+    if !flags.contains(OFlags::APPEND) {
+        return Err(JournalError::Unfit { expected: "opened with O_APPEND" });
+    }
+    if file.metadata().map_err(JournalError::Open)?.len() > 0 {
+        return Err(JournalError::Unfit { expected: "empty: each writer has a journal of its own" });
+    }
+    Ok(Arc::new(file))
 }
 
 /// One write(2): the lines are in the file as a whole, or the journal ends.

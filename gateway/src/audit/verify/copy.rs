@@ -15,8 +15,7 @@ use super::{Marks, check_seals};
 use crate::audit::clickhouse::{Checkpoint, Copied, Store, StoreError};
 use crate::audit::hex;
 use crate::audit::journal::{
-    FirstKey, Found, Hash, Layout, LayoutError, LineFault, LineReader, Mark, Seq, ZERO_HASH, hash_of, open_regular,
-    parse,
+    FirstKey, Found, Hash, Layout, LayoutError, LineFault, LineReader, Mark, Seq, ZERO_HASH, hash_of, parse,
 };
 use crate::id::{HostId, JournalId};
 
@@ -272,17 +271,16 @@ impl<'a> Side<'a> {
         loop {
             let lines = match &mut self.lines {
                 Some(lines) => lines,
-                none => match open_regular(&layout.segment(self.journal, self.segment)) {
+                none => match layout.open_segment(self.journal, self.segment) {
                     Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Next::None),
-                    file => none.insert(LineReader::new(file?, 0)?),
+                    found => none.insert(LineReader::new(found?.1, 0)?),
                 },
             };
             match lines.next()? {
                 Found::Line(_) => return Ok(Next::Line(hash_of(lines.line()))),
                 Found::Torn(_) | Found::TooLong => return Ok(Next::None),
                 Found::End => {
-                    let next = layout.segment(self.journal, self.segment + 1);
-                    if !next.try_exists()? {
+                    if layout.length(self.journal, self.segment + 1).is_none() {
                         return Ok(Next::None);
                     }
                     (self.segment, self.lines) = (self.segment + 1, None);

@@ -7,6 +7,7 @@
 mod report;
 mod walk;
 mod copy;
+mod noted;
 #[cfg(test)]
 mod tests;
 
@@ -14,6 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 pub use copy::{CopiedJournal, CopyError, CopyFinding, CopyProblem, CopyReport, Here, verify_copy};
+pub use noted::check_noted;
 pub use report::{Finding, JournalReport, Problem, Report, Unsealed};
 
 use self::walk::walk_journal;

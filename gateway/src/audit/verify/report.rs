@@ -135,6 +135,18 @@ pub enum Problem {
         /// As stored.
         found: String,
     },
+    /// Another seal was noted elsewhere.
+    #[error("seal {seal} was noted elsewhere and is another one here: the seals here were made anew")]
+    NotedOtherwise {
+        /// Its number.
+        seal: u64,
+    },
+    /// A seal that was noted elsewhere is not here.
+    #[error("seal {seal} was noted elsewhere and is not here: the seals here were cut or made anew")]
+    NotedAndGone {
+        /// Its number.
+        seal: u64,
+    },
     /// It cannot be read, so nothing is known of it.
     #[error("cannot be read: {cause}")]
     Unreadable {
@@ -233,6 +245,9 @@ pub struct Report {
     pub last_seal: Option<Timestamp>,
     /// The key that the chain of seals starts from.
     pub first_key: Option<String>,
+    /// Seals that were noted elsewhere, where they were given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub noted: Option<u64>,
     /// What proves tampering or loss, or could not be checked.
     pub breaches: Vec<Finding>,
     /// What is no breach, and should be known.
@@ -256,6 +271,9 @@ impl fmt::Display for Report {
         writeln!(f, "{verdict}: {journals} journals, {lines} lines checked, {sealed} sealed by {} seals", self.seals)?;
         if let Some(key) = &self.first_key {
             writeln!(f, "first key: {key}")?;
+        }
+        if let Some(noted) = self.noted {
+            writeln!(f, "noted elsewhere: {noted} seals")?;
         }
         self.breaches.iter().try_for_each(|finding| writeln!(f, "breach: {finding}"))?;
         self.notes.iter().try_for_each(|finding| writeln!(f, "note: {finding}"))

@@ -3,6 +3,7 @@
 //! In: a journal's segments and the marks of good seals. Out: how far it holds, and the first record that does not. It
 //! stops there: what comes behind a broken record proves nothing.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::de::IgnoredAny;
@@ -11,7 +12,7 @@ use super::report::{JournalReport, Problem, Report, Unsealed};
 use crate::audit::event::JournalOpened;
 use crate::audit::hex;
 use crate::audit::journal::{
-    Found, Hash, Head, Layout, LayoutError, LineFault, LineReader, Mark, Seq, ZERO_HASH, hash_of, open_regular, parse,
+    Found, Hash, Head, Layout, LayoutError, LineFault, LineReader, Mark, Seq, ZERO_HASH, hash_of, parse,
 };
 use crate::audit::time::Timestamp;
 use crate::id::JournalId;
@@ -80,11 +81,10 @@ impl<'a> Walk<'a> {
     fn all_segments(&mut self, layout: &Layout, present: &[u32]) -> Result<(), Fault> {
         self.check_marks_rise()?;
         for number in 1..=present.last().copied().unwrap_or(1) {
-            let path = layout.segment(self.journal, number);
             if !present.contains(&number) {
-                return Err(((path, 0), Problem::SegmentMissing));
+                return Err(((layout.segment(self.journal, number), 0), Problem::SegmentMissing));
             }
-            self.segment(number, &path)?;
+            self.segment(layout, number)?;
         }
         self.check_all_seals_reached()
     }
@@ -128,16 +128,22 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn segment(&mut self, number: u32, path: &Path) -> Result<(), Fault> {
-        let unreadable = |error: std::io::Error| ((path.to_owned(), 0), Problem::from(error));
-        let mut lines = LineReader::new(open_regular(path).map_err(unreadable)?, 0).map_err(unreadable)?;
-        if let Some((place, bytes)) = self.torn.take() {
-            // Only a journal's last segment may end so: its writer never wrote behind a torn line.
-            return Err((place, Problem::Torn { bytes }));
-        }
+    fn segment(&mut self, layout: &Layout, number: u32) -> Result<(), Fault> {
+        let unreadable = |path: &Path, line, error: io::Error| ((path.to_owned(), line), Problem::from(error));
+        let name = layout.segment(self.journal, number);
+        let opened = layout.open_segment(self.journal, number);
+        let (path, file) = opened.map_err(|error| unreadable(&name, 0, error))?;
+        let mut lines = LineReader::new(file, 0).map_err(|error| unreadable(&path, 0, error))?;
         for line in 1.. {
-            let place = (path.to_owned(), line);
-            match lines.next().map_err(unreadable)? {
+            let place = (path.clone(), line);
+            let found = lines.next().map_err(|error| unreadable(&path, line, error))?;
+            if found != Found::End
+                && let Some((place, bytes)) = self.torn.take()
+            {
+                // Nobody writes behind a torn line: only a journal's last line may be one.
+                return Err((place, Problem::Torn { bytes }));
+            }
+            match found {
                 Found::End => break,
                 Found::Torn(bytes) => {
                     self.torn = Some((place, bytes));

@@ -1,0 +1,90 @@
+//! The last seal, told to a syslog server: off this host, where whoever takes it over later cannot take it back.
+//!
+//! In: seals, and where to tell them. Out: one syslog message (RFC 5424) for the last of them, since it names the one before, and
+//! so stands for all. It reads nothing that the server says, holds nothing up, and keeps no queue: what was not told is told
+//! with the next one.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpStream, UdpSocket};
+use tokio::task::JoinHandle;
+
+use crate::audit::Timestamp;
+use crate::config::{Syslog, Transport};
+
+/// Facility 13, log audit; severity 6, informational (RFC 5424, 6.2.1).
+const PRIORITY: u32 = 13 * 8 + 6;
+/// How long a server may take.
+const TIMEOUT: Duration = Duration::from_secs(3);
+
+/// What is told, and what was told last.
+#[derive(Debug, Default)]
+pub(super) struct Anchor {
+    last: Option<String>,
+    telling: Option<JoinHandle<bool>>,
+}
+
+impl Anchor {
+    /// Takes the last seal, where there is a new one, and tells it, or the one before where that was not told.
+    pub(super) async fn tell(&mut self, place: Option<Syslog>, seal: Option<String>) {
+        let busy = match &mut self.telling {
+            Some(telling) if telling.is_finished() => {
+                if telling.await.unwrap_or(false) {
+                    self.last = None;
+                }
+                self.telling = None;
+                false
+            }
+            telling => telling.is_some(),
+        };
+        self.last = seal.or_else(|| self.last.take());
+        let (Some(place), Some(seal), false) = (place, &self.last, busy) else { return };
+        let message = message(seal);
+        self.telling = Some(tokio::spawn(async move {
+            let sent = tokio::time::timeout(TIMEOUT, send(place, &message)).await;
+            let sent = sent.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+            sent.inspect_err(|error| tracing::warn!(%error, address = %place.address, "no seal is told for now"))
+                .is_ok()
+        }));
+    }
+
+    /// Waits for what is being told, and tells the very last one.
+    pub(super) async fn finish(mut self, place: Option<Syslog>, seal: Option<String>) {
+        for seal in [seal, None] {
+            if let Some(telling) = &mut self.telling {
+                let told = telling.await.unwrap_or(false);
+                self.telling = None;
+                self.last = self.last.filter(|_| !told);
+            }
+            self.tell(place, seal).await;
+        }
+    }
+}
+
+fn message(seal: &str) -> String {
+    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    // HOSTNAME is printable ASCII without spaces; nothing else of the message is not ours.
+    let name: String = name.chars().filter(char::is_ascii_graphic).take(255).collect();
+    let name = if name.is_empty() { "-".to_owned() } else { name };
+    format!("<{PRIORITY}>1 {} {name} gateway {} seal - {seal}", Timestamp::now(), std::process::id())
+}
+
+async fn send(Syslog { address, transport }: Syslog, message: &str) -> io::Result<()> {
+    match transport {
+        Transport::Udp => {
+            let any: SocketAddr = if address.is_ipv4() { ([0; 4], 0).into() } else { ([0_u16; 8], 0).into() };
+            let socket = UdpSocket::bind(any).await?;
+            socket.connect(address).await?;
+            socket.send(message.as_bytes()).await.map(drop)
+        }
+        Transport::Tcp => {
+            let mut stream = TcpStream::connect(address).await?;
+            // Octet counting (RFC 6587, 3.4.1).
+            stream.write_all(format!("{} {message}", message.len()).as_bytes()).await?;
+            stream.shutdown().await
+        }
+    }
+}
