@@ -4,6 +4,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a tool talks to the terminal")]
 
 mod bench;
+mod chaos;
 mod ci;
 mod demo;
 mod ebpf;
@@ -48,6 +49,12 @@ enum Arguments {
         /// These alone
         names: Vec<String>,
     },
+    /// Kill the gateway's processes at random moments under load, and count what stands where
+    Chaos {
+        /// How often, over SQL, SSH and Kubernetes together
+        #[arg(long, default_value_t = 510)]
+        kills: u64,
+    },
     /// Tests on another kernel, in an emulated machine
     Vm(vm::Choice),
     /// What takes hours: every kernel, every mutation, fuzzing, benchmarks, with the seconds of each
@@ -83,6 +90,7 @@ fn perform(arguments: Arguments) -> Result<()> {
         Arguments::Test { only } => ci::test(only),
         Arguments::Tidy => tidy::check(run::checkout()?),
         Arguments::Mutate { names } => mutate::check(&names),
+        Arguments::Chaos { kills } => chaos::perform(kills),
         Arguments::Vm(choice) => vm::perform(&choice),
         Arguments::Soak(extent) => soak::perform(&extent),
         Arguments::Lab(part) => lab::perform(part),

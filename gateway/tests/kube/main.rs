@@ -13,6 +13,14 @@
 
 #[path = "../it/agent.rs"]
 mod agent;
+#[path = "../it/chaos.rs"]
+mod chaos;
+#[path = "../pg/clickhouse.rs"]
+#[expect(dead_code, reason = "the tests in `pg` use the rest")]
+mod clickhouse;
+#[path = "../pg/cluster.rs"]
+#[expect(dead_code, reason = "the tests in `pg` use the rest")]
+mod cluster;
 #[path = "../it/gateway.rs"]
 #[expect(dead_code, reason = "the tests in `it` use the rest")]
 mod gateway;
@@ -33,6 +41,7 @@ mod world;
 mod node;
 mod site;
 
+mod chaos_kills;
 mod story_credentials;
 mod story_exec;
 mod story_hostile;

@@ -35,6 +35,8 @@ macro_rules! on_every_version {
 
 #[path = "../it/agent.rs"]
 mod agent;
+#[path = "../it/chaos.rs"]
+mod chaos;
 #[path = "../it/gateway.rs"]
 #[expect(dead_code, reason = "the tests in `it` use the rest")]
 mod gateway;
@@ -62,6 +64,7 @@ mod talk;
 mod tap;
 
 mod drivers;
+mod chaos_kills;
 mod lineage_oracle;
 mod record_copy;
 mod record_questions;

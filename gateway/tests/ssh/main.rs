@@ -13,6 +13,11 @@
 
 #[path = "../it/agent.rs"]
 mod agent;
+#[path = "../it/chaos.rs"]
+mod chaos;
+#[path = "../pg/clickhouse.rs"]
+#[expect(dead_code, reason = "the tests in `pg` use the rest")]
+mod clickhouse;
 #[path = "../pg/cluster.rs"]
 #[expect(dead_code, reason = "the tests in `pg` use the rest")]
 mod cluster;
@@ -33,6 +38,7 @@ mod world;
 mod behind;
 mod host;
 
+mod chaos_kills;
 mod clients;
 mod decide;
 mod exec;
