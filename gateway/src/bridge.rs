@@ -9,6 +9,7 @@ use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use gateway_common::{ConnectRecord, Verdict};
@@ -56,7 +57,8 @@ pub enum ToEngine {
         /// For how long they are open, or why they are not.
         result: Result<Duration, String>,
     },
-    /// The answer to `ToWarden::Dial`. With it, where it worked: the socket, not connected yet.
+    /// The answer to `ToWarden::Dial`. With it, where it worked: the socket, not connected yet. Also that to
+    /// `ToWarden::DialIssuer`, whose socket is.
     Socket {
         /// The number of the request.
         request: u64,
@@ -119,6 +121,11 @@ pub enum ToWarden {
         netns: u64,
         /// Whether an IPv6 socket is wanted.
         ipv6: bool,
+    },
+    /// A connection to the server of the issuer of tokens is wanted. Which that is, the warden's own configuration says.
+    DialIssuer {
+        /// Comes back with the answer.
+        request: u64,
     },
     /// A certificate for one login at an SSH target is wanted. For which user, the warden's own configuration says.
     Certify {
@@ -265,6 +272,23 @@ pub struct Bundle {
     pub resolvers: Vec<IpAddr>,
     /// What targets need, by their names; the empty name stands for undeclared destinations.
     pub materials: BTreeMap<String, Material>,
+    /// The tokens of attachments, and who vouches for them.
+    pub tokens: Tokens,
+}
+
+/// What says who workloads are.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tokens {
+    /// Authorities that sign the issuer's server, in PEM.
+    pub ca: Option<Vec<u8>>,
+    /// By attachment, the bytes of its file, or why they could not be read.
+    pub given: BTreeMap<String, Result<Vec<u8>, String>>,
+}
+
+impl std::fmt::Debug for Tokens {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Tokens")
+    }
 }
 
 /// The masking file, with the keys of its hashes.
@@ -331,6 +355,8 @@ pub struct AttachmentInfo {
     pub groups: Vec<String>,
     /// Decide and record, but block nothing.
     pub observe: bool,
+    /// The file of its token, where it is bound to one.
+    pub token_file: Option<PathBuf>,
 }
 
 /// One end of the pair.

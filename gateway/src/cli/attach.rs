@@ -30,6 +30,9 @@ pub(super) struct Arguments {
     /// Decide and record, but block nothing
     #[arg(long)]
     observe: bool,
+    /// The file of the token that says who runs in it; `[identity.oidc]` says who may issue it
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
     /// Leave connections open that are there already
     #[arg(long)]
     keep_existing: bool,
@@ -66,6 +69,7 @@ pub(super) fn run(arguments: Arguments, output: Output) -> anyhow::Result<()> {
         cgroup,
         groups: arguments.groups,
         observe: arguments.observe,
+        token_file: arguments.token_file,
         keep_existing: arguments.keep_existing,
         accept_gaps: arguments.accept_gaps,
         runs_as: None,

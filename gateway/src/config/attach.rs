@@ -16,6 +16,8 @@ pub struct Attach {
     pub groups: Vec<String>,
     /// Decide and record, but block nothing.
     pub observe: bool,
+    /// The file of the token that says who its workloads are; `None`: the cgroup alone says it.
+    pub token_file: Option<PathBuf>,
 }
 
 pub(super) fn read(root: &Section<'_, '_>) -> Vec<Attach> {
@@ -26,6 +28,10 @@ pub(super) fn read(root: &Section<'_, '_>) -> Vec<Attach> {
         let cgroup = section.required("cgroup");
         let groups = section.strings("groups");
         let observe = section.flag("observe").unwrap_or(false);
+        let token_file = section.string("token_file").map(PathBuf::from);
+        if token_file.as_ref().is_some_and(|path| !path.is_absolute() || path.file_name().is_none()) {
+            section.fault("token_file", "write the path of a file in full");
+        }
         if let Some(name) = &name {
             if !is_name(name) {
                 section.fault("name", "a name is made of letters, digits, `-`, `_` and `.`, at most 64 of them");
@@ -39,7 +45,7 @@ pub(super) fn read(root: &Section<'_, '_>) -> Vec<Attach> {
         }
         section.finish();
         if let (Some(name), Some(cgroup)) = (name, cgroup) {
-            attachments.push(Attach { name, cgroup: cgroup.into(), groups, observe });
+            attachments.push(Attach { name, cgroup: cgroup.into(), groups, observe, token_file });
         }
     }
     attachments

@@ -8,6 +8,7 @@ mod attach;
 mod audit;
 mod egress;
 mod error;
+mod oidc;
 mod ssh;
 pub(crate) mod table;
 mod target;
@@ -20,6 +21,7 @@ pub use attach::{Attach, is_name};
 pub use audit::{ClickHouse, ClickHouseTls, Syslog, Transport};
 pub use egress::{AllowedName, AllowedNetwork, Egress, NamePattern, is_host_name};
 pub use error::{ConfigError, Fault};
+pub use oidc::{ALGORITHMS, Oidc, Place};
 pub use ssh::{Shell, SshServer};
 pub use target::{CredentialSource, MaskedBy, SecretSource, Target, Tls, TlsMode};
 
@@ -49,6 +51,8 @@ pub struct Config {
     pub clickhouse: Option<ClickHouse>,
     /// How requests wait for people.
     pub approval: ApprovalSection,
+    /// Who vouches for runtimes; `None`: nobody does.
+    pub oidc: Option<Oidc>,
     /// Who runs commands by `exec` without root.
     pub exec_users: BTreeSet<String>,
     /// What leaves besides protected connections.
@@ -125,6 +129,7 @@ impl Default for Config {
             syslog: None,
             clickhouse: None,
             approval: ApprovalSection::default(),
+            oidc: None,
             exec_users: BTreeSet::new(),
             egress: Egress {
                 allow_by_default: true,
@@ -178,6 +183,7 @@ fn read(root: &Section<'_, '_>) -> Config {
     let masking = root.section("masking");
     let audit = root.section("audit");
     let journal = audit.section("journal");
+    let identity = root.section("identity");
     let egress = root.section("egress");
     let undeclared = root.section("undeclared");
     let postgres = undeclared.section("postgres");
@@ -190,6 +196,7 @@ fn read(root: &Section<'_, '_>) -> Config {
         syslog: audit::read_syslog(&audit),
         clickhouse: audit::read(&audit),
         approval: approval::read(root),
+        oidc: oidc::read(&identity),
         exec_users: approval::exec_users(root),
         egress: egress::read(&egress),
         undeclared: Undeclared {
@@ -200,8 +207,11 @@ fn read(root: &Section<'_, '_>) -> Config {
         attachments: attach::read(root),
         targets: target::read(root),
     };
+    if config.oidc.is_none() && config.attachments.iter().any(|attach| attach.token_file.is_some()) {
+        identity.fault("oidc", "an attachment has a `token_file`, and nobody says who may have issued what is in it");
+    }
     egress::check(&egress, &config);
-    for section in [policy, masking, journal, audit, egress, postgres, undeclared] {
+    for section in [identity, policy, masking, journal, audit, egress, postgres, undeclared] {
         section.finish();
     }
     config

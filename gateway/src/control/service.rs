@@ -28,6 +28,8 @@ pub struct AttachRequest {
     pub groups: Vec<String>,
     /// Decide and record, but block nothing.
     pub observe: bool,
+    /// The file of the token that says who its workloads are.
+    pub token_file: Option<PathBuf>,
     /// Leave connections open that were there before.
     pub keep_existing: bool,
     /// Gaps that are accepted beside the configuration's.

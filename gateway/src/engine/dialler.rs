@@ -72,20 +72,33 @@ impl Dialler {
     /// # Errors
     /// Where the namespace is gone or the server is not reached.
     pub async fn from_namespace(&self, netns: u64, destination: SocketAddr) -> Result<TcpStream, DialError> {
-        let gone = |reason: &str| DialError::Namespace { reason: reason.to_owned() };
+        let ipv6 = destination.is_ipv6();
+        let socket = self.ask(|request| ToWarden::Dial { request, netns, ipv6 }).await;
+        let socket = socket.map_err(|reason| DialError::Namespace { reason })?;
+        connect(TcpSocket::from_std_stream(socket.into()), destination).await
+    }
+
+    /// A connection to the server of the issuer of tokens: its name is resolved by the warden.
+    ///
+    /// # Errors
+    /// Where it is not reached, with the reason.
+    pub(super) async fn to_issuer(&self) -> Result<TcpStream, String> {
+        let socket = std::net::TcpStream::from(self.ask(|request| ToWarden::DialIssuer { request }).await?);
+        socket.set_nonblocking(true).and_then(|()| TcpStream::from_std(socket)).map_err(|error| error.to_string())
+    }
+
+    async fn ask(&self, message: impl FnOnce(u64) -> ToWarden) -> Result<OwnedFd, String> {
         let request = self.next.fetch_add(1, Ordering::Relaxed);
         let (send, receive) = oneshot::channel();
         self.waiting.lock().insert(request, send);
-        let asked = self.outbox.send(ToWarden::Dial { request, netns, ipv6: destination.is_ipv6() }).await;
-        if asked.is_err() {
-            return Err(gone("the warden is gone"));
+        if self.outbox.send(message(request)).await.is_err() {
+            return Err("the warden is gone".to_owned());
         }
         let answer = tokio::time::timeout(TIMEOUT, receive).await;
         self.waiting.lock().remove(&request);
         match answer {
-            Ok(Ok(Ok(socket))) => connect(TcpSocket::from_std_stream(socket.into()), destination).await,
-            Ok(Ok(Err(reason))) => Err(gone(&reason)),
-            _ => Err(gone("the warden did not answer")),
+            Ok(Ok(answer)) => answer,
+            _ => Err("the warden did not answer".to_owned()),
         }
     }
 

@@ -7,10 +7,12 @@ mod approvals;
 mod certifier;
 mod dialler;
 mod forwarder;
+mod issuer;
 mod lane;
 mod refused_questions;
 mod resolver;
 mod settings;
+mod tokens;
 mod upstreams;
 
 use std::collections::BTreeMap;
@@ -74,6 +76,7 @@ pub struct Engine {
     /// With the session around it.
     running: Mutex<BTreeMap<SessionId, (Connection, Option<SessionId>)>>,
     lanes: Arc<Lanes>,
+    bindings: tokens::Bindings,
     drain: watch::Sender<bool>,
 }
 
@@ -106,6 +109,7 @@ async fn serve(socket: OwnedFd, lanes: Arc<Lanes>) -> anyhow::Result<()> {
             return Err(error);
         }
     };
+    engine.renew_tokens(&engine.settings());
     bridge.send(&ToWarden::Ready, &[]).await?;
     let beating = Arc::clone(&engine);
     tokio::spawn(async move {
@@ -182,6 +186,7 @@ impl Engine {
             outbox,
             running: Mutex::default(),
             lanes,
+            bindings: tokens::Bindings::default(),
             drain: watch::Sender::new(false),
         }))
     }
@@ -239,8 +244,8 @@ impl Engine {
         &self.certifier
     }
 
-    /// Why a session has to end, once it has to: the gateway stops, its attachment is gone, or policies no longer let
-    /// it connect (G6).
+    /// Why a session has to end, once it has to: the gateway stops, its attachment is gone, its workload's token
+    /// ended, or policies no longer let it connect (G6).
     #[must_use]
     pub fn ending(self: &Arc<Self>, facts: &Arc<Facts>) -> watch::Receiver<Option<String>> {
         let (ending, receiver) = watch::channel(None);
@@ -249,13 +254,15 @@ impl Engine {
         let (mut settings, mut drain) = (self.settings.subscribe(), self.drain.subscribe());
         // What changed between the decision to admit it and now is looked at too.
         settings.mark_changed();
+        let engine = Arc::clone(self);
         tokio::spawn(async move {
-            let around = ended(around);
-            tokio::pin!(around);
+            let (around, token) = (ended(around), engine.token_ended(&facts.workload));
+            tokio::pin!(around, token);
             loop {
                 let reason = tokio::select! {
                     () = ending.closed() => return,
                     reason = &mut around => Some(format!("the session around it ended: {reason}")),
+                    reason = &mut token => Some(reason),
                     _ = drain.wait_for(|drain| *drain) => Some("the gateway stops".to_owned()),
                     changed = settings.changed() => match changed {
                         Ok(()) => facts.no_longer_admitted(&settings.borrow_and_update()),
@@ -309,13 +316,14 @@ impl Engine {
         }
     }
 
-    fn reload(&self, descriptors: Vec<OwnedFd>) -> Result<(), String> {
+    fn reload(self: &Arc<Self>, descriptors: Vec<OwnedFd>) -> Result<(), String> {
         let bundle = descriptors.into_iter().next().ok_or("the warden sent no bundle")?;
         let mut bundle = read_bundle(bundle).map_err(|error| format!("{error:#}"))?;
         let approvers = std::mem::take(&mut bundle.approvers);
         let settings = self.settings().next(bundle, &self.journal)?;
         self.policies.send_replace(Arc::clone(settings.policies()));
         self.rules.send_replace(Arc::clone(settings.masking()));
+        self.renew_tokens(&settings);
         self.settings.send_replace(Arc::new(settings));
         self.end_approvals_of_others(&approvers);
         Ok(())

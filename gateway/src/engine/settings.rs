@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::upstreams::Upstreams;
 use crate::audit::Journal;
 use crate::audit::event::{Event, PolicyLoaded, PolicyRejected};
-use crate::bridge::{AttachmentInfo, Bundle, MaskingText};
+use crate::bridge::{AttachmentInfo, Bundle, MaskingText, Tokens};
 use crate::config::{Config, SecretSource};
 use crate::masking::file::MaskingFile;
 use crate::masking::rules::Rules;
@@ -27,6 +27,7 @@ pub struct Settings {
     upstreams: Upstreams,
     resolvers: Vec<IpAddr>,
     masking: Arc<Rules>,
+    tokens: Tokens,
 }
 
 impl Settings {
@@ -95,7 +96,7 @@ impl Settings {
             .map_err(|faults| faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))?;
         let upstreams = Upstreams::new(&config, bundle.materials);
         let (policies, resolvers) = (Arc::new(policies), bundle.resolvers);
-        Ok(Self { config, attachments, policies, source, upstreams, resolvers, masking })
+        Ok(Self { config, attachments, policies, source, upstreams, resolvers, masking, tokens: bundle.tokens })
     }
 
     /// What is masked.
@@ -120,6 +121,17 @@ impl Settings {
     #[must_use]
     pub fn attachment(&self, name: &str) -> Option<&AttachmentInfo> {
         self.attachments.get(name)
+    }
+
+    /// All attachments.
+    pub fn attachments(&self) -> impl Iterator<Item = &AttachmentInfo> {
+        self.attachments.values()
+    }
+
+    /// What says who their workloads are.
+    #[must_use]
+    pub fn tokens(&self) -> &Tokens {
+        &self.tokens
     }
 
     /// The ways to servers.
@@ -151,7 +163,12 @@ fn read_masking(masking: MaskingText) -> Result<MaskingFile, String> {
 }
 
 fn info(attach: &crate::config::Attach) -> AttachmentInfo {
-    AttachmentInfo { name: attach.name.clone(), groups: attach.groups.clone(), observe: attach.observe }
+    AttachmentInfo {
+        name: attach.name.clone(),
+        groups: attach.groups.clone(),
+        observe: attach.observe,
+        token_file: attach.token_file.clone(),
+    }
 }
 
 /// Policies may name what the configuration knows. Attachments made by hand come and go, so their names are known too.
@@ -167,7 +184,7 @@ fn source(
         environments: config.targets.iter().filter_map(|target| target.environment.clone()).collect(),
         attachments: attachments.keys().cloned().collect(),
         groups: groups.collect(),
-        issuers: BTreeSet::new(),
+        issuers: config.oidc.iter().map(|oidc| oidc.prefix.clone()).collect(),
         classes,
     };
     let origin = if files.is_empty() {

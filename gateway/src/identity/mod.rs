@@ -5,7 +5,9 @@
 //! cgroup can be another.
 
 mod path;
+pub mod token;
 mod workload;
 
 pub use path::container;
+pub use token::{Keys, TokenError, Verified, verify};
 pub use workload::Workload;

@@ -1,7 +1,10 @@
 //! A workload by its cgroup path.
 
+use std::sync::Arc;
+
 use crate::audit::event;
 use crate::bridge::{AttachmentInfo, Connection};
+use crate::identity::Verified;
 use crate::identity::path::Names;
 use crate::policy::{Principal, WorkloadFacts};
 
@@ -15,6 +18,7 @@ pub struct Workload {
     /// What root named its cgroup.
     names: Names,
     attachment: AttachmentInfo,
+    token: Option<Arc<Verified>>,
 }
 
 impl Workload {
@@ -30,13 +34,38 @@ impl Workload {
             Some((_, id)) => id.clone(),
             None => connection.cgroup.rsplit('/').next().unwrap_or_default().to_owned(),
         };
-        Self { name, instance, names, attachment: attachment.clone() }
+        Self { name, instance, names, attachment: attachment.clone(), token: None }
+    }
+
+    /// The same, who carries a token.
+    ///
+    /// # Errors
+    /// Where the token was made for another pod than its cgroup is of.
+    pub fn with_token(self, token: Arc<Verified>) -> Result<Self, String> {
+        match &token.pod {
+            Some(pod) if self.names.pod.as_deref() != Some(&*pod.uid) => {
+                Err(format!("the token was made for the pod {}, and this is another", pod.name))
+            }
+            _ => Ok(Self { token: Some(token), ..self }),
+        }
+    }
+
+    /// The token that it carries.
+    #[must_use]
+    pub fn token(&self) -> Option<&Arc<Verified>> {
+        self.token.as_ref()
+    }
+
+    /// The attachment that it runs in.
+    #[must_use]
+    pub fn attachment(&self) -> &AttachmentInfo {
+        &self.attachment
     }
 
     /// As policies see it. Without a policy directory every workload is of the group that the `open` pack permits.
     #[must_use]
     pub fn principal(&self, extra_groups: &[&str]) -> Principal {
-        let groups = self.attachment.groups.iter().map(String::as_str).chain(extra_groups.iter().copied());
+        let groups = self.groups().chain(extra_groups.iter().copied());
         let container = self.names.container.as_ref().map(|(runtime, id)| crate::policy::principal::Container {
             runtime: (*runtime).into(),
             id: id.as_str().into(),
@@ -49,7 +78,8 @@ impl Workload {
             groups: groups.map(Into::into).collect(),
             unit: self.names.unit.as_deref().map(Into::into),
             container,
-            ..WorkloadFacts::default()
+            pod: self.token.as_ref().and_then(|token| token.pod.clone()),
+            token: self.token.as_ref().map(|token| token.token.clone()),
         })
     }
 
@@ -65,9 +95,14 @@ impl Workload {
             uid: connection.uid,
             pid: connection.pid,
             executable: connection.executable.clone(),
-            token: None,
-            groups: self.attachment.groups.clone(),
+            token: self.token.as_ref().map(|token| token.event()),
+            groups: self.groups().map(str::to_owned).collect(),
         }
+    }
+
+    fn groups(&self) -> impl Iterator<Item = &str> {
+        let of_token = self.token.iter().flat_map(|token| token.groups.iter().map(AsRef::as_ref));
+        self.attachment.groups.iter().map(String::as_str).chain(of_token)
     }
 
     fn container(&self) -> Option<event::Container> {
@@ -105,7 +140,7 @@ mod tests {
             executable: "psql".into(),
             verdict: 3,
         };
-        let attachment = AttachmentInfo { name: "agents".into(), groups: Vec::new(), observe: false };
+        let attachment = AttachmentInfo { name: "agents".into(), groups: Vec::new(), observe: false, token_file: None };
         Workload::of(&connection, &attachment)
     }
 

@@ -45,16 +45,17 @@ pub struct Facts {
     handling: Handling,
     principal: Principal,
     target_entity: Arc<Entity>,
+    /// Why the workload is not who it has to be.
+    stranger: Option<String>,
 }
 
 impl Facts {
     /// `None`: the attachment is not known any more, or nothing is spoken there.
-    #[must_use]
-    pub fn gather(engine: &Engine, id: SessionId, connection: Connection) -> Option<Self> {
+    pub async fn gather(engine: &Engine, id: SessionId, connection: Connection) -> Option<Self> {
         let settings = engine.settings();
         let protocol = Protocol::of(connection.verdict())?;
         let attachment = settings.attachment(&connection.attachment)?;
-        let workload = Workload::of(&connection, attachment);
+        let (workload, stranger) = known(engine, Workload::of(&connection, attachment)).await;
         let target = target(engine, &settings, &connection);
         let handling = match protocol {
             Protocol::Postgres => Handling::Inspected,
@@ -65,7 +66,7 @@ impl Facts {
             Protocol::Ssh | Protocol::Kubernetes | Protocol::Tcp => Handling::Unread,
         };
         let what = What { protocol, handling, target, within: None };
-        Some(Self::put_together((id, connection, workload), settings, what))
+        Some(Self { stranger, ..Self::put_together((id, connection, workload), settings, what) })
     }
 
     /// Those of a stream that is forwarded inside a session. `None`: the attachment is not known any more.
@@ -73,6 +74,10 @@ impl Facts {
     pub(super) fn inside(around: &Self, settings: Arc<Settings>, place: Place, within: Within) -> Option<Self> {
         let attachment = settings.attachment(&around.connection.attachment)?;
         let workload = Workload::of(&around.connection, attachment);
+        let workload = match around.workload.token() {
+            Some(token) => workload.with_token(Arc::clone(token)).ok()?,
+            None => workload,
+        };
         let mut target = place.target;
         if let (Some(target), Some(name)) = (&mut target, place.name) {
             target.tls.name.get_or_insert(name);
@@ -101,7 +106,25 @@ impl Facts {
             port: connection.original.port(),
             environment: target.as_ref().and_then(|target| target.environment.as_deref()),
         });
-        Self { id, connection, workload, protocol, settings, target, within, handling, principal, target_entity }
+        Self {
+            id,
+            connection,
+            workload,
+            protocol,
+            settings,
+            target,
+            within,
+            handling,
+            principal,
+            target_entity,
+            stranger: None,
+        }
+    }
+
+    /// Why nobody knows who the workload is, where that has to be known by a token.
+    #[must_use]
+    pub fn stranger(&self) -> Option<&str> {
+        self.stranger.as_deref()
     }
 
     /// The target's name, or `undeclared`.
@@ -236,6 +259,19 @@ impl Facts {
             environment: self.target.as_ref().and_then(|target| target.environment.clone()),
             name: self.forwarded_name().map(str::to_owned),
         }
+    }
+}
+
+/// A workload with its token, where it has to have one; or why that does not count.
+async fn known(engine: &Engine, workload: Workload) -> (Workload, Option<String>) {
+    let carried = match engine.token_of(workload.attachment()).await {
+        Ok(Some(token)) => workload.clone().with_token(token),
+        Ok(None) => return (workload, None),
+        Err(reason) => Err(reason),
+    };
+    match carried {
+        Ok(workload) => (workload, None),
+        Err(reason) => (workload, Some(reason)),
     }
 }
 

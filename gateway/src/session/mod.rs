@@ -50,7 +50,7 @@ enum Admission {
 
 /// Serves a connection to its end. Without a place the attachment has as many sessions as it may.
 pub async fn run(engine: &Arc<Engine>, id: SessionId, connection: Connection, socket: TcpStream, running: &Running) {
-    let Some(facts) = Facts::gather(engine, id, connection) else { return reset(socket) };
+    let Some(facts) = Facts::gather(engine, id, connection).await else { return reset(socket) };
     let Some(guard) = open(engine, &facts).await else { return reset(socket) };
     // Answers are small and waited for: Nagle's algorithm would hold them back.
     let client = match socket.set_nodelay(true).and_then(|()| tokio::net::TcpStream::from_std(socket)) {
@@ -82,6 +82,9 @@ async fn admit(facts: &Facts, guard: &SessionGuard, running: &Running) -> Admiss
             format!("the attachment {} has as many sessions as it may: close some first", facts.connection.attachment);
         return Admission::Refused(EndCause::Limit, reason);
     }
+    if let Some(reason) = facts.stranger().filter(|_| !facts.workload.observed()) {
+        return Admission::Refused(EndCause::Token, reason.to_owned());
+    }
     let decision = facts.judge_connect();
     if let Err(error) = guard.record(&Event::NetworkDecision(Box::new(facts.decided(&decision)))).await {
         tracing::error!(session = %facts.id, %error, "a decision could not be recorded");
@@ -101,7 +104,13 @@ async fn go_on(
     admission: Admission,
 ) {
     let cause = match admission {
-        Admission::Admitted(permit) => serve(engine, facts, guard, client, permit).await,
+        Admission::Admitted(permit) => {
+            let about = Arc::clone(&facts);
+            match serve(engine, facts, guard, client, permit).await {
+                EndCause::Shutdown if engine.has_lost_token(&about.workload) => EndCause::Token,
+                cause => cause,
+            }
+        }
         Admission::Refused(cause, reason) => {
             refuse(engine, facts, guard, client, &reason).await;
             cause

@@ -197,7 +197,7 @@ impl EngineProcess {
         }
     }
 
-    async fn take(&self, warden: &Arc<Warden>, bridge: &Bridge, message: ToWarden) {
+    async fn take(&self, warden: &Arc<Warden>, bridge: &Arc<Bridge>, message: ToWarden) {
         match message {
             ToWarden::Heartbeat { stuck } => beat(warden, &stuck),
             ToWarden::Ready | ToWarden::CannotStart(_) => {}
@@ -221,6 +221,18 @@ impl EngineProcess {
                 let _ = bridge.send(&ToEngine::Certified { request, result }, &[]).await;
             }
             ToWarden::Answered { request, datagram } => warden.forwarder.answer(request, &datagram),
+            ToWarden::DialIssuer { request } => {
+                let (warden, bridge) = (Arc::clone(warden), Arc::clone(bridge));
+                tokio::spawn(async move {
+                    let dialled = tokio::task::spawn_blocking(move || warden.dial_issuer()).await;
+                    let stream = dialled.unwrap_or_else(|error| Err(error.to_string()));
+                    let (descriptors, error) = match &stream {
+                        Ok(stream) => (vec![stream.as_fd()], None),
+                        Err(error) => (Vec::new(), Some(error.clone())),
+                    };
+                    let _ = bridge.send(&ToEngine::Socket { request, error }, &descriptors).await;
+                });
+            }
             ToWarden::Dial { request, netns, ipv6 } => {
                 let socket = dial_socket(warden, netns, ipv6);
                 let (descriptors, error) = match &socket {

@@ -99,7 +99,7 @@ pub fn resolvers(config: &Config) -> Vec<IpAddr> {
 }
 
 /// A file of authorities, or the system's.
-fn authorities(file: Option<&Path>) -> Result<Option<Vec<u8>>, String> {
+pub(super) fn authorities(file: Option<&Path>) -> Result<Option<Vec<u8>>, String> {
     match file {
         Some(path) => read_file(path).map(Some),
         None => Ok(SYSTEM_CAS.iter().find_map(|path| fs::read(path).ok())),

@@ -21,6 +21,7 @@ mod policies;
 mod segments;
 mod shipper_process;
 mod start;
+mod tokens;
 
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
@@ -387,15 +388,17 @@ impl Warden {
             None => Config::default(),
         };
         let materials = materials::read(&config)?;
-        let attachments = self.all().iter().map(|attachment| attachment.info()).collect();
+        let attachments: Vec<_> = self.all().iter().map(|attachment| attachment.info()).collect();
+        let files = tokens::files(&config, attachments.iter());
+        let tokens = tokens::read(&config, &files)?;
         let policies::Given { policies, masking, .. } = {
             let mut folder = self.policies.lock();
-            folder.follow_tokens(&config);
+            folder.follow_tokens(&config, files);
             folder.read()?
         };
         let approvers = people::votes(&config);
         let resolvers = materials::resolvers(&config);
-        Ok((Bundle { config: text, policies, masking, attachments, approvers, resolvers, materials }, config))
+        Ok((Bundle { config: text, policies, masking, attachments, approvers, resolvers, materials, tokens }, config))
     }
 }
 

@@ -86,7 +86,12 @@ impl Warden {
             return Err(WardenError::Gaps { path: cgroup.path, gaps: open });
         }
         let tables = tables(&self.config.lock(), &request.name);
-        let info = AttachmentInfo { name: request.name.clone(), groups: request.groups, observe: request.observe };
+        let info = AttachmentInfo {
+            name: request.name.clone(),
+            groups: request.groups,
+            observe: request.observe,
+            token_file: request.token_file,
+        };
         let terms = Terms {
             accepted_gaps: request.accept_gaps.into_iter().collect(),
             runs_as: request.runs_as,
@@ -287,6 +292,7 @@ impl Warden {
             cgroup: attach.cgroup.clone(),
             groups: attach.groups.clone(),
             observe: attach.observe,
+            token_file: attach.token_file.clone(),
             ..AttachRequest::default()
         };
         self.config.lock().attachments.iter().map(request).collect()

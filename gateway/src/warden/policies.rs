@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use aws_lc_rs::digest::{SHA256, digest};
 use gateway_common::Verdict;
 
-use super::materials;
+use super::{materials, tokens};
 use crate::bridge::MaskingText;
 use crate::config::{Config, SecretSource};
 use crate::masking::file::MaskingFile;
@@ -40,6 +40,7 @@ pub struct Folder {
     path: Option<PathBuf>,
     masking: Option<PathBuf>,
     tokens: Vec<PathBuf>,
+    of_workloads: BTreeMap<String, PathBuf>,
     /// What the engine was last given.
     given: Result<Given, String>,
     /// What the last look found.
@@ -50,11 +51,19 @@ impl Folder {
     /// A folder of `*.cedar` files, and a masking file; `None`: what is shipped alone.
     #[must_use]
     pub fn new(path: Option<PathBuf>, masking: Option<PathBuf>) -> Self {
-        Self { path, masking, tokens: Vec::new(), given: Ok(Given::default()), last: Ok(Given::default()) }
+        Self {
+            path,
+            masking,
+            tokens: Vec::new(),
+            of_workloads: BTreeMap::new(),
+            given: Ok(Given::default()),
+            last: Ok(Given::default()),
+        }
     }
 
-    /// Looks after the files of these targets' tokens too.
-    pub fn follow_tokens(&mut self, config: &Config) {
+    /// Looks after the files of tokens too: of these targets, and of workloads.
+    pub fn follow_tokens(&mut self, config: &Config, of_workloads: BTreeMap<String, PathBuf>) {
+        self.of_workloads = of_workloads;
         let sources = config.targets.iter().filter(|target| target.protocol == Verdict::Kubernetes);
         let sources = sources.filter_map(|target| target.credential.as_ref()?.password.as_ref());
         self.tokens = sources
@@ -86,11 +95,11 @@ impl Folder {
 
     fn look(&self) -> Result<Given, String> {
         let masking = self.masking.as_deref().map(read_masking).transpose()?;
-        let print = |path: &PathBuf| {
-            let bytes = materials::read_file(path).ok()?;
-            digest(&SHA256, &bytes).as_ref().try_into().ok()
-        };
-        Ok(Given { policies: self.policies()?, masking, tokens: self.tokens.iter().map(print).collect() })
+        let print = |bytes: Result<Vec<u8>, String>| digest(&SHA256, &bytes.ok()?).as_ref().try_into().ok();
+        let of_targets = self.tokens.iter().map(|path| materials::read_file(path));
+        let of_workloads = self.of_workloads.values().map(|path| tokens::read_token(path));
+        let tokens = of_targets.chain(of_workloads).map(print).collect();
+        Ok(Given { policies: self.policies()?, masking, tokens })
     }
 
     fn policies(&self) -> Result<Files, String> {

@@ -14,7 +14,7 @@ use super::backlog::Backlog;
 use super::engine_process::{EngineError, EngineProcess, forbid_changes};
 use super::lock::{Lock, LockError};
 use super::shipper_process::ShipperProcess;
-use super::{Warden, WardenError, materials, people, policies};
+use super::{Warden, WardenError, materials, people, policies, tokens};
 use crate::audit::event::{self, Event, GatewayStarted, Role};
 use crate::audit::journal::{LayoutError, SealError};
 use crate::audit::{Durability, Journal, JournalError, Layout, Opening, Reader, Sealer};
@@ -136,7 +136,9 @@ pub async fn start(options: Options) -> Result<Started, StartError> {
     let mut folder =
         policies::Folder::new(options.policies.or_else(|| config.policy.dir.clone()), config.masking.clone());
     let materials = materials::read(&config).map_err(EngineError::Bundle)?;
-    folder.follow_tokens(&config);
+    let files = tokens::files(&config, std::iter::empty());
+    let tokens = tokens::read(&config, &files).map_err(EngineError::Bundle)?;
+    folder.follow_tokens(&config, files);
     let given = folder.read().map_err(EngineError::Bundle)?;
     let bundle = Bundle {
         config: text,
@@ -146,6 +148,7 @@ pub async fn start(options: Options) -> Result<Started, StartError> {
         approvers: people::votes(&config),
         resolvers: materials::resolvers(&config),
         materials,
+        tokens,
     };
     let shipper = Arc::new(ShipperProcess::new(layout.clone()));
     shipper.set(copy(&config, host).map_err(StartError::Store)?);

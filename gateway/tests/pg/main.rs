@@ -95,6 +95,7 @@ mod story_regression;
 mod story_replay;
 mod story_source;
 mod story_table;
+mod story_tokens;
 mod story_transparency;
 mod story_types;
 mod story_values;

@@ -24,16 +24,17 @@ const FORBIDDEN: [(&str, &str); 1] = [("policy", "approval")];
 const ALLOWED: [(&str, &str); 1] = [("approval", "policy")];
 
 /// Libraries and the only places (starts of paths below `gateway/src`) that may name them.
-const HOMES: [(&[&str], &[&str]); 13] = [
+const HOMES: [(&[&str], &[&str]); 14] = [
     (&["aya", "aya_obj", "aya_log"], &["capture"]),
     (&["cedar_policy"], &["policy"]),
     (&["pg_raw_parse"], &["protocol/postgres/sql/parse"]),
     (&["brush_parser"], &["protocol/shell/second"]),
     (&["rcgen"], &["trust"]),
     (&["rustls", "tokio_rustls"], &["trust", "upstream", "protocol", "listener", "console"]),
+    (&["jsonwebtoken"], &["identity/token"]),
     (
         &["hyper", "hyper_util", "http_body_util"],
-        &["control", "http", "console", "protocol/kubernetes", "audit/clickhouse/store"],
+        &["control", "http", "console", "protocol/kubernetes", "audit/clickhouse/store", "engine/issuer"],
     ),
     (&["clickhouse"], &["audit/clickhouse"]),
     (&["hickory_proto"], &["protocol/dns"]),

@@ -25,7 +25,7 @@ pub use request::{
 };
 pub use session::{
     Container, Counters, Decision, Destination, DnsRefused, EndCause, NetworkConnect, NetworkDecision, NetworkRefused,
-    SessionEnd, SessionStart, Token, Verdict, Who,
+    SessionEnd, SessionStart, Token, TokenRefused, TokenVerified, Verdict, Who,
 };
 pub use ssh::{Direction, FrameStream, SshFrame, SshFrames, SshOutcome, SshPhase, SshRequest, SshTransfer};
 
@@ -150,5 +150,7 @@ events! {
     /// A credential that we hold was supplied to a server.
     CredentialUsed = "credential.used" => CredentialUsed,
     /// A token was verified and bound.
-    TokenVerified = "token.verified" => Token,
+    TokenVerified = "token.verified" => TokenVerified,
+    /// A token does not count, or no longer.
+    TokenRefused = "token.refused" => TokenRefused,
 }

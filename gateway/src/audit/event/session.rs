@@ -66,6 +66,25 @@ pub struct Token {
     pub expires: Option<Timestamp>,
 }
 
+/// The token that an attachment is bound to was verified.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenVerified {
+    /// Its name.
+    pub attachment: String,
+    /// What it says.
+    #[serde(flatten)]
+    pub token: Token,
+}
+
+/// It does not count: connections of the attachment are refused, and its sessions end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenRefused {
+    /// The attachment's name.
+    pub attachment: String,
+    /// Why; the token itself is not quoted.
+    pub reason: String,
+}
+
 /// Where to, as the client asked for it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Destination {
