@@ -132,7 +132,6 @@ const SESSION_MORE: &[Field] = &[
 const APPROVAL: &[Field] = &[
     ("ticket", "approval_id", Id),
     ("request", "request_seq", Number),
-    ("changed", "rows_affected", Number),
     ("policies", "policies", Texts),
     ("groups", "approver_groups", Texts),
     ("verdict", "decision", Text),

@@ -159,7 +159,7 @@ async fn begin<J: Judge>(
             let password = body(answer.expose()).strip_suffix(b"\0");
             server.log_in(Login::new(Proof { user, password }, &peer)).await?;
         }
-        Way::Relay => relay::log_in(&mut server, client).await.map_err(as_the_server_said)?,
+        Way::Relay => relay::log_in(&mut server, client).await.map_err(failing_at_the_server_said)?,
     }
     let mut greeting = server.greet().await?;
     judge.logged_in(server.schemas(&mut greeting.reported).await?);
@@ -194,7 +194,7 @@ impl<'a> Way<'a> {
 }
 
 /// A relayed login that the server refused is told in its own words.
-fn as_the_server_said(error: RelayError) -> Ended {
+fn failing_at_the_server_said(error: RelayError) -> Ended {
     match error {
         RelayError::Upstream(UpstreamError::Refused { ref response, .. }) => {
             Ended { told: Some(Told::ByServer(response.clone())), cause: error.into() }

@@ -116,7 +116,7 @@ impl Denial {
 
     /// The same where the server too would have failed the statement, and the transaction around it.
     #[must_use]
-    pub(super) fn as_the_server(self) -> Self {
+    pub(super) fn failing_at_the_server(self) -> Self {
         Self { is_the_servers_too: true, ..self }
     }
 

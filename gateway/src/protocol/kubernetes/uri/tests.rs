@@ -16,7 +16,7 @@ fn read(method: &str, target: &str) -> Result<String, UriError> {
 }
 
 #[test]
-fn reads_request_lines_as_the_server_does() {
+fn reads_request_lines_failing_at_the_server_does() {
     let cases = [
         ("GET", "/api/v1/namespaces/shop/pods/web", "get - v1 shop pods web -"),
         ("HEAD", "/api/v1/namespaces/shop/pods/web", "get - v1 shop pods web -"),

@@ -66,7 +66,7 @@ pub(super) fn limit(understood: &Understood, permit: &RequestPermit, shown: &Arc
     let caps = caps(understood, permit);
     let policies = permit.policies().join(", ");
     let shown = Arc::clone(shown);
-    caps.is_some().then(|| Limit { rows: caps.rows, changed: caps.alone, first: None, shown, policies })
+    caps.is_some().then_some(Limit { rows: caps.rows, changed: caps.alone, first: None, shown, policies })
 }
 
 fn changes(facts: &Facts) -> bool {

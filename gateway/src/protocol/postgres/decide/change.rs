@@ -34,8 +34,8 @@ impl PolicyJudge {
             Change::Waits(hold) => hold,
         };
         let Some(matter) = &permit.matter else {
-            let reason = "other policies came into force since it was bound, and its rows need an approval";
-            return Err(Box::new(self.refusal(SqlState::DENIED, reason).with_hint("Bind the statement anew.")));
+            let reason = "refused by the gateway: its rows need an approval since other policies came into force";
+            return Err(Box::new(Denial::error(SqlState::DENIED, reason).with_hint("Bind the statement anew.")));
         };
         let binding = self.shared.desk.bind([matter.binding.as_bytes(), &rows.to_be_bytes()]);
         let (summary, opaque) = (matter.summary.clone(), matter.opaque.clone());
@@ -43,8 +43,8 @@ impl PolicyJudge {
         match self.ask_people(&matter, hold, say).await? {
             Answer::Approved(permit) => Ok(permit),
             Answer::JudgeAgain => {
-                let reason = "other policies came into force while it waited for approval";
-                Err(Box::new(self.refusal(SqlState::DENIED, reason).with_hint("Send it again.")))
+                let reason = "refused by the gateway: other policies came into force while it waited for approval";
+                Err(Box::new(Denial::error(SqlState::DENIED, reason).with_hint("Send it again.")))
             }
         }
     }

@@ -110,7 +110,12 @@ impl PolicyJudge {
                     "nobody decided in time"
                 };
                 let denial = self.turned_down(matter, &format!("request {ticket} was held, and {why}"));
-                Err(Box::new(denial.with_hint("Send it again outside of a transaction, when somebody can approve it.")))
+                let hint = if say.in_transaction() {
+                    "Send it again outside of a transaction, when somebody can approve it."
+                } else {
+                    "Send it again when somebody can approve it."
+                };
+                Err(Box::new(denial.with_hint(hint)))
             }
         }
     }
@@ -163,7 +168,8 @@ impl PolicyJudge {
         };
         let ticket = Ticket { changed: matter.changed, ..Ticket::new(self.guard.session(), about, hold.held(), time) };
         let requested = ticket.requested(matter.request, &matter.binding);
-        self.guard.record(&requested).await.map_err(|error| Box::new(self.unrecorded(&error)))?;
+        let unrecorded = |error| Box::new(self.of_fate(matter, self.unrecorded(&error)));
+        self.guard.record(&requested).await.map_err(unrecorded)?;
         let id = ticket.id;
         let opened = self.shared.desk.open(ticket, matter.binding.clone(), time);
         opened.map_err(|error| Box::new(self.turned_down(matter, &error.to_string())))?;
@@ -181,16 +187,21 @@ impl PolicyJudge {
         };
         let reason = if matter.changed.is_some() { "committed" } else { "sent" };
         let event = Event::ApprovalConsumed(ApprovalEnded { ticket, reason: reason.to_owned() });
-        self.guard.record(&event).await.map_err(|error| Box::new(self.unrecorded(&error)))?;
+        let unrecorded = |error| Box::new(self.of_fate(matter, self.unrecorded(&error)));
+        self.guard.record(&event).await.map_err(unrecorded)?;
         Ok(Answer::Approved(permit))
     }
 
     fn turned_down(&self, matter: &Matter, reason: &str) -> Denial {
-        let denial = self.refusal(SqlState::DENIED, reason);
+        self.of_fate(matter, self.refusal(SqlState::DENIED, reason))
+    }
+
+    /// A refusal that says what became of it.
+    fn of_fate(&self, matter: &Matter, denial: Denial) -> Denial {
         if matter.changed.is_none() {
             return denial;
         }
-        Denial { detail: Some(format!("Nothing of it is committed. Session {}.", self.guard.session())), ..denial }
+        denial.with_detail(format!("Nothing of it is committed. Session {}.", self.guard.session()))
     }
 
     fn said_no(&self, matter: &Matter, ticket: TicketId, person: &str, reason: Option<String>) -> Denial {

@@ -309,14 +309,6 @@ impl PolicyJudge {
         }
     }
 
-    /// What the journal keeps of the parameters of a Bind.
-    fn kept_parameters(&self, understood: &Understood, bind: &[u8]) -> Vec<Kept> {
-        // What EXECUTE and FETCH run meets labels too.
-        let named = understood.named.iter().any(|named| named.shape.labels.touches_label);
-        let elide = named || understood.own.shape.labels.touches_label;
-        parameters::kept(bind, understood.scope.masking(), elide)
-    }
-
     /// Asks policy, and people where policy wants them, until there is an answer.
     async fn settle(
         &self,

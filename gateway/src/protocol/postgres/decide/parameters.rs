@@ -3,6 +3,7 @@
 //! In: what follows the two names of a Bind. Out: a text for each parameter, masked by the detectors; of what is not text,
 //! or long, its size alone. Of a statement that meets a labelled column no value is kept.
 
+use super::{PolicyJudge, Understood};
 use crate::audit::Kept;
 use crate::masking::Masking;
 use crate::masking::masked::Masked;
@@ -14,7 +15,7 @@ const MANY: usize = 100;
 const LONG: usize = 1_024;
 
 /// A text for each parameter. Malformed ones are the server's to refuse: nothing is kept of them.
-pub(super) fn kept(bind: &[u8], masking: &Masking, elide: bool) -> Vec<Kept> {
+fn kept(bind: &[u8], masking: &Masking, elide: bool) -> Vec<Kept> {
     Kept::list_after_redaction(texts(bind, masking, elide).unwrap_or_default())
 }
 
@@ -48,6 +49,16 @@ fn texts(bind: &[u8], masking: &Masking, elide: bool) -> Option<Vec<String>> {
 fn count(bytes: &[u8]) -> Option<(usize, &[u8])> {
     let (count, rest) = bytes.split_first_chunk::<2>()?;
     Some((usize::from(u16::from_be_bytes(*count)), rest))
+}
+
+impl PolicyJudge {
+    /// What the journal keeps of the parameters of a Bind.
+    pub(super) fn kept_parameters(&self, understood: &Understood, bind: &[u8]) -> Vec<Kept> {
+        // What EXECUTE and FETCH run meets labels too.
+        let named = understood.named.iter().any(|named| named.shape.labels.touches_label);
+        let elide = named || understood.own.shape.labels.touches_label;
+        kept(bind, understood.scope.masking(), elide)
+    }
 }
 
 #[cfg(test)]

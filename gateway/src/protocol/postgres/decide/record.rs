@@ -102,7 +102,7 @@ impl PolicyJudge {
         let refusal = self.refusal(code, &error.to_string());
         match error {
             Unreadable::Sql(SqlError::Syntax { .. } | SqlError::NotUtf8 { .. } | SqlError::Nul { .. }) => {
-                refusal.as_the_server()
+                refusal.failing_at_the_server()
             }
             _ => refusal,
         }

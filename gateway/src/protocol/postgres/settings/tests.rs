@@ -49,7 +49,7 @@ fn refuses_other_values_of_pinned_settings_wherever_they_stand() {
 }
 
 #[test]
-fn reads_options_as_the_server_does() {
+fn reads_options_failing_at_the_server_does() {
     let options = r"-c search_path=a\ b,\\c  --statement-timeout=5s -cDateStyle=ISO -c standard_conforming_strings=on";
     let startup = asked(&[("user", "al"), ("options", options), ("datestyle", "SQL")]).unwrap();
     let expected = [("search_path", r"a b,\c"), ("statement_timeout", "5s"), ("datestyle", "SQL")];

@@ -380,7 +380,7 @@ fn follows_the_session() {
 }
 
 #[test]
-fn splits_a_message_as_the_server_does() {
+fn splits_a_message_failing_at_the_server_does() {
     let sql = "SELECT ';'; /* ; */ SELECT $a$;$a$ ;; DELETE FROM t";
     let facts = facts(sql);
     let bodies: Vec<&str> = facts.statements.iter().map(|s| sql[s.span.clone()].trim()).collect();
@@ -390,7 +390,7 @@ fn splits_a_message_as_the_server_does() {
 }
 
 #[test]
-fn cuts_long_names_as_the_server_does() {
+fn cuts_long_names_failing_at_the_server_does() {
     let name = "é".repeat(40);
     let facts = facts(&format!("SELECT * FROM {name}"));
     let Object::Relation(relation) = &facts.statements[0].questions[0].object else { panic!("no relation") };

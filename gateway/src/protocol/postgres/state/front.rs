@@ -375,7 +375,7 @@ fn readable<'a, J: Judge>(text: &'a [u8], ask: impl FnOnce(&'a str) -> Ask<'a, J
         _ => Step::Refuse(Box::new(
             Denial::error(SqlState::NOT_UTF8, "the statement is not UTF-8, or holds NUL: it cannot be judged")
                 .with_hint("Set client_encoding to UTF8 and send the text in it.")
-                .as_the_server(),
+                .failing_at_the_server(),
         )),
     }
 }

@@ -262,7 +262,9 @@ fn unknown_name(code: SqlState, what: &str, name: &str) -> Box<Denial> {
     let shown: String = name.chars().take(64).collect();
     let denial = Denial::error(code, format!("{what} \"{shown}\" does not exist"));
     Box::new(
-        denial.with_hint("Names made by SQL (PREPARE, DECLARE) are used by SQL alone: EXECUTE, FETCH.").as_the_server(),
+        denial
+            .with_hint("Names made by SQL (PREPARE, DECLARE) are used by SQL alone: EXECUTE, FETCH.")
+            .failing_at_the_server(),
     )
 }
 
