@@ -1849,6 +1849,63 @@ const MUTATIONS: &[Mutation] = &[
         tests: &["story_exec::a_command_that_policy_denies_is_denied_by_every_protocol"],
     },
     Mutation {
+        name: "exec-words",
+        guarantee: "G2",
+        mechanism: "words of an exec are no code, and code among them is read as commands",
+        edits: &[Edit {
+            file: "gateway/src/protocol/shell/words.rs",
+            from: "map(|word| format!(\"'{}'\", word.replace('\\'', r\"'\\''\"))).collect();",
+            to: "map(str::to_owned).collect();",
+        }],
+        tests: &["protocol::shell::words::tests::words_are_no_shell_code_and_what_a_shell_is_handed_is"],
+    },
+    Mutation {
+        name: "kube-exec-commands",
+        guarantee: "G2",
+        mechanism: "each command that an exec would run is asked",
+        edits: &[Edit {
+            file: "gateway/src/protocol/kubernetes/questions.rs",
+            from: "for command in &shell::facts_of_words(query.all(\"command\")).commands {",
+            to: "for command in shell::facts_of_words(query.all(\"command\")).commands.iter().take(1) {",
+        }],
+        tests: &["story_exec::a_command_that_policy_denies_is_denied_by_every_protocol"],
+    },
+    Mutation {
+        name: "kube-forward-engine",
+        guarantee: "G2",
+        mechanism: "a forward into a pod is read by the engine of what it leads to",
+        edits: &[Edit {
+            file: "gateway/src/session/place.rs",
+            from: "    let verdict = target.as_ref().map_or_else(|| Tables::new(Verdict::Allow).verdict(address), |target| target.protocol);",
+            to: "    let verdict = Verdict::Allow;",
+        }],
+        tests: &["story_forward::a_forward_to_a_database_is_read_like_a_connection_to_it"],
+    },
+    Mutation {
+        name: "kube-forward-pod",
+        guarantee: "G2",
+        mechanism: "the port of a pod is a fact of its own",
+        edits: &[Edit {
+            file: "gateway/src/policy/vocabulary/network.rs",
+            from: "if server.kind() == EntityType::KubernetesObject { \"pod\" } else { \"via\" }",
+            to: "if server.kind() == EntityType::Host { \"via\" } else { \"none\" }",
+        }],
+        tests: &[
+            "story_forward::a_port_of_a_pod_is_a_fact_for_policies_and_what_is_refused_everywhere_is_refused_there",
+        ],
+    },
+    Mutation {
+        name: "kube-forward-whole",
+        guarantee: "G2",
+        mechanism: "a forward says nothing before its pair of streams is whole",
+        edits: &[Edit {
+            file: "gateway/src/protocol/kubernetes/stream/forward/pairs.rs",
+            from: "                let waits = |half: &Half| half.data == Some(frame.stream);",
+            to: "                let waits = |half: &Half| half.data.is_some_and(|_| false);",
+        }],
+        tests: &["protocol::kubernetes::stream::forward::tests::streams_that_are_no_pair_end_it"],
+    },
+    Mutation {
         name: "kube-names",
         guarantee: "G2",
         mechanism: "no certificate is shown to who asks for another name",

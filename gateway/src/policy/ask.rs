@@ -15,6 +15,7 @@ use toml::{Table, Value as Toml};
 
 use super::request::{Entity, Question};
 use super::vocabulary::data::{self, Use};
+use super::vocabulary::kubernetes::ObjectFacts;
 use super::vocabulary::names::{
     Action, EntityType, FunctionKind, Handling, ObjectKind, ProtocolName, RelationKind, Where,
 };
@@ -152,7 +153,13 @@ impl<'a> Facts<'a> {
         let target = self.target(protocol)?;
         let via = self.text("via")?.map(|text| text.parse().map_err(|_| format!("`{text}` is no address")));
         let host = via.transpose()?.map(|address| vocabulary::ssh::host(&target, address, None));
-        Ok(network::connect(network::endpoint(&target, facts), host.as_ref()))
+        let pod = |text: &str| {
+            let (namespace, name) = text.split_once('/').ok_or_else(|| format!("`{text}` is no NAMESPACE/NAME"))?;
+            let pod = ObjectFacts { version: "v1", resource: "pods", namespace, name, ..ObjectFacts::default() };
+            Ok::<_, String>(vocabulary::kubernetes::object(&target, pod))
+        };
+        let pod = self.text("pod")?.map(pod).transpose()?;
+        Ok(network::connect(network::endpoint(&target, facts), host.or(pod).as_ref()))
     }
 
     fn data(&mut self, usage: Use) -> Result<Arc<Question>, String> {

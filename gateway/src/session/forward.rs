@@ -8,12 +8,13 @@ use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::place::{self, Ends};
+use super::place::{self, Ends, Place};
 use super::{Admission, Client, Ending, Facts, admit, end, go_on, open};
 use crate::conn::BoxConn;
-use crate::engine::Engine;
+use crate::engine::{Engine, Settings};
 use crate::id::SessionId;
 use crate::policy::request::Entity;
+use crate::policy::vocabulary::kubernetes::{self, ObjectFacts};
 use crate::protocol::Protocol;
 use crate::protocol::forward::{Channels, Forwards, Inside, Onward, Pending};
 
@@ -25,7 +26,7 @@ const DEPTH: usize = 4;
 pub struct Within {
     /// The session around it.
     pub parent: SessionId,
-    /// The server of that session, as policies see it.
+    /// The server of that session, or the pod behind it, as policies see it.
     pub server: Arc<Entity>,
     /// The name by which that server was told where to.
     pub name: Option<String>,
@@ -49,12 +50,50 @@ pub(super) struct Forwarded {
     engine: Arc<Engine>,
     around: Arc<Facts>,
     ending: Ending,
+    into: Into,
+}
+
+/// What lies behind the server of a session.
+#[derive(Clone, Copy)]
+enum Into {
+    /// Whatever it reaches.
+    Hosts,
+    /// Pods of its cluster.
+    Pods,
 }
 
 impl Forwarded {
     /// Of a session, and what ends it.
     pub(super) fn new(engine: &Arc<Engine>, around: &Arc<Facts>, ending: Ending) -> Self {
-        Self { engine: Arc::clone(engine), around: Arc::clone(around), ending }
+        Self { engine: Arc::clone(engine), around: Arc::clone(around), ending, into: Into::Hosts }
+    }
+
+    /// The same of a session with a cluster, where hosts are called `POD.NAMESPACE`.
+    pub(super) fn into_pods(engine: &Arc<Engine>, around: &Arc<Facts>, ending: Ending) -> Self {
+        Self { into: Into::Pods, ..Self::new(engine, around, ending) }
+    }
+
+    /// Where it leads, and through what, as policies see it.
+    fn find(&self, settings: &Settings, wanted: &Onward) -> Result<(Place, Arc<Entity>), String> {
+        let around = &self.around;
+        let attachment = &around.connection.attachment;
+        if let Into::Pods = self.into {
+            let (name, namespace) = wanted.host.rsplit_once('.').ok_or("it names no pod")?;
+            let pod = ObjectFacts { version: "v1", resource: "pods", namespace, name, ..ObjectFacts::default() };
+            let pod = kubernetes::object(around.target_entity(), pod);
+            let namespace = format!("{namespace}.pods.{}", around.target_name());
+            let names = [format!("{name}.{namespace}"), namespace];
+            return Ok((place::in_pod(settings.config(), attachment, &names, wanted.port)?, pod));
+        }
+        let told = |address: IpAddr| self.engine.name_of(attachment, address);
+        let ends = Ends {
+            config: settings.config(),
+            attachment,
+            server: around.connection.original.ip(),
+            server_name: around.within.as_ref().and_then(|within| within.name.as_deref()),
+            told: &told,
+        };
+        Ok((place::find(&ends, wanted)?, around.host()))
     }
 
     fn facts(&self, wanted: &Onward, channels: Arc<dyn Channels>) -> Result<Facts, String> {
@@ -64,19 +103,10 @@ impl Forwarded {
             return Err(format!("sessions nest {DEPTH} deep and no deeper"));
         }
         let settings = self.engine.settings();
-        let attachment = &around.connection.attachment;
-        let told = |address: IpAddr| self.engine.name_of(attachment, address);
-        let ends = Ends {
-            config: settings.config(),
-            attachment,
-            server: around.connection.original.ip(),
-            server_name: around.within.as_ref().and_then(|within| within.name.as_deref()),
-            told: &told,
-        };
-        let place = place::find(&ends, wanted)?;
+        let (place, server) = self.find(&settings, wanted)?;
         let within = Within {
             parent: around.id,
-            server: around.host(),
+            server,
             name: place.name.clone(),
             ending: self.ending.clone(),
             depth,

@@ -7,12 +7,14 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use super::forward::Forwarded;
 use super::{Facts, dial};
 use crate::audit::SessionGuard;
 use crate::audit::event::EndCause;
 use crate::conn::BoxConn;
 use crate::engine::Engine;
 use crate::policy::ConnectPermit;
+use crate::protocol::forward::Forwards;
 use crate::protocol::kubernetes::{About, Cause, Cluster, Judge, Options, Shared, Way, Workload, serve as engine};
 use crate::protocol::refusal;
 
@@ -25,7 +27,9 @@ pub(super) async fn serve(
     permit: ConnectPermit,
 ) -> EndCause {
     let server = Server { engine: Arc::clone(engine_process), facts: Arc::clone(&facts), _permit: permit };
-    let options = match server.options() {
+    let ending = engine_process.ending(&facts);
+    let forwards = Forwarded::into_pods(engine_process, &facts, ending.clone());
+    let options = match server.options(Arc::new(forwards)) {
         Ok(options) => options,
         Err(reason) => {
             tracing::error!(session = %facts.id, reason, "a target cannot be used as it is configured");
@@ -44,7 +48,7 @@ pub(super) async fn serve(
     };
     let shared = Shared { policies: shared.policies, desk: shared.desk, rules: shared.rules };
     let judge = Arc::new(Judge::new(about, shared, guard));
-    let cause = Box::pin(engine(client, judge, Arc::new(server), options, engine_process.ending(&facts))).await;
+    let cause = Box::pin(engine(client, judge, Arc::new(server), options, ending)).await;
     tracing::info!(session = %facts.id, cause = %crate::chain::chain(&cause), "a session ended");
     match cause {
         Cause::ClientClosed | Cause::Handshake(_) => EndCause::Client,
@@ -63,7 +67,7 @@ struct Server {
 }
 
 impl Server {
-    fn options(&self) -> Result<Options, String> {
+    fn options(&self, forwards: Arc<dyn Forwards>) -> Result<Options, String> {
         let target = self.facts.target.as_ref().ok_or("no target names this server: declare it as a [[target]]")?;
         let original = self.facts.connection.original;
         let cluster = self.facts.settings.upstreams().cluster(target, original.ip())?;
@@ -76,6 +80,7 @@ impl Server {
             client_tls: Arc::clone(&cluster.client_tls),
             authority: format!("{host}:{}", original.port()),
             workload: Workload { user: format!("gateway:{}", who.workload), groups: who.groups },
+            forwards,
         })
     }
 }

@@ -42,8 +42,10 @@ mod node;
 mod site;
 
 mod chaos_kills;
+mod story_clients;
 mod story_credentials;
 mod story_exec;
+mod story_forward;
 mod story_hostile;
 mod story_kubectl;
 mod story_policies;

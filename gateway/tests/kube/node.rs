@@ -78,10 +78,16 @@ impl Node {
 
     /// The same, not run yet.
     pub fn admin_command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new("nsenter");
-        command.arg(format!("--net=/proc/{}/ns/net", self.keeper.id())).arg("--");
-        command.arg(cached("kubectl-").join("bin/kubectl")).arg("--kubeconfig").arg(self.home.join("admin.kubeconfig"));
+        let mut command = self.enter(cached("kubectl-").join("bin/kubectl").to_str().unwrap());
+        command.arg("--kubeconfig").arg(self.home.join("admin.kubeconfig"));
         command.args(arguments).env("HOME", "/nonexistent").stdin(Stdio::null());
+        command
+    }
+
+    /// A program in the node's network, not run yet.
+    pub fn enter(&self, program: &str) -> Command {
+        let mut command = Command::new("nsenter");
+        command.arg(format!("--net=/proc/{}/ns/net", self.keeper.id())).arg("--").arg(program);
         command
     }
 

@@ -133,6 +133,17 @@ impl Site {
         command
     }
 
+    /// The same with a variable.
+    pub fn kubectl_with(&self, which: Kubectl, variable: &str, arguments: &[&str]) -> Command {
+        let command = self.kubectl_command(which, arguments);
+        // Before the program's own arguments there is `env`: its variables come first.
+        let all: Vec<_> = command.get_args().map(ToOwned::to_owned).collect();
+        let at = all.iter().position(|word| word == "LC_ALL=C.UTF-8").unwrap();
+        let mut with = Command::new(command.get_program());
+        with.args(&all[..at]).arg(variable).args(&all[at..]).stdin(Stdio::null());
+        with
+    }
+
     /// kubectl inside.
     pub fn kubectl_of(&self, which: Kubectl, arguments: &[&str]) -> Ran {
         ran(&mut self.kubectl_command(which, arguments))
@@ -148,13 +159,19 @@ impl Site {
         self.world.file(name, &text.replace("NAMESPACE", &self.namespace)).display().to_string()
     }
 
-    /// curl inside, which trusts the gateway.
-    pub fn curl(&self, arguments: &[&str], path: &str) -> Ran {
+    /// The gateway's authority, in a file.
+    pub fn ca(&self) -> PathBuf {
         let ca = self.world.directory().join("gateway-ca.pem");
         if !ca.exists() {
             fs::write(&ca, self.world.cli(&["trust", "--ca", "--config", self.config().to_str().unwrap()]).out)
                 .unwrap();
         }
+        ca
+    }
+
+    /// curl inside, which trusts the gateway.
+    pub fn curl(&self, arguments: &[&str], path: &str) -> Ran {
+        let ca = self.ca();
         let url = format!("https://{ADDRESS}:6443{path}");
         let mut command =
             self.command(&["timeout", "60", "curl", "-sS", "--path-as-is", "--cacert", ca.to_str().unwrap()]);

@@ -5,6 +5,37 @@ use std::fs;
 use crate::site::{Site, TOKEN};
 use crate::wait;
 
+#[test]
+fn what_cannot_be_recorded_does_not_reach_the_server() {
+    let site = Site::new();
+    site.world.sh("umount /var/lib/gateway; mount -t tmpfs -o size=4m none /var/lib/gateway");
+    let _gateway = site.attach();
+    let path = |late: &str| format!("/api/v1/namespaces/{}/configmaps?labelSelector=of%3D{late}", site.namespace);
+    // One connection that is open before the disk is full: new ones are refused then.
+    let fill = "dd if=/dev/zero of=/var/lib/gateway/fill bs=4k 2>/dev/null || true";
+    let config: Vec<String> = std::iter::once("early".to_owned())
+        .chain((0..40).map(|number| format!("late-{number}")))
+        .map(|name| {
+            format!("url = \"https://{}:6443{}\"\nsilent\noutput = \"/dev/null\"\n", crate::node::ADDRESS, path(&name))
+        })
+        .collect();
+    let config = site.world.file("many.curl", &config.join("next\n"));
+    let ca = site.ca();
+    let mut curl = site.command(&["timeout", "60", "curl", "--rate", "600/m", "--cacert", ca.to_str().unwrap(), "-K"]);
+    let mut curl = curl.arg(&config).spawn().unwrap();
+    wait::until("the first request", || !site.noted("of%3Dearly").is_empty());
+    site.world.sh(fill);
+    curl.wait().unwrap();
+    let count = |script: &str| site.world.sh(script).trim().parse::<usize>().unwrap();
+    let recorded = count("cat /var/lib/gateway/journal/*/*.jsonl | grep -c 'of%3Dlate' || true");
+    let reached = site
+        .noted("of%3Dlate")
+        .iter()
+        .filter(|event| event["requestURI"].to_string().contains(&site.namespace))
+        .count();
+    assert!(reached <= recorded && recorded < 40, "{reached} reached the server, {recorded} are recorded");
+}
+
 fn user(site: &Site, uri: &str) -> String {
     let what = format!("{uri} in the server's audit log");
     let event = wait::for_some(&what, || site.noted(uri).into_iter().next_back());

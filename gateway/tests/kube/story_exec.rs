@@ -9,7 +9,9 @@ use crate::wait;
 const RUN: &str = r#"
 @id("all") permit (principal, action in [Action::"read", Action::"write", Action::"destructive", Action::"run", Action::"tunnel"], resource);
 @id("no-env") @message("no printenv") forbid (principal, action == Kubernetes::Action::"exec", resource)
-when { context has command && context.command.program == "env" };
+when { context has command && context.command has name && context.command.name == "env" };
+@id("no-removal") @message("nothing is removed") forbid (principal, action == Kubernetes::Action::"exec", resource)
+when { context has command && context.command.kinds.contains("removes") };
 "#;
 
 /// The guard pack holds commands: these stories are about what comes after.
@@ -22,14 +24,8 @@ const WAYS: [(Kubectl, &str); 3] = [(Kubectl::Today, "true"), (Kubectl::Today, "
 const LINES: [usize; 2] = [20_000, 150_000];
 
 fn exec(site: &Site, (which, websockets): (Kubectl, &str), input: &str, words: &[&str]) -> Ran {
-    let mut command = site.kubectl_command(which, &[&["exec", "worker"], words].concat());
-    // Before the program's own arguments there is `env`: its variables come first.
-    let arguments: Vec<_> = command.get_args().map(ToOwned::to_owned).collect();
-    let program = command.get_program().to_owned();
-    let at = arguments.iter().position(|word| word == "LC_ALL=C.UTF-8").unwrap();
-    let mut with = std::process::Command::new(program);
-    with.args(&arguments[..at]).arg(format!("KUBECTL_REMOTE_COMMAND_WEBSOCKETS={websockets}")).args(&arguments[at..]);
-    command = with;
+    let variable = format!("KUBECTL_REMOTE_COMMAND_WEBSOCKETS={websockets}");
+    let mut command = site.kubectl_with(which, &variable, &[&["exec", "worker"], words].concat());
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
     // Both ways at once: what is typed and comes back is larger than pipes are. A program may end before it read all.
@@ -58,8 +54,9 @@ fn commands_run_masked_and_recorded_by_every_protocol() {
         }
     }
     let seen = site.request(|body| body["actions"][0] == "Kubernetes::exec");
-    let command = &seen["decision"]["input"]["questions"][0]["context"]["command"];
-    assert_eq!((&command["program"], &command["opaque"][0]), (&"sh".into(), &"shell".into()), "{seen}");
+    let asked = seen["decision"]["input"]["questions"].as_array().unwrap();
+    let names: Vec<_> = asked.iter().map(|question| &question["context"]["command"]["name"]).collect();
+    assert_eq!(names, ["sh", "echo", "echo", "exit"], "{seen}");
     let outcome = site.world.event("kubernetes.outcome", |body| body["exit_status"] == 3);
     assert_eq!(outcome["status"], "ok", "{outcome}");
     let bytes = (WAYS.len() * "a line\n".len() * LINES.iter().sum::<usize>()) as u64;
@@ -80,6 +77,11 @@ fn commands_run_masked_and_recorded_by_every_protocol() {
             shown.iter().filter(|frame| frame["stream"] == "in").filter_map(|frame| frame["bytes"].as_u64()).sum();
         of("out", "card ****************") == WAYS.len() && of("err", "err") == WAYS.len() && typed == bytes
     });
+    let session = site.world.events("kubernetes.frames")[0]["session"].as_str().unwrap().to_owned();
+    let told = site.world.cli(&["replay", &session]);
+    assert!(told.out.contains("pods/exec") && told.out.contains("exit status 3"), "{}", told.out);
+    let played = site.world.cli(&["replay", &session, "--play", "--speed", "1000"]);
+    assert!(played.out.contains("card ****************"), "{}", played.out);
     assert!(site.world.cli(&["audit", "verify"]).status.success());
 }
 
@@ -92,6 +94,9 @@ fn a_command_that_policy_denies_is_denied_by_every_protocol() {
         let ran = exec(&site, way, "", &["--", "/bin/env"]);
         assert!(!ran.ok && ran.err.contains("no printenv"), "{way:?} {ran:?}");
     }
+    // What a shell is handed is read like a line of SSH.
+    let ran = exec(&site, WAYS[0], "", &["--", "sh", "-c", "true && r\\m -f /tmp/x"]);
+    assert!(!ran.ok && ran.err.contains("nothing is removed"), "{ran:?}");
     // However it is asked for, also where the server would take it for a mere read.
     let path = format!("/api/v1/namespaces/{}/pods/worker/exec?command=env&stdout=1", site.namespace);
     for arguments in

@@ -2,8 +2,12 @@
 
 use crate::site::{Kubectl, Site};
 
+/// While an aggregated API comes and goes, a client that looks at all of them may fail.
+static DISCOVERY: std::sync::Mutex<()> = std::sync::Mutex::new(());
+
 #[test]
 fn ordinary_work_goes_through() {
+    let _alone = DISCOVERY.lock();
     let site = Site::new();
     let _gateway = site.attach();
     for which in Kubectl::BOTH {
@@ -83,4 +87,77 @@ fn a_watch_shows_each_change_as_it_comes() {
         child.wait().unwrap();
         site.admin(&["delete", "configmap", "watched"]);
     }
+}
+
+/// A service whose address is one of the node's own: there is no kube-proxy.
+const METRICS: &str = "
+apiVersion: v1
+kind: Service
+metadata: {name: metrics, namespace: kube-system}
+spec: {clusterIP: 10.96.0.50, ports: [{port: 443, targetPort: 443}]}
+---
+apiVersion: v1
+kind: Endpoints
+metadata: {name: metrics, namespace: kube-system}
+subsets: [{addresses: [{ip: 10.99.0.2}], ports: [{port: 443}]}]
+---
+apiVersion: apiregistration.k8s.io/v1
+kind: APIService
+metadata: {name: v1beta1.metrics.k8s.io}
+spec:
+  group: metrics.k8s.io
+  version: v1beta1
+  groupPriorityMinimum: 100
+  versionPriority: 100
+  insecureSkipTLSVerify: true
+  service: {name: metrics, namespace: kube-system}
+";
+
+/// An aggregated API, which ends with it.
+struct Metrics(std::process::Child);
+
+impl Metrics {
+    fn start(site: &Site) -> Self {
+        let run = |program: &str, arguments: &[&str]| {
+            let output = site.node.enter(program).args(arguments).output().unwrap();
+            assert!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&output.stderr));
+        };
+        run("ip", &["addr", "add", "10.96.0.50/32", "dev", "lo"]);
+        let file = |name: &str| site.node.home.join(name).display().to_string();
+        let (certificate, key) = (file("metrics.crt"), file("metrics.key"));
+        let subject = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"];
+        run("openssl", &[&subject[..], &["-subj", "/CN=metrics", "-keyout", &key, "-out", &certificate]].concat());
+        let program = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/kube/clients/metrics.py");
+        let mut server = site.node.enter("/usr/bin/python3");
+        Self(server.args([program, "10.96.0.50", &certificate, &key]).spawn().unwrap())
+    }
+}
+
+impl Drop for Metrics {
+    fn drop(&mut self) {
+        let _ = (self.0.kill(), self.0.wait());
+    }
+}
+
+#[test]
+fn an_aggregated_api_is_asked_through_the_gateway() {
+    let _alone = DISCOVERY.lock();
+    let site = Site::new();
+    let _gateway = site.attach();
+    let _metrics = Metrics::start(&site);
+    site.node.apply(METRICS);
+    let within = std::time::Duration::from_secs(120);
+    crate::wait::for_some_within(within, "the aggregated API", || {
+        let output = site.node.admin_command(&["top", "node", "--no-headers"]).output().unwrap();
+        output.status.success().then_some(())
+    });
+    for which in Kubectl::BOTH {
+        let node = site.kubectl_of(which, &["top", "node", "--no-headers"]);
+        assert!(node.ok && node.out.contains("node1") && node.out.contains("250m"), "{which:?} {node:?}");
+        let pod = site.kubectl_of(which, &["top", "pod", "--no-headers"]);
+        assert!(pod.ok && pod.out.contains("worker") && pod.out.contains("3Mi"), "{which:?} {pod:?}");
+    }
+    site.node.admin(&["delete", "apiservice", "v1beta1.metrics.k8s.io"]);
+    let seen = site.request(|body| body["resource"] == "pods.metrics.k8s.io");
+    assert_eq!((&seen["verb"], &seen["decision"]["verdict"]), (&"list".into(), &"allow".into()), "{seen}");
 }

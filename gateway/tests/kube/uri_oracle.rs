@@ -1,6 +1,6 @@
 //! Request lines as we read them, beside what the real API server notes of the very same in its audit log.
 
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use gateway::protocol::kubernetes::uri::RequestInfo;
 use serde_json::Value;
@@ -147,15 +147,5 @@ fn request_lines_are_read_as_the_servers_audit_log_has_them() {
         let event = events.iter().find(|event| event["auditID"] == id.as_str());
         let event = event.unwrap_or_else(|| panic!("{method} {path}: the server noted nothing"));
         assert_eq!(of_server(event), ours(method, path), "{method} {path}: {event}");
-    }
-}
-
-impl Node {
-    /// A program in the node's network.
-    fn enter(&self, program: &str) -> Command {
-        let admin = self.admin_command(&[]);
-        let mut command = Command::new("nsenter");
-        command.arg(admin.get_args().next().unwrap()).arg("--").arg(program);
-        command
     }
 }

@@ -4,6 +4,8 @@
 #                                             kubectl of the same age, into TOOLS/bin
 #   kube.sh serve TOOLS HOME                  runs a node until standard input ends; prints `ready` when its pod `app` runs.
 #                                             Nothing outlives it: its processes and mounts are in namespaces that end with it.
+#   kube.sh api TOOLS HOME                    etcd and an API server alone, in the network namespace that it is started in, until
+#                                             it is killed; prints `ready` when it answers
 # The API is at https://10.99.0.2:6443 in the network namespace of the process that `serve` becomes. HOME holds ca.crt, admin.crt,
 # admin.key, admin.kubeconfig, tokens.csv (tokens of several users) and audit.log.
 # The node runs docker.io/test/app:1: busybox that prints `tick card 4111-1111-1111-1111` each second.
@@ -40,12 +42,13 @@ build() {
 }
 
 pki() {
-  openssl req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.crt -days 30 -subj /CN=lab-ca 2>/dev/null
-  openssl genrsa -out sa.key 2048 2>/dev/null
+  local curve=(ec -pkeyopt ec_paramgen_curve:P-256)
+  openssl req -x509 -newkey "${curve[@]}" -nodes -keyout ca.key -out ca.crt -days 30 -subj /CN=lab-ca 2>/dev/null
+  openssl ecparam -name prime256v1 -genkey -noout -out sa.key
   local n s
   for n in "apiserver /CN=kube-apiserver" "admin /O=system:masters/CN=admin"; do
     s=${n#* }; n=${n%% *}
-    openssl req -newkey rsa:2048 -nodes -keyout "$n.key" -out "$n.csr" -subj "$s" 2>/dev/null
+    openssl req -newkey "${curve[@]}" -nodes -keyout "$n.key" -out "$n.csr" -subj "$s" 2>/dev/null
     openssl x509 -req -in "$n.csr" -CA ca.crt -CAkey ca.key -CAcreateserial -out "$n.crt" -days 30 \
       -extfile <(printf 'subjectAltName=IP:%s,IP:10.96.0.1,DNS:kubernetes,DNS:kubernetes.default.svc,DNS:localhost' $ADDR) 2>/dev/null
   done
@@ -96,6 +99,28 @@ await() { local i; for i in $(seq 600); do "$@" >/dev/null 2>&1 && return; sleep
 # What was imported while containerd's part for kubelets was still starting, that part never hears of.
 runs() { [ "$(kubectl get pod app -o jsonpath='{.status.phase}')" = Running ] || { import; return 1; }; }
 
+# etcd and the API server.
+plane() {
+  start etcd etcd --data-dir "$PWD/etcd" --unsafe-no-fsync --listen-client-urls http://127.0.0.1:2379 \
+    --advertise-client-urls http://127.0.0.1:2379 --listen-peer-urls http://127.0.0.1:2380
+  start apiserver "$BIN/kube-apiserver" --etcd-servers=http://127.0.0.1:2379 --secure-port=6443 --bind-address=0.0.0.0 --advertise-address=$ADDR \
+    --tls-cert-file=apiserver.crt --tls-private-key-file=apiserver.key --client-ca-file=ca.crt --token-auth-file=tokens.csv \
+    --service-account-key-file=sa.key --service-account-signing-key-file=sa.key --service-account-issuer=https://kubernetes.default.svc \
+    --authorization-mode=RBAC --service-cluster-ip-range=10.96.0.0/24 --kubelet-client-certificate=admin.crt --kubelet-client-key=admin.key \
+    --kubelet-preferred-address-types=InternalIP --disable-admission-plugins=ServiceAccount --allow-privileged=true \
+    --audit-policy-file=audit.yaml --audit-log-path=audit.log --audit-log-mode=blocking
+}
+
+api() {
+  BIN=$1/bin
+  mkdir -p -m 700 "$2"; cd "$2"
+  pki
+  plane
+  await kubectl get ns default
+  echo ready
+  wait
+}
+
 # Inside its own network, mount and process namespaces.
 node() {
   BIN=$1/bin HOME_DIR=$2
@@ -126,16 +151,9 @@ cgroupDriver: cgroupfs
 cgroupsPerQOS: false
 enforceNodeAllocatable: []
 resolvConf: ""
-evictionHard: {"memory.available": "1Mi", "nodefs.available": "1%", "imagefs.available": "1%"}
+evictionHard: {"memory.available": "1Mi", "nodefs.available": "1Mi", "imagefs.available": "1Mi"}
 Y
-  start etcd etcd --data-dir "$PWD/etcd" --unsafe-no-fsync --listen-client-urls http://127.0.0.1:2379 \
-    --advertise-client-urls http://127.0.0.1:2379 --listen-peer-urls http://127.0.0.1:2380
-  start apiserver "$BIN/kube-apiserver" --etcd-servers=http://127.0.0.1:2379 --secure-port=6443 --bind-address=0.0.0.0 --advertise-address=$ADDR \
-    --tls-cert-file=apiserver.crt --tls-private-key-file=apiserver.key --client-ca-file=ca.crt --token-auth-file=tokens.csv \
-    --service-account-key-file=sa.key --service-account-signing-key-file=sa.key --service-account-issuer=https://kubernetes.default.svc \
-    --authorization-mode=RBAC --service-cluster-ip-range=10.96.0.0/24 --kubelet-client-certificate=admin.crt --kubelet-client-key=admin.key \
-    --kubelet-preferred-address-types=InternalIP --disable-admission-plugins=ServiceAccount --allow-privileged=true \
-    --audit-policy-file=audit.yaml --audit-log-path=audit.log --audit-log-mode=blocking
+  plane
   start containerd containerd -c containerd.toml
   await ctr -a "$PWD/containerd.sock" version
   images

@@ -97,7 +97,11 @@ pub(super) struct Recording {
 
 impl Recording {
     fn of(timeline: &Timeline, request: Option<u64>) -> anyhow::Result<Self> {
-        let all = timeline.steps.iter().filter(|step| step.record.kind == "ssh.frames");
+        // Frames of exec and attach have the same form.
+        let all = timeline
+            .steps
+            .iter()
+            .filter(|step| ["ssh.frames", "kubernetes.frames"].contains(&step.record.kind.as_str()));
         let mut all = all.filter_map(|step| read::<SshFrames>(&step.record).map(|frames| (step.record.time, frames)));
         let wanted = |frames: &SshFrames| request.is_none_or(|request| frames.request.0 == request);
         let Some((started, first)) = all.by_ref().find(|(_, frames)| wanted(frames)) else {

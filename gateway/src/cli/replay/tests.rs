@@ -63,9 +63,13 @@ impl Notes {
     }
 
     fn outcome(&mut self, session: &str, micros: u64, request: u64, outcome: &Value) {
+        self.outcome_of("postgres.outcome", (session, micros), request, outcome);
+    }
+
+    fn outcome_of(&mut self, kind: &str, (session, micros): (&str, u64), request: u64, outcome: &Value) {
         let mut body = outcome.clone();
         body["request"] = request.into();
-        self.add(session, micros, "postgres.outcome", &body);
+        self.add(session, micros, kind, &body);
     }
 
     fn ticket(&mut self, session: &str, micros: u64, request: u64) {
@@ -102,6 +106,34 @@ fn allow() -> Value {
 
 fn hold() -> Value {
     json!({ "verdict": "hold", "policies": ["careful"], "message": "changes wait for a person" })
+}
+
+#[test]
+fn a_request_of_kubernetes_is_told_with_what_came_of_it() {
+    let mut notes = Notes::new();
+    notes.start(FIRST, "/usr/bin/kubectl");
+    let decision = json!({ "verdict": "allow", "policies": ["all"], "policy_set": "", "epoch": 1, "input": {} });
+    let exec = json!({ "verb": "create", "actions": ["Kubernetes::exec"], "resource": "pods", "subresource": "exec",
+        "namespace": "shop", "name": "web-0", "text": "POST /api/v1/…/exec?command=id", "stripped": ["impersonate-user"],
+        "data_classes": [], "decision": decision });
+    let request = notes.add(FIRST, 1_000, "kubernetes.request", &exec);
+    let frames = json!({ "request": request, "frames": [
+        { "at_us": 10, "stream": "out", "text": "uid=0\n" }, { "at_us": 20, "stream": "in", "bytes": 3 }] });
+    notes.add(FIRST, 2_000, "kubernetes.frames", &frames);
+    notes.outcome_of(
+        "kubernetes.outcome",
+        (FIRST, 3_000),
+        request,
+        &json!({ "status": "ok", "code": 101, "bytes": 9,
+        "duration_us": 2_000, "exit_status": 3, "masked": { "card": 1 } }),
+    );
+    let page = notes.page(FIRST);
+    for text in
+        ["allow", "create pods/exec shop/web-0:", "left out: impersonate-user", "exit status 3 after", "masked: card 1"]
+    {
+        assert!(page.contains(text), "{text}: {page}");
+    }
+    assert!(!page.contains("uid=0"), "the recording is played, not listed: {page}");
 }
 
 #[test]

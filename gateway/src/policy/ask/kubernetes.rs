@@ -10,7 +10,7 @@ use toml::Table;
 
 use super::Facts;
 use crate::policy::request::{Entity, Question};
-use crate::policy::vocabulary::kubernetes::{self, Body, Command, ObjectFacts, Request};
+use crate::policy::vocabulary::kubernetes::{self, Body, ObjectFacts, Request};
 use crate::policy::vocabulary::names::{Action, PatchKind, ProtocolName};
 
 /// What a nested table takes from the defaults.
@@ -35,7 +35,7 @@ impl<'a> Facts<'a> {
                 None => None,
             },
             body: self.nested("body", body)?,
-            command: self.nested("command", command)?,
+            command: self.nested("command", Facts::command)?,
             text: self.text.into(),
         };
         Ok(kubernetes::ask(action, resource, request))
@@ -78,17 +78,6 @@ fn body(facts: &mut Facts<'_>) -> Result<Body, String> {
         replicas: facts.number("replicas")?,
         grants: facts.flag("grants")?,
         drains: facts.flag("drains")?,
-    })
-}
-
-fn command(facts: &mut Facts<'_>) -> Result<Command, String> {
-    let words = facts.texts("words")?;
-    let line = words.join(" ");
-    Ok(Command {
-        program: facts.text("program")?.map(Into::into).or_else(|| words.first().cloned()).unwrap_or_default(),
-        line: facts.text("line")?.unwrap_or(&line).into(),
-        words,
-        opaque: facts.texts("opaque")?,
     })
 }
 

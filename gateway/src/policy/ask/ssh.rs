@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use super::Facts;
 use crate::policy::request::Question;
+use crate::policy::vocabulary::command::CommandFacts;
 use crate::policy::vocabulary::names::{Action, ProtocolName};
-use crate::policy::vocabulary::ssh::{self, CommandFacts, FileFacts};
+use crate::policy::vocabulary::ssh::{self, FileFacts};
 
 impl Facts<'_> {
     pub(super) fn ssh(&mut self, action: Action) -> Result<Arc<Question>, String> {
@@ -29,7 +30,7 @@ impl Facts<'_> {
         }
     }
 
-    fn command(&mut self) -> Result<CommandFacts, String> {
+    pub(super) fn command(&mut self) -> Result<CommandFacts, String> {
         Ok(CommandFacts {
             name: self.text("name")?.map(Into::into),
             path: self.text("path")?.map(Into::into),

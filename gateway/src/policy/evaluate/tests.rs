@@ -14,6 +14,7 @@ use crate::policy::load::{GUARD, KnownIds, OPEN, PolicyFile, Source, build};
 use crate::policy::permit::Change;
 use crate::policy::principal::{Principal, WorkloadFacts};
 use crate::policy::request::{Entity, Fields, Moment, Session};
+use crate::policy::vocabulary::command::CommandFacts;
 use crate::policy::vocabulary::data::{self, Use};
 use crate::policy::vocabulary::names::{
     EntityType, FunctionKind, ObjectKind, ProtocolName, RelationKind, Weekday, Where,
@@ -527,7 +528,7 @@ impl Asked {
         let account = ssh::account(&ssh::host(target, "10.0.0.5".parse().unwrap(), None), "deploy");
         match self.action {
             Action::SshLogin => ssh::login(account),
-            Action::SshExec => ssh::exec(account, &ssh::CommandFacts::default(), self.opaque, self.text.into()),
+            Action::SshExec => ssh::exec(account, &CommandFacts::default(), self.opaque, self.text.into()),
             Action::SshShell => ssh::open(self.action, account, self.opaque),
             action => {
                 let facts = ssh::FileFacts { path: self.text, new_path: None, startup: self.opaque };

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use super::command::CommandFacts;
 use super::names::{Action, EntityType, PatchKind};
 use super::push_escaped;
 use crate::policy::request::{Entity, Fields, Question, Value};
@@ -202,30 +203,6 @@ impl Body {
     }
 }
 
-/// What an exec runs.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Command {
-    /// The first word, without its folder.
-    pub program: Arc<str>,
-    /// All words.
-    pub words: Vec<Arc<str>>,
-    /// The words in order, with a blank between them.
-    pub line: Arc<str>,
-    /// Why what it does cannot be read.
-    pub opaque: Vec<Arc<str>>,
-}
-
-impl Command {
-    fn record(self) -> Value {
-        Value::Record(vec![
-            ("program", Value::Text(self.program)),
-            ("words", Value::Texts(self.words.into())),
-            ("line", Value::Text(self.line)),
-            ("opaque", Value::Texts(self.opaque.into())),
-        ])
-    }
-}
-
 /// The facts of a request.
 #[derive(Clone, Debug, Default)]
 pub struct Request {
@@ -243,8 +220,8 @@ pub struct Request {
     pub patch: Option<PatchKind>,
     /// What its body says.
     pub body: Option<Body>,
-    /// What it runs.
-    pub command: Option<Command>,
+    /// A command that it runs.
+    pub command: Option<CommandFacts>,
     /// Method and target.
     pub text: Arc<str>,
 }
@@ -261,6 +238,6 @@ pub fn ask(action: Action, resource: Arc<Entity>, request: Request) -> Arc<Quest
     context.extend(texts.into_iter().filter_map(|(name, text)| Some((name, Value::Text(text?)))));
     context.extend(request.patch.map(|patch| ("patch", patch.into())));
     context.extend(request.body.map(|body| ("body", body.record())));
-    context.extend(request.command.map(|command| ("command", command.record())));
+    context.extend(request.command.map(|command| ("command", command.to_value())));
     Question::with_text(action, resource, context, Some(request.text))
 }

@@ -10,6 +10,7 @@ use super::request::{Entity, Fields, Value};
 use names::{EntityType, ProtocolName};
 
 pub mod names;
+pub mod command;
 pub mod network;
 pub mod postgres;
 pub mod kubernetes;

@@ -38,9 +38,12 @@ pub fn endpoint(target: &Arc<Entity>, facts: EndpointFacts) -> Arc<Entity> {
     Entity::new(EntityType::Endpoint, id, attributes, std::slice::from_ref(target))
 }
 
-/// May the gateway dial `endpoint`, by itself or through an SSH server?
+/// May the gateway dial `endpoint`, by itself, through an SSH server, or in a pod?
 #[must_use]
-pub fn connect(endpoint: Arc<Entity>, via: Option<&Arc<Entity>>) -> Arc<Question> {
-    let context = via.map(|host| ("via", Value::Entity(Arc::clone(host))));
+pub fn connect(endpoint: Arc<Entity>, through: Option<&Arc<Entity>>) -> Arc<Question> {
+    let context = through.map(|server| {
+        let name = if server.kind() == EntityType::KubernetesObject { "pod" } else { "via" };
+        (name, Value::Entity(Arc::clone(server)))
+    });
     Question::new(Action::NetworkConnect, endpoint, context.into_iter().collect::<Fields>())
 }

@@ -6,6 +6,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use super::command::CommandFacts;
 use super::id_below;
 use super::names::{Action, EntityType};
 use crate::policy::request::{Entity, Fields, Question, Value};
@@ -22,49 +23,6 @@ pub fn host(target: &Arc<Entity>, address: IpAddr, name: Option<&str>) -> Arc<En
 #[must_use]
 pub fn account(host: &Arc<Entity>, user: &str) -> Arc<Entity> {
     Entity::new(EntityType::Account, id_below(host, user), vec![("user", user.into())], std::slice::from_ref(host))
-}
-
-/// What is known of one command.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct CommandFacts {
-    /// The program, without its directory, where it is known.
-    pub name: Option<Arc<str>>,
-    /// The program as it is written, where that has a directory.
-    pub path: Option<Arc<str>>,
-    /// Words that begin with `-`.
-    pub options: Vec<Arc<str>>,
-    /// All others.
-    pub operands: Vec<Arc<str>>,
-    /// Files that redirections read.
-    pub reads: Vec<Arc<str>>,
-    /// Files that it is known to write.
-    pub writes: Vec<Arc<str>>,
-    /// Run as root.
-    pub as_root: bool,
-    /// What it is known to do.
-    pub kinds: Vec<Arc<str>>,
-    /// Why what it does cannot all be read.
-    pub opaque: Vec<Arc<str>>,
-}
-
-impl CommandFacts {
-    /// The record that policies see.
-    #[must_use]
-    pub fn to_value(&self) -> Value {
-        let texts = |items: &[Arc<str>]| Value::Texts(items.into());
-        let mut fields: Fields = vec![
-            ("options", texts(&self.options)),
-            ("operands", texts(&self.operands)),
-            ("reads", texts(&self.reads)),
-            ("writes", texts(&self.writes)),
-            ("asRoot", self.as_root.into()),
-            ("kinds", texts(&self.kinds)),
-            ("opaque", texts(&self.opaque)),
-        ];
-        fields.extend(self.name.clone().map(|name| ("name", Value::Text(name))));
-        fields.extend(self.path.clone().map(|path| ("path", Value::Text(path))));
-        Value::Record(fields)
-    }
 }
 
 /// May this client log in as `account`?

@@ -180,7 +180,7 @@ impl Judge {
         let masking = self.masking();
         let secret = || masking.classes.find("secret").map(Arc::clone);
         let shows = if questions::shows_secrets(info) || questions::issues_token(info) { secret() } else { None };
-        let mut all = vec![Arc::clone(&asked.question)];
+        let mut all = asked.questions.clone();
         if let Some(class) = &shows {
             all.push(self.unmask(class, &asked.object));
         }

@@ -29,6 +29,7 @@ use super::uri::Verb;
 use super::{answer, stream};
 use crate::chain::chain;
 use crate::conn::Conn;
+use crate::protocol::forward::Forwards;
 
 /// How long TLS may take.
 const HANDSHAKE: Duration = Duration::from_secs(15);
@@ -53,6 +54,8 @@ pub struct Options {
     pub authority: String,
     /// Whom the server is told that requests are of, where configured.
     pub workload: Workload,
+    /// What becomes of connections in a port-forward.
+    pub forwards: Arc<dyn Forwards>,
 }
 
 /// How a connection ended.
@@ -80,6 +83,7 @@ pub(super) struct Session {
     pub(super) upstream: Upstream,
     /// Streams that left HTTP; they end with the session.
     pub(super) streams: stream::Streams,
+    pub(super) forwards: Arc<dyn Forwards>,
 }
 
 /// Serves a connection to its end.
@@ -98,7 +102,8 @@ pub async fn serve<C: Conn>(
     };
     let multiplexes = stream.get_ref().1.alpn_protocol() == Some(b"h2");
     let upstream = Upstream::new(cluster, options.workload, options.authority, multiplexes);
-    let session = Arc::new(Session { judge, upstream, streams: stream::Streams::default() });
+    let session =
+        Arc::new(Session { judge, upstream, streams: stream::Streams::default(), forwards: options.forwards });
     let served = async {
         let result = if multiplexes { many(&session, stream).await } else { one(&session, stream).await };
         let cause = match result {

@@ -9,22 +9,20 @@ use super::body::Parsed;
 use super::uri::{Query, RequestInfo, Resource, UriError, Verb};
 use crate::policy::Question;
 use crate::policy::request::Entity;
-use crate::policy::vocabulary::kubernetes::{self as vocabulary, Command, ObjectFacts, Request};
+use crate::policy::vocabulary::command::CommandFacts;
+use crate::policy::vocabulary::kubernetes::{self as vocabulary, ObjectFacts, Request};
 use crate::policy::vocabulary::names::Action;
+use crate::protocol::shell;
 
 /// What a request asks.
 pub(super) struct Asked {
-    /// May it run?
-    pub(super) question: Arc<Question>,
+    /// May it run? Of exec: each command that it would run.
+    pub(super) questions: Vec<Arc<Question>>,
     /// What it is about.
     pub(super) object: Arc<Entity>,
     /// Secrets that it hands to somebody who runs code: each has to be permitted like a look at it.
     pub(super) handed_on: Vec<Arc<Entity>>,
 }
-
-/// Commands that run what nobody reads here.
-const SHELLS: [&str; 12] =
-    ["sh", "bash", "dash", "ash", "zsh", "ksh", "busybox", "python", "python3", "perl", "ruby", "node"];
 
 /// The questions of a request.
 ///
@@ -47,14 +45,17 @@ pub(super) fn of(info: &RequestInfo, line: &str, target: &Arc<Entity>, parsed: &
         propagation,
         patch: parsed.patch,
         body: parsed.facts.clone(),
-        command: (action == Action::KubernetesExec).then(|| command(query)),
+        command: None,
         text: line.into(),
     };
-    Ok(Asked {
-        question: vocabulary::ask(action, Arc::clone(&object), request),
-        object,
-        handed_on: handed_on(info, target, parsed),
-    })
+    let questions = if action == Action::KubernetesExec {
+        let with = |command| Request { command: Some(command), ..request.clone() };
+        let ask = |command| vocabulary::ask(action, Arc::clone(&object), with(command));
+        commands(query).into_iter().map(ask).collect()
+    } else {
+        vec![vocabulary::ask(action, Arc::clone(&object), request)]
+    };
+    Ok(Asked { questions, object, handed_on: handed_on(info, target, parsed) })
 }
 
 fn object(target: &Arc<Entity>, of: &Resource) -> Arc<Entity> {
@@ -103,11 +104,16 @@ fn action(info: &RequestInfo) -> Action {
     }
 }
 
-fn command(query: &Query) -> Command {
-    let words: Vec<Arc<str>> = query.all("command").map(Into::into).collect();
-    let program = words.first().map_or("", |word| word.rsplit('/').next().unwrap_or(word));
-    let opaque = if SHELLS.contains(&program) { vec!["shell".into()] } else { Vec::new() };
-    Command { program: program.into(), line: words.join(" ").into(), words, opaque }
+/// What an exec runs: its words are handed to no shell, but may be one's.
+fn commands(query: &Query) -> Vec<CommandFacts> {
+    let mut all = Vec::new();
+    for command in &shell::facts_of_words(query.all("command")).commands {
+        let facts = CommandFacts::from(command);
+        if !all.contains(&facts) {
+            all.push(facts);
+        }
+    }
+    all
 }
 
 /// Who may change what a pod runs with may read the Secrets that it names. Ingresses name some too, which nobody's

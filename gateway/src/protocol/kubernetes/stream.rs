@@ -1,10 +1,11 @@
 //! Connections that leave HTTP: exec, attach and port-forward, over WebSocket or SPDY/3.1.
 //!
 //! In: a permitted request that asks for another protocol. Out: the same on both legs, both ways, until either side ends
-//! it or policies no longer permit it. Output of exec and attach is masked and recorded; what port-forward carries nobody
-//! here reads. Nothing else is upgraded.
+//! it or policies no longer permit it. Output of exec and attach is masked and recorded; each connection of a port-forward
+//! is a session of its own. Nothing else is upgraded.
 
 mod channel;
+mod forward;
 #[cfg(any(fuzzing, test))]
 pub(super) mod fuzzing;
 mod recording;
@@ -42,14 +43,16 @@ const EXTENSIONS: HeaderName = HeaderName::from_static("sec-websocket-extensions
 const PROTOCOLS: HeaderName = HeaderName::from_static("sec-websocket-protocol");
 /// Subprotocols of exec and attach whose frames are bytes with a number in front.
 const CHANNELS: &[&str] = &["v5.channel.k8s.io", "v4.channel.k8s.io", "channel.k8s.io"];
-/// Those of port-forward, whose bytes nobody here reads.
-const FORWARDS: &[&str] = &["SPDY/3.1+portforward.k8s.io", "v4.channel.k8s.io", "portforward.k8s.io"];
 
 /// The streams of one session; dropped, they end.
 #[derive(Default)]
 pub(super) struct Streams(Mutex<JoinSet<()>>);
 
 impl Streams {
+    fn spawn(&self, stream: impl Future<Output = ()> + Send + 'static) {
+        self.0.lock().spawn(stream);
+    }
+
     /// Waits until all of them ended.
     pub(super) async fn done(&self) {
         let mut streams = std::mem::take(&mut *self.0.lock());
@@ -92,20 +95,15 @@ fn head_for_server(head: &Head, headers: &mut HeaderMap) -> Result<(), Refusal> 
     headers.insert(UPGRADE, HeaderValue::from_static(if is_websocket { "websocket" } else { "SPDY/3.1" }));
     headers.remove(EXTENSIONS);
     if is_websocket {
-        let readable = if is_forward(head) { FORWARDS } else { CHANNELS };
-        let offered = offered(headers, &PROTOCOLS, readable).ok_or_else(|| {
+        let offered = offered(headers, &PROTOCOLS, CHANNELS).ok_or_else(|| {
             Refusal::bad_request(format!(
                 "gateway: of WebSocket's subprotocols these can be read here: {}",
-                readable.join(", ")
+                CHANNELS.join(", ")
             ))
         })?;
         headers.insert(PROTOCOLS, offered);
     }
     Ok(())
-}
-
-fn is_forward(head: &Head) -> bool {
-    head.info.subresource() == Some("portforward")
 }
 
 /// A request that asks for another protocol.
@@ -127,6 +125,9 @@ pub(super) async fn upgrade(
     way: &Arc<Way>,
     wish: Wish<'_>,
 ) -> Result<Response<ReplyBody>, Refusal> {
+    if wish.head.info.subresource() == Some("portforward") {
+        return forward::upgrade(session, way, wish).await;
+    }
     let Wish { head, permit, request, mut forward } = wish;
     let sent = match head_for_server(head, forward.headers_mut()) {
         Ok(()) => session.upstream.send_alone(&session.judge, way, forward).await,
@@ -150,12 +151,11 @@ pub(super) async fn upgrade(
         }
     }
     let framing = match head.upgrade.as_deref() {
-        _ if is_forward(head) => None,
-        Some("websocket") => Some(Framing::WebSocket(WebSocket::default())),
-        _ => Some(Framing::Spdy(Spdy::default())),
+        Some("websocket") => Framing::WebSocket(WebSocket::default()),
+        _ => Framing::Spdy(Spdy::default()),
     };
     let judge = Arc::clone(&session.judge);
-    session.streams.0.lock().spawn(run(judge, permit, framing, request, response));
+    session.streams.spawn(run(judge, permit, framing, request, response));
     Ok(accepted)
 }
 
@@ -163,40 +163,38 @@ pub(super) async fn upgrade(
 async fn run(
     judge: Arc<Judge>,
     permit: Permit,
-    framing: Option<Framing>,
+    framing: Framing,
     request: Request<Incoming>,
     response: Response<Incoming>,
 ) {
     let permit = Arc::new(permit);
-    let tap = framing.map(|framing| {
-        let recorder = Recorder::new(Arc::clone(judge.guard()), permit.request);
-        Tap::new(framing, &permit.rule.detectors, recorder)
-    });
+    let recorder = Recorder::new(Arc::clone(judge.guard()), permit.request);
+    let tap = Tap::new(framing, &permit.rule.detectors, recorder);
     let both = async {
         let upgraded = tokio::try_join!(hyper::upgrade::on(request), hyper::upgrade::on(response));
         let (client, server) = upgraded.map_err(|_| "a side was lost before it began".to_owned())?;
-        let (mut client, mut server) = (TokioIo::new(client), TokioIo::new(server));
-        match &tap {
-            Some(tap) => tap.carry(client, server).await.map_err(|broken| broken.to_string()),
-            None => {
-                let copied = tokio::io::copy_bidirectional(&mut client, &mut server).await;
-                copied.map(|(_, got)| got).map_err(|_| "a side was lost".to_owned())
-            }
-        }
+        tap.carry(TokioIo::new(client), TokioIo::new(server)).await.map_err(|broken| broken.to_string())
     };
+    let ended = until_revoked(&judge, &permit, both).await;
+    tap.finish();
+    judge.outcome(&permit, Ended { exit_status: tap.exit_status(), ..ended });
+}
+
+/// What becomes of a stream that gives the bytes that its client got, or why it broke off.
+async fn until_revoked(
+    judge: &Arc<Judge>,
+    permit: &Arc<Permit>,
+    both: impl Future<Output = Result<u64, String>>,
+) -> Ended {
     let mut ended = Ended::of(Status::Lost, Some(StatusCode::SWITCHING_PROTOCOLS.as_u16()));
     tokio::select! {
         result = both => match result {
             Ok(bytes) => (ended.status, ended.bytes) = (Status::Ok, bytes),
             Err(reason) => ended.reason = Some(reason),
         },
-        () = answer::revoked(Arc::clone(&judge), Arc::clone(&permit)) => {
+        () = answer::revoked(Arc::clone(judge), Arc::clone(permit)) => {
             (ended.status, ended.reason) = (Status::Cancelled, Some("policies no longer permit it".to_owned()));
         }
     }
-    if let Some(tap) = &tap {
-        tap.finish();
-        ended.exit_status = tap.exit_status();
-    }
-    judge.outcome(&permit, ended);
+    ended
 }

@@ -18,10 +18,13 @@ mod code;
 mod builtin;
 mod effects;
 mod paths;
+mod words;
+mod asked;
 
 pub use facts::{Argument, Certainty, Command, Facts, Kind, facts};
 pub use paths::is_startup;
 pub use reason::Reason;
+pub use words::facts_of_words;
 
 #[cfg(test)]
 mod tests;

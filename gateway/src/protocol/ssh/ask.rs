@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use crate::policy::Question;
 use crate::policy::request::Entity;
+use crate::policy::vocabulary::command::CommandFacts;
 use crate::policy::vocabulary::names::Action;
-use crate::policy::vocabulary::ssh::{self as vocabulary, CommandFacts, FileFacts};
+use crate::policy::vocabulary::ssh::{self as vocabulary, FileFacts};
 use crate::protocol::scp::{self, Scp};
 use crate::protocol::sftp;
 use crate::protocol::shell::{self, Command, Kind};
@@ -19,7 +20,7 @@ pub(super) fn exec(account: &Arc<Entity>, command: &[u8], pty: bool) -> Vec<Arc<
     let commands = shell::facts(command).commands;
     let is_read = |command: &Command| commands.len() == 1 && !pty && Scp::<()>::of(command).is_some();
     let ask = |command: &Command| {
-        let mut facts = facts(command);
+        let mut facts = CommandFacts::from(command);
         // Files that go over a channel are judged one by one, or not at all.
         if is_scp_peer(command) && !is_read(command) {
             facts.opaque.push("transfer".into());
@@ -73,21 +74,6 @@ pub fn questions_of(line: &str, target: &Arc<Entity>, user: &str) -> Vec<Arc<Que
     let address = address.unwrap_or(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED));
     let account = vocabulary::account(&vocabulary::host(target, address, None), user);
     exec(&account, line.as_bytes(), false)
-}
-
-fn facts(command: &Command) -> CommandFacts {
-    let texts = |items: &[String]| items.iter().map(|item| item.as_str().into()).collect();
-    CommandFacts {
-        name: command.name.as_deref().map(Into::into),
-        path: command.path.as_deref().map(Into::into),
-        options: command.options().map(Into::into).collect(),
-        operands: command.operands().map(Into::into).collect(),
-        reads: texts(&command.reads),
-        writes: texts(&command.writes),
-        as_root: command.as_root,
-        kinds: command.kinds.iter().map(|kind| kind.name().into()).collect(),
-        opaque: command.opaque.iter().map(|reason| reason.name().into()).collect(),
-    }
 }
 
 /// What an SFTP request would do, in words and as questions.

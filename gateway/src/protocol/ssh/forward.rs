@@ -4,24 +4,20 @@
 //! server as streams for the way on. It knows neither what is spoken there nor whether it may be: that is asked first.
 
 use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
 use bytes::BytesMut;
 use russh::server::{ChannelOpenHandle, Msg};
 use russh::{Channel, ChannelId, ChannelMsg, ChannelOpenFailure, ChannelReadHalf, ChannelWriteHalf};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::sync::oneshot;
 
 use super::connection::Connection;
 use super::flow::Flow;
 use super::server::Server;
 use crate::conn::BoxConn;
-use crate::protocol::forward::{Channels, Onward, Pending};
+use crate::protocol::forward::{Channels, Onward, Pending, pipe};
 
-/// Bytes between a channel and who reads it.
-const PIPE: usize = 64 * 1024;
 /// Bytes of one message: what every SSH program takes (RFC 4253, section 6.1).
 const PIECE: usize = 32 * 1024;
 
@@ -91,13 +87,6 @@ impl Channels for At {
     }
 }
 
-/// A stream for who reads and writes plain bytes, what tells that it was dropped, and its far end.
-fn pipe() -> (BoxConn, oneshot::Receiver<()>, DuplexStream) {
-    let (near, far) = tokio::io::duplex(PIPE);
-    let (alive, dropped) = oneshot::channel();
-    (Box::new(Near { stream: near, _alive: alive }), dropped, far)
-}
-
 /// Passes bytes on between a channel and a stream, until the channel is closed or the stream was dropped.
 async fn carry<S: From<(ChannelId, ChannelMsg)> + Send + Sync + 'static>(
     (mut read, write): (ChannelReadHalf, &ChannelWriteHalf<S>),
@@ -142,31 +131,5 @@ async fn carry<S: From<(ChannelId, ChannelMsg)> + Send + Sync + 'static>(
     tokio::select! {
         () = in_ => {}
         _ = dropped => {}
-    }
-}
-
-/// A stream that tells when it is dropped.
-struct Near {
-    stream: DuplexStream,
-    _alive: oneshot::Sender<()>,
-}
-
-impl AsyncRead for Near {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buf)
-    }
-}
-
-impl AsyncWrite for Near {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }

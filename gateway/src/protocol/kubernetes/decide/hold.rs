@@ -11,6 +11,7 @@ use crate::audit::Seq;
 use crate::audit::event::{ApprovalEnded, Event};
 use crate::config::OnHold;
 use crate::id::TicketId;
+use crate::policy::vocabulary::command;
 use crate::policy::{Hold, RequestPermit};
 use crate::protocol::kubernetes::reply::Refusal;
 
@@ -43,7 +44,7 @@ impl Judge {
             Some(Found::Approved(ticket)) => return self.use_up(ticket, &binding, hold).await,
             Some(Found::Waiting(ticket)) => ticket,
             Some(Found::Denied { ticket, person, reason }) => return Err(self.said_no(ticket, &person, reason)),
-            None => self.put_on_desk(judged, &binding, &hold, request).await?,
+            None => self.put_on_desk(self.about(judged, questions), &binding, &hold, request).await?,
         };
         if self.about.approval.on_hold.unwrap_or(OnHold::Return) == OnHold::Return {
             return Err(self.come_back(&hold, ticket, request));
@@ -71,21 +72,24 @@ impl Judge {
         ])
     }
 
+    fn about(&self, judged: &Judged<'_>, questions: &Questions) -> About {
+        let of = judged.head.info.resource.as_ref();
+        About {
+            workload: self.about.principal.entity().id().to_owned(),
+            destination: format!("{}/{}", self.about.target_name, of.map_or("", |of| of.namespace.as_str())),
+            summary: record::summary(judged, &self.masking()),
+            opaque: command::opaque(&questions.all),
+        }
+    }
+
     async fn put_on_desk(
         &self,
-        judged: &Judged<'_>,
+        about: About,
         binding: &Binding,
         hold: &Hold,
         request: Seq,
     ) -> Result<TicketId, Refusal> {
         let time = self.about.approval.timeout;
-        let of = judged.head.info.resource.as_ref();
-        let about = About {
-            workload: self.about.principal.entity().id().to_owned(),
-            destination: format!("{}/{}", self.about.target_name, of.map_or("", |of| of.namespace.as_str())),
-            summary: record::summary(judged, &self.masking()),
-            opaque: Vec::new(),
-        };
         let ticket = Ticket::new(self.guard().session(), about, hold.held(), time);
         self.guard().record(&ticket.requested(request, binding)).await.map_err(|error| self.unrecorded(&error))?;
         let id = ticket.id;

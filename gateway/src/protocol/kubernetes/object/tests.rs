@@ -68,6 +68,25 @@ fn detectors_look_at_every_value() {
     assert_eq!(shown.unwrap(), r#"{"a":"card •••1111\n","b":"•••1111","c":["•••1111"]}"#);
 }
 
+/// In the form of KEP-3157, written by hand: the server of these tests is older and sends none of it.
+#[test]
+fn an_initial_list_that_comes_as_a_watch_is_masked_and_its_bookmark_stays() {
+    let bookmark = r#"{"type":"BOOKMARK","object":{"kind":"Secret","apiVersion":"v1","metadata":{"resourceVersion":"1046","creationTimestamp":null,"annotations":{"k8s.io/initial-events-end":"true"}}}}"#;
+    let added = |value: &str| {
+        format!(
+            r#"{{"type":"ADDED","object":{{"kind":"Secret","apiVersion":"v1","metadata":{{"name":"db","namespace":"shop","resourceVersion":"1041"}},"data":{{"password":"{value}"}},"type":"Opaque"}}}}"#
+        )
+    };
+    let frames =
+        format!("{}\n{}\n{bookmark}\n{}\n", added("aHVudGVyMg=="), added("aHVudGVyMw=="), added("aHVudGVyNA=="));
+    for size in [1, 7, 100, 10_000] {
+        let shown = masked(&frames, true, size).unwrap();
+        assert_eq!(shown.lines().nth(2), Some(bookmark));
+        assert_eq!(shown.lines().count(), 4, "an event for each");
+        assert!(!shown.contains("aHVudGVy"), "{shown}");
+    }
+}
+
 #[test]
 fn what_is_no_json_is_an_error() {
     let cases = [

@@ -14,6 +14,7 @@ pub(in crate::protocol::kubernetes) fn carry(bytes: &[u8], size: usize) -> [Opti
     for piece in bytes.chunks(size) {
         out = out.take().and_then(|mut out| socket.take_client(piece, &mut channels, &mut out).is_ok().then_some(out));
         other = other.take().and_then(|mut out| spdy.take_client(piece, &mut streams, &mut out).is_ok().then_some(out));
+        super::forward::fuzz(piece);
         let _ = WebSocket::default().take_server(piece, &mut channels, &mut Vec::new());
         let _ = spdy.take_server(piece, &mut streams, &mut Vec::new());
     }

@@ -118,7 +118,7 @@ struct Client(Compress);
 impl Client {
     fn new() -> Self {
         let mut compress = Compress::new(Compression::default(), true);
-        compress.set_dictionary(&super::spdy::DICTIONARY).unwrap();
+        compress.set_dictionary(&super::spdy::frame::DICTIONARY).unwrap();
         Self(compress)
     }
 

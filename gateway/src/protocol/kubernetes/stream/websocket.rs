@@ -89,6 +89,62 @@ impl Frames {
     }
 }
 
+/// A message of a client, whole.
+pub(super) enum Message {
+    /// Bytes.
+    Data(Vec<u8>),
+    /// To be answered with the same bytes.
+    Ping(Vec<u8>),
+    /// The answer to a ping.
+    Pong,
+    /// It ends here.
+    Close,
+}
+
+/// What a client says, message by message.
+#[derive(Default)]
+pub(super) struct Messages {
+    frames: Frames,
+    /// The beginning of one that is not whole yet.
+    begun: Option<Vec<u8>>,
+}
+
+impl Messages {
+    /// Takes bytes, cut anywhere.
+    pub(super) fn push(&mut self, bytes: &[u8]) {
+        self.frames.push(bytes);
+    }
+
+    /// The next message, where it is whole.
+    pub(super) fn next(&mut self) -> Result<Option<Message>, Fault> {
+        while let Some(frame) = self.frames.next()? {
+            let message = match frame.code {
+                CONTINUATION | BINARY => {
+                    if (frame.code == BINARY) == self.begun.is_some() {
+                        return Err(Fault::Framing("a message inside a message, or the rest of none"));
+                    }
+                    let mut whole = self.begun.take().unwrap_or_default();
+                    whole.extend(frame.payload);
+                    if whole.len() > LARGEST {
+                        return Err(Fault::TooLarge);
+                    }
+                    if !frame.last {
+                        self.begun = Some(whole);
+                        continue;
+                    }
+                    Message::Data(whole)
+                }
+                8 => Message::Close,
+                9 => Message::Ping(frame.payload),
+                10 => Message::Pong,
+                _ => return Err(Fault::Framing("text, or a frame of no kind")),
+            };
+            return Ok(Some(message));
+        }
+        Ok(None)
+    }
+}
+
 /// Both directions.
 #[derive(Default)]
 pub(super) struct WebSocket {
@@ -162,10 +218,21 @@ fn write(number: u8, data: &[u8], out: &mut Vec<u8>) {
     data.chunks(PIECE).for_each(|piece| frame_of(number, piece, out));
 }
 
-/// A whole message of a server, which masks nothing (RFC 6455, section 5.1).
 fn frame_of(number: u8, data: &[u8], out: &mut Vec<u8>) {
-    let length = data.len() + 1;
-    out.push(0x80 | BINARY);
+    head(0x80 | BINARY, data.len() + 1, out);
+    out.push(number);
+    out.extend_from_slice(data);
+}
+
+/// A whole message of ours, by its first byte.
+pub(super) fn message(first: u8, payload: &[u8], out: &mut Vec<u8>) {
+    head(first, payload.len(), out);
+    out.extend_from_slice(payload);
+}
+
+/// How a frame of a server begins, which masks nothing (RFC 6455, section 5.1).
+fn head(first: u8, length: usize, out: &mut Vec<u8>) {
+    out.push(first);
     match (u8::try_from(length), u16::try_from(length)) {
         (Ok(length), _) if length < 126 => out.push(length),
         (_, Ok(length)) => {
@@ -177,6 +244,4 @@ fn frame_of(number: u8, data: &[u8], out: &mut Vec<u8>) {
             out.extend_from_slice(&(length as u64).to_be_bytes());
         }
     }
-    out.push(number);
-    out.extend_from_slice(data);
 }

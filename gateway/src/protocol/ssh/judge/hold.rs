@@ -11,6 +11,7 @@ use crate::audit::Seq;
 use crate::audit::event::{ApprovalEnded, Event};
 use crate::config::OnHold;
 use crate::id::TicketId;
+use crate::policy::vocabulary::command;
 use crate::policy::{Hold, RequestPermit};
 use crate::protocol::ssh::words::Speaker;
 
@@ -107,7 +108,7 @@ impl Judge {
             workload: self.about.principal.entity().id().to_owned(),
             destination: format!("{}@{}", self.user(), self.about.target_name),
             summary: self.kept(&asked.text),
-            opaque: super::record::opaque(&asked.questions),
+            opaque: command::opaque(&asked.questions),
         };
         let ticket = Ticket::new(self.guard.session(), about, hold.held(), time);
         self.guard.record(&ticket.requested(request, binding)).await.map_err(|error| self.unrecorded(&error))?;

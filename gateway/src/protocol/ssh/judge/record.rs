@@ -11,7 +11,6 @@ use super::{Asked, Judge, Refused};
 use crate::audit::event::{CredentialUsed, Decision as Recorded, Event, SshOutcome, SshPhase, SshRequest, Status};
 use crate::audit::{JournalError, Kept, KeptInput, Seq};
 use crate::masking::masked::{Masked, mask_texts};
-use crate::policy::request::Value;
 use crate::policy::{Decision, PolicySnapshot, Question};
 use crate::trust::ssh::ServerIdentity;
 
@@ -103,24 +102,6 @@ impl Judge {
         mask_texts(&mut input, &masking.detectors);
         KeptInput::after_redaction(input)
     }
-}
-
-/// Why the commands of a request cannot all be read.
-pub(super) fn opaque(questions: &[Arc<Question>]) -> Vec<String> {
-    let commands = questions.iter().flat_map(|question| question.context());
-    let reasons = commands.filter_map(|(_, value)| match value {
-        Value::Record(fields) => fields.iter().find(|(name, _)| *name == "opaque"),
-        _ => None,
-    });
-    let mut all = Vec::new();
-    for (_, value) in reasons {
-        if let Value::Texts(texts) = value {
-            all.extend(texts.iter().map(ToString::to_string));
-        }
-    }
-    all.sort();
-    all.dedup();
-    all
 }
 
 /// How the end of a command is told.
