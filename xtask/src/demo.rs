@@ -3,6 +3,7 @@
 //! cgroup or a file that it did not make.
 
 mod clickhouse;
+mod kube;
 mod psql;
 mod screen;
 mod servers;
@@ -66,7 +67,7 @@ fn show_as_root(gateway: &Path, stay: bool) -> Result<()> {
 
 fn announce() -> Result<()> {
     println!(
-        "A shop's database and a web server, the gateway in front of them, and an agent that knows nothing of the gateway.\n"
+        "A shop's database, web server and cluster, the gateway in front of them, and an agent that knows nothing of it.\n"
     );
     let what = "missing Debian packages, and a host of the demo's own: namespaces, a cgroup, eBPF programs, servers";
     if is_root() {
@@ -91,20 +92,25 @@ fn build(cargo_arguments: &[&str]) -> Result<PathBuf> {
 fn show(gateway: &Path, stay: bool) -> Result<()> {
     let mut screen = Screen::new();
     let world = screen.progress("a host of its own: namespaces, a cgroup", || World::new(gateway))?;
+    // It takes longest: the others start meanwhile.
+    let mut cluster = kube::start(&world)?;
     let postgres =
         screen.progress("PostgreSQL, with a shop of 24 customers and 40 payments", || servers::postgres(&world))?;
     let sshd = screen.progress("sshd of a web server", || ssh::server(&world))?;
     let clickhouse = screen.progress("ClickHouse", || clickhouse::start(&world))?;
     servers::configure(&world)?;
     screen.progress("gateway audit migrate: its tables", || clickhouse::migrate(&world))?;
+    screen
+        .progress("etcd and a Kubernetes API server, with the shop's namespace", || kube::fill(&world, &mut cluster))?;
     let gateway = screen.progress("gateway run: the agent's cgroup is attached", || servers::gateway(&world))?;
     ssh::trust(&world)?;
+    kube::trust(&world)?;
     screen.cast();
     Story::begin(&world, &mut screen)?.tell()?;
     screen.say("\nEvery step showed what it should.");
     if stay {
         look_around(&world);
-        wait([postgres, sshd, clickhouse, gateway])?;
+        wait([postgres, sshd, cluster, clickhouse, gateway])?;
     }
     screen.say("`cargo xtask demo --stay` leaves all of it running, to look around.");
     Ok(())
@@ -118,7 +124,8 @@ fn look_around(world: &World) {
         "All of it runs until you press ^C here. From another terminal:
 
   sudo {agent} psql
-      the agent's psql: see what it may do (any other program too: `bash`, `ssh deploy@10.99.0.2 ls`)
+      the agent's psql: see what it may do (any other program too: `bash`, `kubectl get deployments`,
+      `ssh deploy@10.99.0.2 ls`)
   sudo {operator} gateway approvals
       what waits for you; then `gateway approve ID` or `gateway deny ID`
   sudo {operator} gateway sessions
@@ -135,7 +142,7 @@ fn look_around(world: &World) {
 }
 
 /// Until one of them ends, or somebody ends us.
-fn wait(mut servers: [Server; 4]) -> Result<()> {
+fn wait(mut servers: [Server; 5]) -> Result<()> {
     loop {
         for server in &mut servers {
             server.check()?;

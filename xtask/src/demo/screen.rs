@@ -32,7 +32,7 @@ impl Voice {
 
     fn who(self) -> &'static str {
         match self {
-            Self::Agent => "stock psql and ssh of an ordinary user, in the attached cgroup",
+            Self::Agent => "stock psql, ssh and kubectl of an ordinary user, in the attached cgroup",
             Self::Operator => "root, on the same host outside of that cgroup",
             Self::Auditor => "a login of ClickHouse that may only read",
         }

@@ -184,7 +184,7 @@ pub(super) fn configure(world: &World) -> Result<()> {
     let settings =
         [("DIRECTORY", folder.as_str()), ("CGROUP", &world.attached()), ("ADDRESS", DATABASE), ("NAME", NAME)];
     let configuration = settings.iter().fold(CONFIGURATION.to_owned(), |text, (from, to)| text.replace(from, to));
-    world.file("gateway.toml", &(configuration + &super::ssh::target(world)?)).map(drop)
+    world.file("gateway.toml", &(configuration + &super::ssh::target(world)? + &super::kube::target(world)?)).map(drop)
 }
 
 /// `gateway run` with the agent's cgroup attached.

@@ -4,6 +4,7 @@
 use anyhow::{Context, Result, ensure};
 
 use super::clickhouse;
+use super::kube;
 use super::psql::Psql;
 use super::screen::{Screen, Voice};
 use super::servers::{administrator, operator, operator_fails};
@@ -49,6 +50,8 @@ impl<'w> Story<'w> {
         record(world, screen, &session)?;
         ssh::commands(world, screen)?;
         ssh::held(world, screen)?;
+        kube::secrets(world, screen)?;
+        kube::held(world, screen)?;
         verify(world, screen)
     }
 

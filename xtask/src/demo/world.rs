@@ -96,7 +96,10 @@ impl World {
             }
             Side::Agent => (
                 "as the agent: an ordinary user in the attached cgroup",
-                format!("HOME=/run/home USER=agent PGHOST={DATABASE} PGUSER=agent PGDATABASE=shop"),
+                format!(
+                    "HOME=/run/home USER=agent PGHOST={DATABASE} PGUSER=agent PGDATABASE=shop KUBECONFIG={}",
+                    self.directory.join("kubeconfig").display()
+                ),
                 format!(
                     "setpriv --reuid {uid} --regid {uid} --clear-groups --inh-caps=-all --bounding-set=-all --no-new-privs -- "
                 ),
