@@ -25,7 +25,7 @@ fn both(site: &Site, arguments: &[&str], environment: &[&str]) -> (Ran, Ran) {
     let inside = ran(site.command(&["timeout", "120", "env"]).args(environment).args(arguments));
     let admin = format!("KUBECONFIG={}", site.node.home.join("admin.kubeconfig").display());
     let mut past = site.node.enter("timeout");
-    past.args(["120", "env", "HOME=/tmp", &admin]).args(environment).args(arguments);
+    past.args(["120", "env", &format!("HOME={}", site.node.home.display()), &admin]).args(environment).args(arguments);
     (inside, ran(&mut past))
 }
 
@@ -80,8 +80,7 @@ fn ansible_does_the_same() {
         play.to_str().unwrap(),
     ];
     let collections = format!("ANSIBLE_COLLECTIONS_PATH={}", clients().join("collections").display());
-    let environment =
-        [&collections, "ANSIBLE_NOCOLOR=1", "ANSIBLE_LOCALHOST_WARNING=0", "ANSIBLE_HOME=/tmp/ansible-clients"];
+    let environment = [&collections, "ANSIBLE_NOCOLOR=1", "ANSIBLE_LOCALHOST_WARNING=0"];
     let (inside, past) = both(&site, &arguments, &environment.map(AsRef::as_ref));
     assert!(inside.ok && past.ok, "inside: {inside:?}\npast: {past:?}");
     assert!(inside.out.contains("again False, seen blue, ran from ansible"), "{}", inside.out);

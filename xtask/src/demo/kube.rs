@@ -125,7 +125,11 @@ pub(super) fn held(world: &World, screen: &mut Screen) -> Result<()> {
         &told,
     )?;
     let ticket = after(&told, "gateway approve ")?;
-    by_operator(world, screen, &["approve", ticket.trim_end_matches([')', ';']), "--reason", "the shop is closed today"])?;
+    by_operator(
+        world,
+        screen,
+        &["approve", ticket.trim_end_matches([')', ';']), "--reason", "the shop is closed today"],
+    )?;
     let done = typed(world, screen, scale)?;
     screen.check(done.contains("scaled"), "the agent's request has gone on", &done)?;
     let replicas = "jsonpath={.spec.replicas}";

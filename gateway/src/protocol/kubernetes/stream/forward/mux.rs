@@ -17,7 +17,6 @@ use super::pairs::Pairs;
 use super::{Event, Pair, Wire};
 use crate::conn::BoxConn;
 use crate::protocol::forward::pipe;
-use crate::protocol::kubernetes::stream::channel::Fault;
 
 /// How long the server may take to open a connection: what Go's clients wait.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -80,9 +79,13 @@ impl<W: Wire> Mux<W> {
     ) -> Result<(), String> {
         let (mut piece, mut count) = (vec![0; PIECE], 0);
         loop {
-            let mut events = Vec::new();
-            let bytes = piece.get(..count).unwrap_or_default();
-            self.send(|wire, out| wire.take(bytes, &mut events, out)).await.map_err(|broken| broken.to_string())?;
+            let (mut events, mut out) = (Vec::new(), Vec::new());
+            let taken = self.state.lock().wire.take(piece.get(..count).unwrap_or_default(), &mut events, &mut out);
+            taken.map_err(|fault| fault.to_string())?;
+            // Reading goes on while the other side takes nothing: it may wait for us likewise.
+            if !out.is_empty() && self.write(&mut *self.writer.lock().await, &out).await.is_err() {
+                return Ok(());
+            }
             for event in events {
                 if let Event::Closed = event {
                     return Ok(());
@@ -132,14 +135,18 @@ impl<W: Wire> Mux<W> {
     }
 
     /// Changes what the wire knows and sends what comes of it, in that order for everybody.
-    async fn send(&self, make: impl FnOnce(&mut W, &mut Vec<u8>) -> Result<(), Fault>) -> io::Result<()> {
+    async fn send(&self, make: impl FnOnce(&mut W, &mut Vec<u8>)) -> io::Result<()> {
         let mut writer = self.writer.lock().await;
         let mut out = Vec::new();
-        make(&mut self.state.lock().wire, &mut out).map_err(io::Error::other)?;
+        make(&mut self.state.lock().wire, &mut out);
+        self.write(&mut writer, &out).await
+    }
+
+    async fn write(&self, writer: &mut Writer, out: &[u8]) -> io::Result<()> {
         if out.is_empty() {
             return Ok(());
         }
-        writer.write_all(&out).await?;
+        writer.write_all(out).await?;
         writer.flush().await?;
         self.sent.fetch_add(out.len() as u64, Ordering::Relaxed);
         Ok(())
@@ -147,13 +154,13 @@ impl<W: Wire> Mux<W> {
 
     /// Tells the other side of an error.
     pub(super) async fn fail(&self, pair: Pair, text: &[u8]) {
-        let _ = self.send(|wire, out| Ok(wire.fail(pair, text, out))).await;
+        let _ = self.send(|wire, out| wire.fail(pair, text, out)).await;
     }
 
     /// Closes a connection.
     pub(super) async fn close(&self, pair: Pair) {
         self.state.lock().pipes.remove(&pair);
-        let _ = self.send(|wire, out| Ok(wire.close(pair, out))).await;
+        let _ = self.send(|wire, out| wire.close(pair, out)).await;
     }
 
     /// Passes bytes on between a connection and the far end of its stream, until it is closed or the stream was dropped.
@@ -176,11 +183,11 @@ impl<W: Wire> Mux<W> {
             loop {
                 let count = from.read(&mut piece).await.unwrap_or(0);
                 let bytes = piece.get(..count).unwrap_or_default();
-                if count == 0 || self.send(|wire, out| Ok(wire.data(pair, bytes, out))).await.is_err() {
+                if count == 0 || self.send(|wire, out| wire.data(pair, bytes, out)).await.is_err() {
                     break;
                 }
             }
-            let _ = self.send(|wire, out| Ok(wire.end(pair, out))).await;
+            let _ = self.send(|wire, out| wire.end(pair, out)).await;
         };
         let both = async { tokio::join!(in_, out) };
         tokio::pin!(both);
@@ -216,8 +223,7 @@ impl Mux<Pairs> {
                 state.pipes.insert(pair, pipe_in);
                 opened.replace(pair);
             }
-            writer.write_all(&out).await?;
-            writer.flush().await?;
+            self.write(&mut writer, &out).await?;
         }
         let pair = opened.unwrap_or_default();
         let answered = tokio::time::timeout(PATIENCE, is_ready).await;
