@@ -154,6 +154,20 @@ def encrypted(name):
         sender.start()
         sender.join(15)
         return 'held' if sender.is_alive() else 'taken'
+    if name in ('requests-that-wait', 'channels-that-wait'):
+        # Nothing at the server reads what is sent, so that nothing is taken here either.
+        size, count = (4_100_000, 1) if name == 'requests-that-wait' else (15_000_000, 40)
+        numbers = []
+        for _ in range(count):
+            channel = t.open_session()
+            channel.exec_command('sleep 60')
+            numbers.append(number(channel.remote_chanid))
+        data = [message(94, n + text(b'x' * 32000)) for n in numbers for _ in range(size // 32000)]
+        env = message(98, numbers[0] + text(b'env') + b'\0' + text(b'LANG') + text(b'x' * 30000))
+        sender = threading.Thread(target=lambda: sent(t, *data, *[env] * 20000), daemon=True)
+        sender.start()
+        sender.join(20)
+        return 'held' if sender.is_alive() else 'taken'
     if name == 'reads-nothing':
         t.close()
         t = transport(window=0x7fffffff)

@@ -80,3 +80,9 @@ fn floods_are_bounded() {
     let host = Host::with("Match all\nMaxSessions 400\n");
     host.all_are(&[("channels", "opened 256"), ("more-than-the-window", "held"), ("reads-nothing", "held")]);
 }
+
+#[test]
+fn what_waits_of_all_channels_and_of_requests_is_bounded_too() {
+    let host = Host::with("Match all\nMaxSessions 400\n");
+    host.all_are(&[("requests-that-wait", "held"), ("channels-that-wait", "held")]);
+}

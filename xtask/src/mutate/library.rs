@@ -235,6 +235,17 @@ pub(super) const IN_THE_LIBRARY: &[Mutation] = &[
         tests: &["protocol::postgres::sql::source::tests::places_are_all_that_a_shape_leaves_out"],
     },
     Mutation {
+        name: "ssh-turns",
+        guarantee: "G2",
+        mechanism: "who looks at much leaves the thread to others",
+        edits: &[Edit {
+            file: "gateway/src/protocol/ssh/flow.rs",
+            from: "            tokio::task::yield_now().await;\n        }\n    }\n}\n",
+            to: "        }\n    }\n}\n",
+        }],
+        tests: &["protocol::ssh::flow::tests::who_looks_at_much_leaves_the_thread_to_others"],
+    },
+    Mutation {
         name: "carried-words",
         guarantee: "G2",
         mechanism: "what that shell carries is quoted",

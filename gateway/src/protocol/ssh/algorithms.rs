@@ -19,8 +19,9 @@ use crate::trust::ssh::ServerKeys;
 pub(super) const WINDOW: u32 = 4 << 20;
 /// The largest that the library takes.
 const PACKET: u32 = 65_535;
-/// Messages that a channel keeps: what bounds it are bytes, not these.
-const MESSAGES: usize = 1 << 20;
+/// Messages that a channel keeps. Fewer reach the marks of `flow`; those that are not counted there are dropped by the
+/// library beyond this.
+const MESSAGES: usize = 1 << 17;
 /// After how long without a sign of life the other side is asked for one, and how often.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 const KEEP_ALIVES: usize = 4;

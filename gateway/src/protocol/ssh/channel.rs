@@ -31,6 +31,9 @@ use crate::policy::vocabulary::ssh as vocabulary;
 use crate::protocol::forward::Onward;
 use crate::protocol::sftp::Sftp;
 
+/// Longer commands are read on a thread of their own: it may take a while.
+const SHORT: usize = 1_024;
+
 /// Serves a channel in a task of its own.
 pub(super) fn spawn(connection: Arc<Connection>, channel: Channel<Msg>, reply: ChannelOpenHandle, handle: Handle) {
     let id = channel.id();
@@ -77,6 +80,17 @@ pub(super) struct Inner {
     pub(super) handle: Handle,
 }
 
+impl Inner {
+    /// The client's next message. Of data, what was passed on is told to the flow.
+    pub(super) async fn next(&mut self) -> Option<ChannelMsg> {
+        let message = self.read.wait().await;
+        if let Some(message) = &message {
+            self.flow.took(message);
+        }
+        message
+    }
+}
+
 /// The server's end.
 pub(super) struct Outer {
     pub(super) read: ChannelReadHalf,
@@ -107,7 +121,7 @@ async fn serve(
     let outer = Outer { read, write, flow: outer_flow };
     let mut preparation = Preparation::default();
     let wanted = loop {
-        match inner.read.wait().await {
+        match inner.next().await {
             None | Some(ChannelMsg::Close) => break None,
             // Nothing runs that could read them.
             Some(ChannelMsg::Data { data } | ChannelMsg::ExtendedData { data, .. }) => inner.flow.passed(data.len()),
@@ -139,7 +153,7 @@ impl Run {
         let judge = &self.connection.judge;
         let pty = self.preparation.terminal.is_some();
         let speaker = Speaker::new(Arc::clone(&inner.write), pty);
-        let asked = self.asked(&wanted);
+        let asked = self.asked(&wanted).await;
         let decided = match &asked {
             Ok(asked) => {
                 tokio::select! {
@@ -191,10 +205,16 @@ impl Run {
     }
 
     /// What policy is asked.
-    fn asked(&self, wanted: &Wanted) -> Result<Asked, &'static str> {
+    async fn asked(&self, wanted: &Wanted) -> Result<Asked, &'static str> {
         let pty = self.preparation.terminal.is_some();
         let account = self.connection.judge.account().ok_or("no login came first")?;
         let (phase, questions) = match wanted {
+            Wanted::Exec(command) if command.len() > SHORT => {
+                let command = command.clone();
+                // Others have the thread meanwhile.
+                let read = tokio::task::spawn_blocking(move || ask::exec(&account, &command, pty)).await;
+                (SshPhase::Exec, read.map_err(|_| "it cannot be read")?)
+            }
             Wanted::Exec(command) => (SshPhase::Exec, ask::exec(&account, command, pty)),
             // Each line is a question of its own.
             Wanted::Shell if self.is_of_lines(wanted) => (SshPhase::Shell, vec![vocabulary::login(account)]),

@@ -77,7 +77,7 @@ impl Connection {
             judge,
             forwards,
             options,
-            flows: Flows::default(),
+            flows: Flows::of_client(),
             login: watch::Sender::new(Login::Awaited),
             no_login: watch::Sender::new(None),
             connecting: Mutex::new(Some(connecting)),

@@ -11,11 +11,12 @@ use std::time::Duration;
 
 use russh::keys::Certificate;
 use russh::server::{Auth, ChannelOpenHandle, Handler, Msg, PublicKeyOffer, Session, VerifiedPublicKey};
-use russh::{Channel, ChannelId, ChannelOpenFailure, Pty};
+use russh::{Channel, ChannelId, ChannelOpenFailure, Pty, Sig};
 
 use super::algorithms::WINDOW;
 use super::channel;
 use super::connection::Connection;
+use super::flow::size_of_pty;
 use super::request;
 use crate::protocol::forward::Onward;
 
@@ -93,11 +94,20 @@ impl Door {
 
     async fn arrived(&mut self, channel: ChannelId, bytes: usize) {
         let Some(flow) = self.connection.flows.of(channel.number()) else { return };
-        let waiting = flow.arrived(bytes);
-        if waiting > MARK {
+        flow.arrived(bytes);
+        if flow.is_over(MARK) {
             flow.below(HIGH).await;
-        } else if waiting > LOW && bytes <= SLIT as usize {
+        } else if bytes <= SLIT as usize && flow.is_over(LOW) {
             let _ = tokio::time::timeout(TRICKLE, flow.below(LOW)).await;
+        }
+    }
+
+    /// Requests have no window: whoever sends more of them than are taken is not read.
+    async fn requested(&mut self, channel: ChannelId, bytes: usize) {
+        let Some(flow) = self.connection.flows.of(channel.number()) else { return };
+        flow.arrived(bytes);
+        if flow.is_over(MARK) {
+            flow.below(HIGH).await;
         }
     }
 }
@@ -211,21 +221,45 @@ impl Handler for Door {
     }
 
     fn adjust_window(&mut self, channel: ChannelId, _: u32) -> u32 {
-        let waiting = self.connection.flows.of(channel.number()).map_or(0, |flow| flow.waiting());
-        if waiting > HIGH { SLIT } else { WINDOW }
+        let is_over = self.connection.flows.of(channel.number()).is_some_and(|flow| flow.is_over(HIGH));
+        if is_over { SLIT } else { WINDOW }
+    }
+
+    async fn channel_eof(&mut self, channel: ChannelId, _: &mut Session) -> Result<(), Self::Error> {
+        self.requested(channel, 0).await;
+        Ok(())
+    }
+
+    async fn window_change_request(
+        &mut self,
+        channel: ChannelId,
+        _: u32,
+        _: u32,
+        _: u32,
+        _: u32,
+        _: &mut Session,
+    ) -> Result<(), Self::Error> {
+        self.requested(channel, 0).await;
+        Ok(())
+    }
+
+    async fn signal(&mut self, channel: ChannelId, _: Sig, _: &mut Session) -> Result<(), Self::Error> {
+        self.requested(channel, 0).await;
+        Ok(())
     }
 
     async fn pty_request(
         &mut self,
         channel: ChannelId,
-        _: &str,
+        name: &str,
         _: u32,
         _: u32,
         _: u32,
         _: u32,
-        _: &[(Pty, u32)],
+        modes: &[(Pty, u32)],
         session: &mut Session,
     ) -> Result<(), Self::Error> {
+        self.requested(channel, size_of_pty(name, modes.len())).await;
         match self.channels.get(&channel) {
             Some(Stage::Open) => session.channel_success(channel),
             _ => session.channel_failure(channel),
@@ -236,17 +270,25 @@ impl Handler for Door {
         &mut self,
         channel: ChannelId,
         name: &str,
-        _: &str,
+        value: &str,
         session: &mut Session,
     ) -> Result<(), Self::Error> {
+        self.requested(channel, name.len() + value.len()).await;
         if request::is_passed_on(name) { session.channel_success(channel) } else { session.channel_failure(channel) }
     }
 
-    async fn exec_request(&mut self, channel: ChannelId, _: &[u8], session: &mut Session) -> Result<(), Self::Error> {
+    async fn exec_request(
+        &mut self,
+        channel: ChannelId,
+        command: &[u8],
+        session: &mut Session,
+    ) -> Result<(), Self::Error> {
+        self.requested(channel, command.len()).await;
         self.start(channel, session)
     }
 
     async fn shell_request(&mut self, channel: ChannelId, session: &mut Session) -> Result<(), Self::Error> {
+        self.requested(channel, 0).await;
         self.start(channel, session)
     }
 
@@ -256,6 +298,7 @@ impl Handler for Door {
         name: &str,
         session: &mut Session,
     ) -> Result<(), Self::Error> {
+        self.requested(channel, name.len()).await;
         if name == request::SFTP {
             return self.start(channel, session);
         }
@@ -267,16 +310,18 @@ impl Handler for Door {
         &mut self,
         channel: ChannelId,
         _: bool,
-        _: &str,
-        _: &str,
+        protocol: &str,
+        cookie: &str,
         _: u32,
         session: &mut Session,
     ) -> Result<(), Self::Error> {
+        self.requested(channel, protocol.len() + cookie.len()).await;
         self.refuse(Some(channel), "an X11 display");
         session.channel_failure(channel)
     }
 
     async fn agent_request(&mut self, channel: ChannelId, _: &mut Session) -> Result<bool, Self::Error> {
+        self.requested(channel, 0).await;
         self.refuse(Some(channel), "the client's agent");
         Ok(false)
     }

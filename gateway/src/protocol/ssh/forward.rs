@@ -97,7 +97,11 @@ async fn carry<S: From<(ChannelId, ChannelMsg)> + Send + Sync + 'static>(
     let (mut from, mut to) = tokio::io::split(far);
     let in_ = async {
         loop {
-            match read.wait().await {
+            let message = read.wait().await;
+            if let Some(message) = &message {
+                flow.took(message);
+            }
+            match message {
                 None | Some(ChannelMsg::Close) => return,
                 Some(ChannelMsg::Data { data }) => {
                     // Whoever hears no more may still have something to say.

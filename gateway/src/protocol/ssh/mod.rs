@@ -180,9 +180,14 @@ pub async fn serve(
         }
         () = slow(&connection) => (Cause::Slow, "gateway: the login took too long".to_owned()),
     };
-    let _ = handle.disconnect(Disconnect::ByApplication, words, String::new()).await;
-    let _ = tokio::time::timeout(GOODBYE, &mut running).await;
+    let goodbye = async {
+        let _ = handle.disconnect(Disconnect::ByApplication, words, String::new()).await;
+        let _ = (&mut running).await;
+    };
+    let _ = tokio::time::timeout(GOODBYE, goodbye).await;
     scissors.cut();
+    // The library's own task may wait for what nobody passes on any more.
+    connection.flows.close_all();
     // What runs inside of it ends first.
     let _ = tokio::time::timeout(END, connection.idle()).await;
     cause

@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use super::channel::{Inner, Outer};
 use super::connection::Connection;
 use super::files::Files;
-use super::flow::Flow;
+use super::flow::{Flow, Turns};
 use super::output::{self, Holds, Output, Stream};
 use super::recording::{self, Lost, Recorder};
 use super::request::Size;
@@ -127,7 +127,7 @@ impl<'a> Relay<'a> {
                 Stop::Gone
             };
             let (server, to, flow, ended) = (&to_server, &**to_client, &server_flow, &mut ended);
-            let mut down = Down { relay: self, server, to, flow, handle, ended, eof: None };
+            let mut down = Down { relay: self, server, to, flow, handle, ended, eof: None, turns: Turns::default() };
             tokio::select! {
                 stop = down.run(&mut from_server) => stop,
                 stop = up => stop,
@@ -159,8 +159,13 @@ impl<'a> Relay<'a> {
         flow: &Flow,
         sent: &mut u64,
     ) -> Stop {
+        let mut turns = Turns::default();
         loop {
-            let passed = match from.wait().await {
+            let message = from.wait().await;
+            if let Some(message) = &message {
+                flow.took(message);
+            }
+            let passed = match message {
                 None | Some(ChannelMsg::Close) => return Stop::Gone,
                 Some(ChannelMsg::Data { data }) => {
                     let length = data.len();
@@ -172,6 +177,7 @@ impl<'a> Relay<'a> {
                         None => to.data_bytes(data).await.map_err(Stop::from),
                     };
                     flow.passed(length);
+                    turns.after(length).await;
                     *sent += length as u64;
                     match passed {
                         Ok(()) => Ok(()),
@@ -230,6 +236,7 @@ struct Down<'a> {
     ended: &'a mut Ended,
     /// The end of output waits, until then at most.
     eof: Option<Instant>,
+    turns: Turns,
 }
 
 impl Down<'_> {
@@ -344,6 +351,7 @@ impl Down<'_> {
 
     async fn data(&mut self, stream: Stream, data: Bytes) -> Result<(), Stop> {
         let length = data.len();
+        self.turns.after(length).await;
         self.ended.received += length as u64;
         if let (Stream::Out, Some(files)) = (stream, &self.relay.files) {
             let passed = files.take_server(data, self.server).await;

@@ -182,6 +182,13 @@ impl Server {
     }
 }
 
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Nobody is left who would pass anything on: the library's own task must not wait for that.
+        self.flows.close_all();
+    }
+}
+
 /// What the server showed.
 enum Shown {
     Known(ServerIdentity),
@@ -206,9 +213,8 @@ impl Drop for Watcher {
 
 impl Watcher {
     async fn arrived(&self, channel: ChannelId, bytes: usize) {
-        if let Some(flow) = self.flows.of(channel.number())
-            && flow.arrived(bytes) > MARK
-        {
+        if let Some(flow) = self.flows.of(channel.number()) {
+            flow.arrived(bytes);
             flow.below(MARK).await;
         }
     }

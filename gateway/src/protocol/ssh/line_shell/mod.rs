@@ -333,7 +333,7 @@ impl Shell<'_> {
 
     /// Takes one message; false where no more input comes.
     async fn hears(&mut self, inner: &mut Inner) -> bool {
-        match inner.read.wait().await {
+        match inner.next().await {
             None | Some(ChannelMsg::Close | ChannelMsg::Eof) => return false,
             Some(ChannelMsg::Data { data }) => {
                 self.waiting.extend(&data);
@@ -408,7 +408,7 @@ fn keep(kept: &mut Vec<u8>, data: &[u8]) {
 /// Resolves when `^C` was typed; what else was, meanwhile, is lost.
 async fn interrupted(inner: &mut Inner) {
     loop {
-        match inner.read.wait().await {
+        match inner.next().await {
             None | Some(ChannelMsg::Close) => return std::future::pending().await,
             Some(ChannelMsg::Data { data }) => {
                 inner.flow.passed(data.len());
