@@ -24,6 +24,9 @@ mod cluster;
 #[path = "../it/gateway.rs"]
 #[expect(dead_code, reason = "the tests in `it` use the rest")]
 mod gateway;
+#[path = "../ssh/host.rs"]
+#[expect(dead_code, reason = "the tests in `ssh` use the rest")]
+mod host;
 #[path = "../it/inside.rs"]
 mod inside;
 #[path = "../it/podman.rs"]
@@ -43,6 +46,7 @@ mod site;
 
 mod chaos_kills;
 mod story_clients;
+mod story_behind_ssh;
 mod story_credentials;
 mod story_exec;
 mod story_forward;

@@ -58,14 +58,24 @@ impl Node {
 
     /// Plugs it into a world, where it is at `ADDRESS`.
     pub fn plug_into(&self, world: &World) {
+        self.lay(world, "");
+    }
+
+    /// Plugs it into the network of a process of that world, and nowhere else there.
+    pub fn plug_behind(&self, world: &World, pid: u32) {
+        self.lay(world, &format!("nsenter --target {pid} --net "));
+    }
+
+    /// Lays a cable to where a command runs that begins so.
+    fn lay(&self, world: &World, at: &str) {
         let (number, pid) = (self.cables.fetch_add(1, Ordering::Relaxed), self.keeper.id());
         assert!(number < 250, "too many worlds for one node");
         world.sh(&format!(
-            "ip link add kube type veth peer name cable{number} netns {pid}
-             ip addr add 10.98.{number}.1/24 dev kube; ip link set kube up
+            "{at}ip link add kube type veth peer name cable{number} netns {pid}
+             {at}ip addr add 10.98.{number}.1/24 dev kube; {at}ip link set kube up
              nsenter --target {pid} --net sh -ec 'ip addr add 10.98.{number}.2/24 dev cable{number}
              ip link set cable{number} up'
-             ip route add {ADDRESS}/32 via 10.98.{number}.2; ip route add 10.96.0.1/32 via 10.98.{number}.2"
+             {at}ip route add {ADDRESS}/32 via 10.98.{number}.2; {at}ip route add 10.96.0.1/32 via 10.98.{number}.2"
         ));
     }
 

@@ -51,7 +51,8 @@ impl Kubectl {
     /// Both.
     pub const BOTH: [Self; 2] = [Self::Today, Self::Old];
 
-    fn program(self) -> PathBuf {
+    /// Where it is.
+    pub fn program(self) -> PathBuf {
         match self {
             Self::Today => cached("kubectl-").join("bin/kubectl"),
             Self::Old => cached("kubernetes-").join("bin/kubectl"),
@@ -74,11 +75,7 @@ impl Site {
 
     /// The configuration that declares the server.
     pub fn target(&self, credential: &str) -> String {
-        format!(
-            "[[target]]\nname = \"prod\"\nprotocol = \"kubernetes\"\naddresses = [\"{ADDRESS}\"]\nenvironment = \"production\"\n\
-             [target.tls]\nca = \"{}\"\n[target.credential]\n{credential}\n",
-            self.node.home.join("ca.crt").display()
-        )
+        target(self.node, credential)
     }
 
     /// The gateway's own token, in a file.
@@ -211,6 +208,15 @@ impl Site {
             (self.admin(&["get", "pod", name, "-o", "jsonpath={.status.phase}"]) == "Running").then_some(())
         });
     }
+}
+
+/// What declares the server of a node.
+pub fn target(node: &Node, credential: &str) -> String {
+    format!(
+        "[[target]]\nname = \"prod\"\nprotocol = \"kubernetes\"\naddresses = [\"{ADDRESS}\"]\nenvironment = \"production\"\n\
+         [target.tls]\nca = \"{}\"\n[target.credential]\n{credential}\n",
+        node.home.join("ca.crt").display()
+    )
 }
 
 /// Runs a command to its end.
