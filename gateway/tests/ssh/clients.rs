@@ -35,15 +35,18 @@ const FILES: &str =
     : > empty; head -c 70000 /dev/zero > sub/zeros";
 
 #[test]
-fn scp_copies_both_ways_by_its_old_protocol() {
+fn scp_copies_both_ways_by_both_of_its_protocols() {
     let host = Host::new();
     let _gateway = host.attach();
-    let ran = host.script(&format!(
-        "{FILES}; scp -O -q -r /run/home/in deploy@{SERVER}:/run/deploy/up; scp -O -q -r deploy@{SERVER}:/run/deploy/up /run/home/back"
-    ));
-    assert_eq!(ran.code, Some(0), "{ran:?}");
-    assert_eq!(host.sums("/run/home/in"), host.sums("/run/deploy/up"));
-    assert_eq!(host.sums("/run/home/in"), host.sums("/run/home/back"));
+    for mode in ["-O", "-s"] {
+        let (up, back) = (format!("/run/deploy/up{mode}"), format!("/run/home/back{mode}"));
+        let ran = host.script(&format!(
+            "{FILES}; scp {mode} -q -r /run/home/in deploy@{SERVER}:{up}; scp {mode} -q -r deploy@{SERVER}:{up} {back}"
+        ));
+        assert_eq!(ran.code, Some(0), "{mode}: {ran:?}");
+        assert_eq!(host.sums("/run/home/in"), host.sums(&up), "{mode}");
+        assert_eq!(host.sums("/run/home/in"), host.sums(&back), "{mode}");
+    }
 }
 
 #[test]
@@ -75,7 +78,7 @@ fn git_clones_and_pushes() {
 }
 
 #[test]
-fn paramiko_runs_commands() {
+fn paramiko_runs_commands_and_copies_both_ways() {
     let host = Host::new();
     let _gateway = host.attach();
     let key = host.world.sh("cut -d' ' -f2- /etc/ssh/ssh_known_hosts");
@@ -85,12 +88,16 @@ fn paramiko_runs_commands() {
          client.connect('{SERVER}', username='deploy', password='nobody asks', allow_agent=False, look_for_keys=False)\n\
          for number in range(3):\n  i, out, err = client.exec_command('echo %d; exit %d' % (number, number))\n  \
          print(out.read().decode().strip(), out.channel.recv_exit_status())\n\
-         i, out, err = client.exec_command('wc -c')\ni.write('x' * 500000)\ni.channel.shutdown_write()\nprint(out.read().decode().strip())\n",
+         i, out, err = client.exec_command('wc -c')\ni.write('x' * 500000)\ni.channel.shutdown_write()\nprint(out.read().decode().strip())\n\
+         files = client.open_sftp()\nfiles.put('/run/home/in/large', '/run/deploy/large')\nfiles.get('/run/deploy/large', '/run/home/back')\n",
         known.display()
     );
     let file = host.world.file("client.py", &script);
-    let ran = host.script(&format!("/usr/bin/python3 {}", file.display()));
-    assert_eq!(ran.out, "0 0\n1 1\n2 2\n500000\n", "{ran:?}");
+    let ran = host.script(&format!(
+        "{FILES}; /usr/bin/python3 {}; cmp large ../back; cmp large /run/deploy/large",
+        file.display()
+    ));
+    assert_eq!((ran.out.as_str(), ran.code), ("0 0\n1 1\n2 2\n500000\n", Some(0)), "{ran:?}");
 }
 
 #[test]
