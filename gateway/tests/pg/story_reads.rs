@@ -30,6 +30,8 @@ enum Explained {
     Constant,
     /// A function of somebody's, called as if it were a column: of these the catalog tells (`decide/questions.rs`).
     AsColumn,
+    /// A field of a value that has the type of a relation's rows, of which nothing is read.
+    Field,
 }
 
 impl Explained {
@@ -41,7 +43,11 @@ impl Explained {
         if read.at.attribute == 0 && in_constant() {
             return Some(Self::Constant);
         }
-        statement.attributes.iter().any(|name| calls.contains(name)).then_some(Self::AsColumn)
+        if statement.attributes.iter().any(|name| calls.contains(name)) {
+            return Some(Self::AsColumn);
+        }
+        let is_named = named(statement).iter().any(|(schema, name)| is_same(schema.as_deref(), name, read));
+        (!is_named && statement.attributes.contains(&read.column)).then_some(Self::Field)
     }
 }
 
