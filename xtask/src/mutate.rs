@@ -1432,6 +1432,39 @@ const MUTATIONS: &[Mutation] = &[
         tests: &["journal::every_session_that_started_has_one_end"],
     },
     Mutation {
+        name: "low-mark",
+        guarantee: "G2",
+        mechanism: "below the low mark of the disk no session begins",
+        edits: &[Edit {
+            file: "gateway/src/audit/guard.rs",
+            from: "journal.admits_session(&account)?;",
+            to: "journal.admits(&account)?;",
+        }],
+        tests: &["story_ends::below_the_low_mark_no_session_begins_and_below_the_critical_one_those_that_run_end"],
+    },
+    Mutation {
+        name: "critical-mark",
+        guarantee: "G2",
+        mechanism: "below the critical mark of the disk sessions end",
+        edits: &[Edit {
+            file: "gateway/src/engine/mod.rs",
+            from: "disk.wait_for(|disk| *disk == Disk::Critical) => {",
+            to: "disk.wait_for(|disk| *disk == Disk::Critical && false) => {",
+        }],
+        tests: &["story_ends::below_the_low_mark_no_session_begins_and_below_the_critical_one_those_that_run_end"],
+    },
+    Mutation {
+        name: "removed-when-copied",
+        guarantee: "G3",
+        mechanism: "nothing is removed before the store has it",
+        edits: &[Edit {
+            file: "gateway/src/warden/segments.rs",
+            from: "has_copied(one.journal, one.segment).unwrap_or(true);",
+            to: "has_copied(one.journal, one.segment).is_none_or(|_| true);",
+        }],
+        tests: &["story_record::what_is_too_much_for_the_disk_is_removed_when_the_store_has_it_and_not_before"],
+    },
+    Mutation {
         name: "copy-differs",
         guarantee: "G3",
         mechanism: "a journal that was cut or written anew is told by its copy",

@@ -11,6 +11,8 @@ use gateway::audit::{Layout, Reader};
 use libfuzzer_sys::fuzz_target;
 use tempfile::TempDir;
 
+/// How a compressed segment begins; it has more lines than bytes.
+const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 const JOURNAL: &str = "01a200df-0aa2-7565-a1cb-a254a442ecd9";
 /// In memory where there is such a place.
 static STATE: LazyLock<TempDir> =
@@ -30,5 +32,5 @@ fuzz_target!(|segment: &[u8]| {
             return;
         }
     }
-    panic!("more items than bytes");
+    assert!(segment.starts_with(&ZSTD), "more items than bytes");
 });

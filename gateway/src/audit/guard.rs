@@ -57,7 +57,7 @@ impl SessionGuard {
     /// Writes `session.start`. Errs if it cannot be recorded: then there is no session, and no end is written.
     pub async fn open(journal: Arc<Journal>, session: SessionId, start: SessionStart) -> Result<Self, JournalError> {
         let account = journal.account(&start.who.attachment);
-        journal.admits(&account)?;
+        journal.admits_session(&account)?;
         // Made before the wait: a start that is written has an end, even if the wait is given up.
         let guard = Self {
             journal,

@@ -1,6 +1,8 @@
 //! `gateway sessions` and `gateway events`: read back from the journal.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::bail;
 use clap::Args;
@@ -12,6 +14,9 @@ use crate::audit::journal::{Filter, Item, Record, SessionState, SessionSummary};
 use crate::audit::{Layout, Reader};
 use crate::config::Config;
 use crate::id::SessionId;
+
+/// How often a journal that is followed is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// Where the journal is.
 #[derive(Debug, Args)]
@@ -48,6 +53,12 @@ pub(super) struct EventsArguments {
     /// Of this kind; `postgres.` stands for all that begin so
     #[arg(long = "kind", value_name = "KIND")]
     kinds: Vec<String>,
+    /// Of this workload, whatever protocol it speaks
+    #[arg(long, value_name = "NAME")]
+    workload: Option<String>,
+    /// Go on with what happens from now on, until it is interrupted
+    #[arg(long)]
+    follow: bool,
     #[command(flatten)]
     state: State,
 }
@@ -91,22 +102,59 @@ fn session_line(session: &SessionSummary) -> String {
 }
 
 pub(super) fn events(arguments: &EventsArguments, output: Output) -> anyhow::Result<()> {
-    let filter = Filter { session: arguments.session, kinds: arguments.kinds.clone(), ..Filter::default() };
+    // A workload's events are found by the start of their session, which is of another kind.
+    let kinds = if arguments.workload.is_some() { Vec::new() } else { arguments.kinds.clone() };
+    let filter = Filter { session: arguments.session, kinds, ..Filter::default() };
+    let wanted = Filter { kinds: arguments.kinds.clone(), ..Filter::default() };
     let mut records = Reader::new(arguments.state.layout()).records(filter)?;
+    let mut workloads = Workloads::default();
     let mut broken = 0_usize;
-    while let Some(item) = records.next_item()? {
-        match item {
-            Item::Record(record) => print_record(&record, output)?,
-            Item::Broken(place) => {
+    loop {
+        match records.next_item()? {
+            Some(Item::Record(record)) => {
+                let whose = arguments.workload.as_ref().is_none_or(|name| workloads.of(&record) == Some(name));
+                if whose && wanted.accepts_kind(&record.kind) {
+                    print_record(&record, output)?;
+                }
+            }
+            Some(Item::Broken(place)) => {
                 broken += 1;
                 eprintln!("gateway: {place}");
             }
+            None if arguments.follow => {
+                std::thread::sleep(LOOK_EVERY);
+                records.refresh()?;
+            }
+            None => break,
         }
     }
     if broken > 0 {
         bail!("{broken} places of the journal cannot be read: run `gateway audit verify`");
     }
     Ok(())
+}
+
+/// Whose sessions are open.
+#[derive(Debug, Default)]
+struct Workloads(BTreeMap<SessionId, String>);
+
+impl Workloads {
+    /// Whose record it is: it says so itself, or the start of its session did.
+    fn of<'a>(&'a mut self, record: &'a Record) -> Option<&'a String> {
+        let Some(session) = record.session else { return own(record) };
+        if let Some(name) = own(record) {
+            self.0.insert(session, name.clone());
+        }
+        // One that never ends is forgotten with this process.
+        self.0.get(&session)
+    }
+}
+
+fn own(record: &Record) -> Option<&String> {
+    match record.body.get("who")?.get("workload")? {
+        serde_json::Value::String(name) => Some(name),
+        _ => None,
+    }
 }
 
 /// A line each, so that the output can be followed and filtered.

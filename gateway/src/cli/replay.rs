@@ -3,6 +3,7 @@
 //! In: the journal. Out: who connected where, each request with its decision, what people said and what came of it, on
 //! at most 120 columns. It shows what was kept, never more, and nothing of it raw.
 
+mod csv;
 mod filter;
 #[cfg(any(fuzzing, test))]
 pub mod fuzzing;
@@ -35,6 +36,9 @@ const LINES: usize = 24;
 pub(super) struct Arguments {
     /// Its id, or so much of its beginning that only one has it
     id: String,
+    /// Print its steps as CSV
+    #[arg(long)]
+    csv: bool,
     #[command(flatten)]
     recording: ssh::Which,
     #[command(flatten)]
@@ -48,6 +52,7 @@ pub(super) fn run(arguments: &Arguments, output: Output) -> anyhow::Result<()> {
     }
     match output {
         Output::Json => output.print(&timeline, |_| String::new())?,
+        Output::Text if arguments.csv => line(csv::csv(&timeline).trim_end())?,
         Output::Text => line(&Page::of(&timeline, width()))?,
     }
     match timeline.broken.first() {

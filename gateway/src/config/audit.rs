@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::table::Section;
 use super::target::read_secret;
@@ -81,11 +82,20 @@ pub(super) fn read_syslog(audit: &Section<'_, '_>) -> Option<Syslog> {
 
 pub(super) fn read_journal(section: &Section<'_, '_>) -> JournalSection {
     let defaults = JournalSection::default();
+    let low_bytes = section.number("low_bytes", 0..=1 << 60).unwrap_or(defaults.low_bytes);
+    let critical_bytes = section.number("critical_bytes", 0..=1 << 60).unwrap_or(defaults.critical_bytes);
+    if critical_bytes > low_bytes {
+        section.fault("critical_bytes", "is more than `low_bytes`: sessions would end before new ones are refused");
+    }
     JournalSection {
+        low_bytes,
+        critical_bytes,
         durability: section
             .one_of("durability", &[("process", Durability::Process), ("disk", Durability::Disk)])
             .unwrap_or_default(),
         segment_bytes: section.number("segment_bytes", 4096..=1 << 30).unwrap_or(defaults.segment_bytes),
+        max_bytes: section.number("max_bytes", 65_536..=1 << 60),
+        max_age: section.number("max_age_days", 1..=36_500).map(|days| Duration::from_secs(days * 86_400)),
     }
 }
 

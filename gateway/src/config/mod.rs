@@ -15,6 +15,7 @@ mod target;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::time::Duration;
 
 pub use approval::{ApprovalSection, HostApprovers, OnHold};
 pub use attach::{Attach, is_name};
@@ -81,12 +82,28 @@ pub struct JournalSection {
     pub durability: Durability,
     /// A segment that is longer is followed by another one; the whole one is compressed.
     pub segment_bytes: u64,
+    /// With less than this left on the disk no session begins; 0: never.
+    pub low_bytes: u64,
+    /// And with less than this those that run end.
+    pub critical_bytes: u64,
+    /// With more than this on the disk the oldest segments are removed; `None`: never.
+    pub max_bytes: Option<u64>,
+    /// Segments that ended longer ago are removed; `None`: never.
+    pub max_age: Option<Duration>,
 }
 
 impl Default for JournalSection {
     fn default() -> Self {
-        // Compressed, a few mebibytes: small enough to be read through for one session.
-        Self { durability: Durability::default(), segment_bytes: 64 << 20 }
+        Self {
+            durability: Durability::default(),
+            // Compressed, a few mebibytes: small enough to be read through for one session.
+            segment_bytes: 64 << 20,
+            // A full disk lets nothing through anyway; how early is early enough depends on the disk.
+            low_bytes: 0,
+            critical_bytes: 0,
+            max_bytes: None,
+            max_age: None,
+        }
     }
 }
 

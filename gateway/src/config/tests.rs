@@ -16,6 +16,10 @@ disable = ["guard.administer"]
 [audit.journal]
 durability = "disk"
 segment_bytes = 65536
+low_bytes = 2000
+critical_bytes = 1000
+max_bytes = 1048576
+max_age_days = 90
 
 [approval]
 timeout = "5m"
@@ -60,7 +64,17 @@ within = ["ci"]
 #[test]
 fn reads_a_whole_file() {
     let config = Config::parse("gateway.toml", WHOLE).unwrap();
-    assert_eq!(config.journal, JournalSection { durability: Durability::Disk, segment_bytes: 65_536 });
+    assert_eq!(
+        config.journal,
+        JournalSection {
+            durability: Durability::Disk,
+            segment_bytes: 65_536,
+            low_bytes: 2_000,
+            critical_bytes: 1_000,
+            max_bytes: Some(1 << 20),
+            max_age: Some(Duration::from_secs(90 * 86_400)),
+        }
+    );
     assert_eq!(config.undeclared.postgres, Login::Ask);
     assert_eq!(config.approval.host["alice"].iter().collect::<Vec<_>>(), ["local:dba", "local:sre"]);
     assert!(config.approval.host["1042"].contains("local:dba") && config.approval.host["root"].is_empty());

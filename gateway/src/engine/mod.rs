@@ -6,6 +6,7 @@
 mod approvals;
 mod certifier;
 mod dialler;
+mod disk;
 mod forwarder;
 mod issuer;
 mod lane;
@@ -37,6 +38,7 @@ pub use settings::Settings;
 
 use crate::approval::Desk;
 use crate::audit::event::Role;
+use crate::audit::journal::Disk;
 use crate::audit::{Durability, Journal, Opening};
 use crate::bridge::{Bridge, Bundle, Connection, Question, ToEngine, ToWarden};
 use crate::config;
@@ -78,6 +80,7 @@ pub struct Engine {
     lanes: Arc<Lanes>,
     bindings: tokens::Bindings,
     drain: watch::Sender<bool>,
+    disk: watch::Sender<Disk>,
 }
 
 /// Runs the engine's process to its end.
@@ -124,6 +127,7 @@ async fn serve(socket: OwnedFd, lanes: Arc<Lanes>) -> anyhow::Result<()> {
     });
     tokio::spawn(Arc::clone(&engine).expire_approvals());
     tokio::spawn(Arc::clone(&engine).record_refusals());
+    tokio::spawn(Arc::clone(&engine).look_after_disk());
     let journal = Arc::clone(&engine.journal);
     tokio::spawn(async move {
         let error = journal.write_waiting().await;
@@ -162,6 +166,7 @@ impl Engine {
         };
         let journal = Arc::new(Journal::open(File::from(segment), opening, durability)?);
         settings.record(&journal)?;
+        journal.set_marks((&settings.config().journal).into());
         let reader = sql::Reader::start(sql::Caps::default(), READER_THREADS)?;
         let (outbox, mut waiting) = mpsc::channel(OUTBOX);
         let sender = Arc::clone(bridge);
@@ -188,6 +193,7 @@ impl Engine {
             lanes,
             bindings: tokens::Bindings::default(),
             drain: watch::Sender::new(false),
+            disk: watch::Sender::new(Disk::Enough),
         }))
     }
 
@@ -252,6 +258,7 @@ impl Engine {
         let facts = Arc::clone(facts);
         let around = facts.within.as_ref().map(|within| within.ending.clone());
         let (mut settings, mut drain) = (self.settings.subscribe(), self.drain.subscribe());
+        let mut disk = self.disk.subscribe();
         // What changed between the decision to admit it and now is looked at too.
         settings.mark_changed();
         let engine = Arc::clone(self);
@@ -264,6 +271,9 @@ impl Engine {
                     reason = &mut around => Some(format!("the session around it ended: {reason}")),
                     reason = &mut token => Some(reason),
                     _ = drain.wait_for(|drain| *drain) => Some("the gateway stops".to_owned()),
+                    _ = disk.wait_for(|disk| *disk == Disk::Critical) => {
+                        Some("the disk of the gateway's journal is nearly full".to_owned())
+                    }
                     changed = settings.changed() => match changed {
                         Ok(()) => facts.no_longer_admitted(&settings.borrow_and_update()),
                         Err(_) => return,
@@ -321,6 +331,7 @@ impl Engine {
         let mut bundle = read_bundle(bundle).map_err(|error| format!("{error:#}"))?;
         let approvers = std::mem::take(&mut bundle.approvers);
         let settings = self.settings().next(bundle, &self.journal)?;
+        self.journal.set_marks((&settings.config().journal).into());
         self.policies.send_replace(Arc::clone(settings.policies()));
         self.rules.send_replace(Arc::clone(settings.masking()));
         self.renew_tokens(&settings);

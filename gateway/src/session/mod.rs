@@ -69,6 +69,11 @@ async fn open(engine: &Arc<Engine>, facts: &Facts) -> Option<Arc<SessionGuard>> 
             engine.count_without_share(&attachment);
             None
         }
+        // Told once for all of them.
+        Err(JournalError::Low { .. }) => {
+            engine.count_without_share(&facts.connection.attachment);
+            None
+        }
         Err(error) => {
             tracing::error!(session = %facts.id, %error, "the journal takes no more: connections are refused");
             None

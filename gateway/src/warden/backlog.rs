@@ -108,6 +108,13 @@ impl Backlog {
         if place == work.from { Ok(()) } else { self.checkpoint.advance(work.journal, place) }
     }
 
+    /// Whether the store acknowledged all of a segment.
+    pub(super) fn has_copied(&self, layout: &Layout, journal: JournalId, segment: u32) -> bool {
+        let place = self.checkpoint.place(journal);
+        let whole = || layout.length(journal, segment).is_some_and(|length| place.bytes >= length);
+        place.segment > segment || (place.segment == segment && whole())
+    }
+
     /// How far the copy is.
     pub(super) fn status(&self, layout: &Layout) -> Shipping {
         let journals = layout.journals().map(|(journals, _)| journals).unwrap_or_default();

@@ -66,6 +66,8 @@ pub(super) struct EngineProcess {
     layout: Layout,
     /// The way to it, and the journal that it writes.
     current: Mutex<Option<(Arc<Bridge>, JournalId)>>,
+    /// The journal of the engine that was started last.
+    latest: Mutex<Option<JournalId>>,
     /// Attachments' ways to it.
     lanes: Mutex<HashMap<String, Arc<Bridge>>>,
     answers: Mutex<HashMap<u64, oneshot::Sender<serde_json::Value>>>,
@@ -90,6 +92,7 @@ impl EngineProcess {
             host,
             layout,
             current: Mutex::default(),
+            latest: Mutex::default(),
             lanes: Mutex::default(),
             answers: Mutex::default(),
             reloads: Mutex::default(),
@@ -115,6 +118,7 @@ impl EngineProcess {
         let failed = |what| move |source| EngineError::Start { what, source };
         let (ours, theirs) = bridge::pair().map_err(failed("make the socket pair"))?;
         let journal = JournalId::generate();
+        *self.latest.lock() = Some(journal);
         let segment = self.layout.create_journal(journal).map_err(EngineError::Journal)?;
         let _ = forbid_changes(&segment);
         let bundle = sealed(bundle).map_err(failed("hand it the configuration"))?;
@@ -247,6 +251,11 @@ impl EngineProcess {
 
     fn bridge(&self) -> Option<Arc<Bridge>> {
         self.writes().map(|(bridge, _)| bridge)
+    }
+
+    /// The journal that an engine may be writing, even one that is not heard of: the one before it has ended.
+    pub(super) fn latest(&self) -> Option<JournalId> {
+        *self.latest.lock()
     }
 
     /// The engine that runs, and its journal.

@@ -225,6 +225,7 @@ impl Warden {
                     let seal = self.seal(&mut sealer);
                     let syslog = self.config.lock().syslog;
                     anchor.tell(syslog, seal).await;
+                    tokio::task::block_in_place(|| self.remove_old(&mut sealer));
                     if packing.as_ref().is_none_or(JoinHandle::is_finished) {
                         packing = self.pack_whole(&sealer);
                     }

@@ -13,6 +13,7 @@ use super::commands::Rest;
 use super::start::copy;
 use super::{Warden, WardenError, names, people};
 use crate::audit::event::{self, Event};
+use crate::audit::journal::Disk;
 use crate::bridge::{AttachmentInfo, Decide, Question};
 use crate::capture::existing::{self, OpenConnection};
 use crate::capture::gaps::{self, Gap};
@@ -230,6 +231,7 @@ impl Warden {
                 attachment.forget_names();
             }
         }
+        self.journal.set_marks((&config.journal).into());
         *self.config.lock() = config;
         self.admit_people();
         Ok(())
@@ -303,7 +305,11 @@ impl Warden {
     pub fn status(&self) -> Status {
         let attachments = self.all().iter().map(|attachment| self.status_of(attachment)).collect();
         let shipping = self.shipper.status();
-        let gaps = gaps::of_host(&self.config.lock());
+        let mut gaps = gaps::of_host(&self.config.lock());
+        if let (Disk::Low | Disk::Critical, left) = self.journal.disk() {
+            let detail = format!("the disk of the journal has {left} bytes left: no session begins; free disk space");
+            gaps.push(Gap { name: "disk_low".into(), detail });
+        }
         Status {
             engine_runs: self.engine.runs(),
             attachments,

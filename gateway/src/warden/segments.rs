@@ -2,7 +2,7 @@
 //!
 //! In: the journals that are being written, by the warden and by the engine. Out: for each that is long a fresh segment,
 //! which its writer goes on in when it likes; one that never does loses nothing. Where none can be made, the old one grows.
-//! What is whole and sealed is compressed.
+//! What is whole and sealed is compressed, and removed once it is old enough.
 
 use std::fs::File;
 use std::os::fd::AsFd;
@@ -12,9 +12,13 @@ use tokio::task::JoinHandle;
 use super::Warden;
 use super::engine_process::forbid_changes;
 use crate::audit::Layout;
-use crate::audit::journal::{LayoutError, Sealer, pack};
+use crate::audit::journal::{LayoutError, SealError, Sealer, pack};
 use crate::bridge::ToEngine;
+use crate::config::JournalSection;
 use crate::id::JournalId;
+
+/// Each removal takes a seal, which takes a few writes to the disk.
+const REMOVED_AT_ONCE: u32 = 100;
 
 impl Warden {
     /// Has journals go on in another segment where the last one is long.
@@ -53,6 +57,45 @@ impl Warden {
             }
         };
         Some(tokio::task::spawn_blocking(pack_all))
+    }
+}
+
+impl Warden {
+    /// Removes what is older, or more, than the configuration lets be: the oldest first, and nothing before the store has it.
+    pub(super) fn remove_old(&self, sealer: &mut Sealer) {
+        let limits = self.config.lock().journal.clone();
+        if limits.max_age.is_none() && limits.max_bytes.is_none() {
+            return;
+        }
+        if let Err(error) = self.remove_beyond(&limits, sealer) {
+            tracing::error!(error = &error as &dyn std::error::Error, "old segments of the journal stay");
+        }
+    }
+
+    fn remove_beyond(&self, limits: &JournalSection, sealer: &mut Sealer) -> Result<(), SealError> {
+        let layout = self.engine.layout();
+        let mut size = layout.size()?;
+        // A writer must not lose the file that it writes.
+        let written: Vec<JournalId> = [self.journal.id()].into_iter().chain(self.engine.latest()).collect();
+        let (mut removed, mut stays) = (0, None);
+        for one in sealer.removable(&written)? {
+            let Some((bytes, modified)) = layout.stored(one.journal, one.segment) else { continue };
+            let age = modified.elapsed().unwrap_or_default();
+            let due = limits.max_age.is_some_and(|max| age > max) || limits.max_bytes.is_some_and(|max| size > max);
+            let copied = self.shipper.has_copied(one.journal, one.segment).unwrap_or(true);
+            // Behind a segment that stays, none of its journal goes.
+            if stays == Some(one.journal) || !due || !copied {
+                stays = Some(one.journal);
+                continue;
+            }
+            if removed == REMOVED_AT_ONCE {
+                break;
+            }
+            sealer.remove(&one)?;
+            removed += 1;
+            size = size.saturating_sub(bytes);
+        }
+        Ok(())
     }
 }
 

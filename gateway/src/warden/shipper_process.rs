@@ -18,6 +18,7 @@ use super::backlog::{Backlog, Work};
 use crate::audit::Layout;
 use crate::bridge::{self, Bridge};
 use crate::control::service::Shipping;
+use crate::id::JournalId;
 use crate::shipper::{Settings, ToShipper, ToWarden};
 
 /// How often the journals are looked at.
@@ -98,6 +99,13 @@ impl ShipperProcess {
         *current = copy;
         *self.state.lock() = State::default();
         self.changed.notify_one();
+    }
+
+    /// Whether the store acknowledged all of a segment; `None` where none is configured.
+    pub(super) fn has_copied(&self, journal: JournalId, segment: u32) -> Option<bool> {
+        let copy = self.copy.lock().clone()?;
+        let copied = copy.backlog.lock().has_copied(&self.layout, journal, segment);
+        Some(copied)
     }
 
     /// How far the copy is; `None` where none is configured.

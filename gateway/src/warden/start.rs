@@ -256,5 +256,7 @@ fn open_journal(layout: &Layout, host: HostId, config: &Config) -> Result<Journa
         config::Durability::Process => Durability::Process,
         config::Durability::Disk => Durability::Disk,
     };
-    Ok(Journal::open(file, opening, durability)?)
+    let journal = Journal::open(file, opening, durability)?;
+    journal.set_marks((&config.journal).into());
+    Ok(journal)
 }

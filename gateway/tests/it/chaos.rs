@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::RwLock;
 use rustix::process::Signal;
@@ -86,8 +86,9 @@ impl Chaos<'_, '_> {
         let shipper = if victim == 1 { shipper() } else { None };
         let received = markers(&(self.received)()).len();
         wait::until("work", || markers(&(self.received)()).len() > received);
-        // The one sleep of the tests that waits for nothing: what is killed is in the middle of anything.
-        std::thread::sleep(Duration::from_millis(random.below(LATEST)));
+        // What is killed is in the middle of anything then.
+        let moment = Instant::now() + Duration::from_millis(random.below(LATEST));
+        wait::until("a random moment", || Instant::now() >= moment);
         match (victim, shipper) {
             (0, _) => {
                 gateway.kill();

@@ -1,6 +1,8 @@
 //! The journal of real stories: whole, readable, and telling when it is not.
 
 use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::process::{Child, Stdio};
 
 use crate::gateway::json_lines;
 use crate::server::SERVER;
@@ -68,6 +70,59 @@ fn a_long_journal_goes_on_in_segments_which_are_compressed_read_and_verified() {
     assert!(!said.status.success() && (said.out.clone() + &said.err).contains(file), "{said:?}");
 }
 
+#[test]
+fn what_a_workload_does_is_told_as_it_happens_over_all_protocols() {
+    let world = World::new();
+    let _gateway = world.attach(&[]);
+    let agent = world.agent();
+    agent.connect(&format!("{SERVER}:22")).unwrap();
+    let first = world.event("session.start", |body| body["who"]["pid"] == agent.pid());
+    let workload = first["who"]["workload"].as_str().unwrap();
+    let follow = |workload: &str| {
+        let out = world.directory().join(format!("followed-{}", workload.len()));
+        let mut command = world.command("/run/it/gateway");
+        command.args([
+            "--json",
+            "events",
+            "--follow",
+            "--workload",
+            workload,
+            "--kind",
+            "session.",
+            "--kind",
+            "network.",
+        ]);
+        let child = command.stdin(Stdio::null()).stdout(File::create(&out).unwrap()).spawn().unwrap();
+        (Ended(child), out)
+    };
+    let (_ours, followed) = follow(workload);
+    let (_others, of_nobody) = follow("somebody else's");
+    let told = || json_lines(&fs::read_to_string(&followed).unwrap());
+    wait::until("what was before", || told().iter().any(|event| event["kind"] == "session.start"));
+    for port in [22, 5432, 6443] {
+        agent.connect_as(&port.to_string(), &format!("{SERVER}:{port}")).unwrap();
+    }
+    wait::until("what comes now, of each protocol", || {
+        let of = |protocol: &str, kind: &str| {
+            told().iter().any(|event| event["kind"] == kind && event["body"]["destination"]["protocol"] == protocol)
+        };
+        ["ssh", "postgres", "kubernetes"].iter().all(|name| of(name, "session.start") && of(name, "network.decision"))
+    });
+    let times: Vec<String> = told().iter().map(|event| event["time"].to_string()).collect();
+    assert!(times.len() > 6, "{times:?}");
+    assert_eq!(fs::read_to_string(of_nobody).unwrap(), "");
+}
+
+/// Ends a process with its handle.
+struct Ended(Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// A syslog server: what it is told, a line each.
 const SYSLOG: &str = r"
 import socket, sys, threading
@@ -92,8 +147,8 @@ fn a_record_made_anew_by_root_is_told_by_the_seals_that_a_syslog_server_has() {
     let world = World::new();
     let messages = world.file("messages", "");
     let messages = messages.to_str().unwrap();
-    let mut server = world.command("/usr/bin/python3").args(["-c", SYSLOG, messages]).spawn().unwrap();
-    let told = || std::fs::read_to_string(messages).unwrap();
+    let _server = Ended(world.command("/usr/bin/python3").args(["-c", SYSLOG, messages]).spawn().unwrap());
+    let told = || fs::read_to_string(messages).unwrap();
     let verified = || world.cli(&["audit", "verify", "--noted", messages]);
     for transport in ["udp", "tcp"] {
         let section = format!("[audit.syslog]\naddress = \"127.0.0.1:5514\"\ntransport = \"{transport}\"\n");
@@ -117,8 +172,6 @@ fn a_record_made_anew_by_root_is_told_by_the_seals_that_a_syslog_server_has() {
     assert!(world.cli(&["audit", "verify"]).status.success(), "nothing here tells");
     let said = verified();
     assert!(!said.status.success() && said.out.contains("was noted elsewhere"), "{said:?}");
-    server.kill().unwrap();
-    server.wait().unwrap();
 }
 
 #[test]

@@ -53,7 +53,7 @@ impl Record {
         self.seq
     }
 
-    fn session(&mut self, ago: i64, workload: &str, protocol: &str, target: &str, port: u16) -> String {
+    fn session(&mut self, ago: i64, workload: &str, (protocol, target, port): (&str, &str, u16)) -> String {
         let id = ::gateway::id::SessionId::generate().to_string();
         let who = json!({ "attachment": "agents", "workload": workload, "executable": format!("/bin/{protocol}") });
         let destination =
@@ -70,8 +70,7 @@ impl Record {
     /// A statement; `asked` are actions and resolved relations.
     fn statement(
         &mut self,
-        ago: i64,
-        session: &str,
+        (ago, session): (i64, &str),
         text: &str,
         asked: &[(&str, &str)],
         decision: (&str, &[&str]),
@@ -94,14 +93,14 @@ impl Record {
         self.line(ago, Some(session), "postgres.statement", &body)
     }
 
-    fn outcome(&mut self, ago: i64, session: &str, request: u64, rows: u64, masked: &Value, shown: &Value) {
+    fn outcome(&mut self, (ago, session): (i64, &str), request: u64, rows: u64, (masked, shown): (&Value, &Value)) {
         let body = json!({
             "request": request, "status": "ok", "rows_returned": rows, "duration_us": 900, "masked": masked, "shown": shown,
         });
         self.line(ago, Some(session), "postgres.outcome", &body);
     }
 
-    fn command(&mut self, ago: i64, session: &str, text: &str, program: &str, decision: (&str, &[&str])) {
+    fn command(&mut self, (ago, session): (i64, &str), text: &str, program: &str, decision: (&str, &[&str])) {
         let question = json!({
             "action": "Ssh::exec", "resource": { "type": "Ssh::Account", "id": "web/deploy", "in": [] },
             "context": { "command": { "program": program, "options": [] } },
@@ -144,32 +143,38 @@ const ALLOW: (&str, &[&str]) = ("allow", &["open"]);
 fn month() -> Record {
     let mut record = Record::new();
     let none = json!({});
-    let report = record.session(40 * DAY, "report", "postgres", "shop", 5432);
-    let build = record.session(40 * DAY, "build", "ssh", "web", 22);
+    let report = record.session(40 * DAY, "report", ("postgres", "shop", 5432));
+    let build = record.session(40 * DAY, "build", ("ssh", "web", 22));
     for day in (2..=11).rev() {
         for hour in 0..3 {
             let ago = day * DAY + hour * 2 * HOUR;
-            let request = record.statement(ago, &report, "SELECT * FROM orders", &[("select", "public.orders")], ALLOW);
-            record.outcome(ago, &report, request, 100, &none, &none);
+            let request =
+                record.statement((ago, &report), "SELECT * FROM orders", &[("select", "public.orders")], ALLOW);
+            record.outcome((ago, &report), request, 100, (&none, &none));
         }
-        record.command(day * DAY, &build, "ls -l", "ls", ALLOW);
+        record.command((day * DAY, &build), "ls -l", "ls", ALLOW);
     }
     let cards = [("select", "public.customers_v"), ("select", "public.customers")];
-    let request = record.statement(2 * MINUTE, &report, "SELECT card FROM customers_v", &cards, ALLOW);
-    record.outcome(2 * MINUTE, &report, request, 5000, &json!({ "card": 4990 }), &json!({ "card": 10, "email": 1 }));
+    let request = record.statement((2 * MINUTE, &report), "SELECT card FROM customers_v", &cards, ALLOW);
+    record.outcome(
+        (2 * MINUTE, &report),
+        request,
+        5000,
+        (&json!({ "card": 4990 }), &json!({ "card": 10, "email": 1 })),
+    );
     let both = [("select", "public.customers"), ("update", "public.customers")];
-    let update = record.statement(2 * HOUR, &report, "UPDATE customers SET a = 1", &both, ("hold", &["held"]));
+    let update = record.statement((2 * HOUR, &report), "UPDATE customers SET a = 1", &both, ("hold", &["held"]));
     record.held(2 * HOUR, &report, update, Some(("alice", 4)));
     record.held(3 * HOUR, &report, update, Some(("alice", 90)));
     record.held(4 * HOUR, &report, update, Some(("bob", 600)));
     record.held(5 * HOUR, &report, update, None);
     let destructive: (&str, &[&str]) = ("deny", &["guard.postgres.destructive"]);
-    record.statement(9 * DAY, &report, "DROP TABLE old", &[("drop_table", "public.old")], destructive);
-    record.statement(6 * DAY, &report, "DROP TABLE customers", &[("drop_table", "public.customers")], destructive);
-    record.statement(5 * DAY, &report, "TRUNCATE orders", &[("truncate", "public.orders")], destructive);
-    record.command(HOUR, &build, "ls /etc", "ls", ALLOW);
-    record.command(HOUR, &build, "nc 10.0.0.9 80", "nc", ALLOW);
-    record.command(HOUR, &build, "sudo reboot", "reboot", ("deny", &[]));
+    record.statement((9 * DAY, &report), "DROP TABLE old", &[("drop_table", "public.old")], destructive);
+    record.statement((6 * DAY, &report), "DROP TABLE customers", &[("drop_table", "public.customers")], destructive);
+    record.statement((5 * DAY, &report), "TRUNCATE orders", &[("truncate", "public.orders")], destructive);
+    record.command((HOUR, &build), "ls /etc", "ls", ALLOW);
+    record.command((HOUR, &build), "nc 10.0.0.9 80", "nc", ALLOW);
+    record.command((HOUR, &build), "sudo reboot", "reboot", ("deny", &[]));
     for (ago, session, credential) in [(3 * DAY, &report, "shop"), (HOUR, &report, "shop"), (HOUR, &build, "web")] {
         let body =
             json!({ "credential": credential, "target": "t", "login": "app", "server_identity": "verify-full db" });

@@ -89,6 +89,32 @@ fn nothing_is_sent_on_while_the_journal_cannot_be_written() {
 }
 
 #[test]
+fn below_the_low_mark_no_session_begins_and_below_the_critical_one_those_that_run_end() {
+    let shop = Shop::new();
+    shop.world.sh("umount /var/lib/gateway; mount -t tmpfs -o size=64m none /var/lib/gateway");
+    let _gateway = shop.attach_with("[audit.journal]\nlow_bytes = 41943040\ncritical_bytes = 20971520\n");
+    let fill =
+        |name: &str| shop.world.sh(&format!("dd if=/dev/zero of=/var/lib/gateway/{name} bs=1M count=20 2>/dev/null"));
+    let told = |words: &str| shop.world.event("gap", |body| body["detail"].as_str().unwrap().ends_with(words));
+    let psql = shop.start_psql(&format!("{ENDLESS} AS marker_marks"));
+    shop.runs("marker_marks");
+    fill("one");
+    told("left: no session begins");
+    assert!(!shop.psql(&["SELECT 1"]).ok);
+    assert_eq!(shop.world.cli_json(&["status"])["gaps"][1]["name"], "disk_low");
+    assert!(shop.is_running("marker_marks"), "what runs goes on");
+    fill("two");
+    told("those that run end");
+    let output = psql.wait_with_output().unwrap();
+    assert!(!output.status.success() && String::from_utf8_lossy(&output.stderr).contains("nearly full"), "{output:?}");
+    wait::until("the end of its work", || !shop.is_running("marker_marks"));
+    shop.world.sh("rm /var/lib/gateway/one /var/lib/gateway/two");
+    told("sessions begin again");
+    assert_eq!(shop.psql(&["SELECT 'again'"]).out, "again");
+    assert!(shop.world.cli(&["audit", "verify"]).status.success());
+}
+
+#[test]
 fn a_session_that_was_open_before_sends_nothing_that_cannot_be_written() {
     let shop = Shop::new();
     shop.world.sh("umount /var/lib/gateway; mount -t tmpfs -o size=4m none /var/lib/gateway");

@@ -176,9 +176,47 @@ fn what_was_compressed_before_there_was_a_store_is_copied_whole() {
         (packed.lines().count() >= 3).then_some(())
     });
     gateway.stop();
-    let mut gateway = shop.attach_with(&format!("{short}{}batch = 7\n", store.section()));
+    let mut gateway = shop.attach_with(&format!("{short}{}batch = 40\n", store.section()));
     nothing_is_lost_and_nothing_is_there_twice(&shop.world, &store);
     gateway.stop();
+    let password = shop.world.file("read-password", OPERATORS_PASSWORD);
+    let config = shop.world.directory().join("gateway.toml");
+    let login = ["--config", config.to_str().unwrap(), "--user", "gateway_read", "--password-file"];
+    let said = shop.world.cli(&[&["audit", "verify", "--copy"][..], &login, &[password.to_str().unwrap()]].concat());
+    assert!(said.status.success() && said.out.contains("copy sound"), "{said:?}");
+}
+
+#[test]
+fn what_is_too_much_for_the_disk_is_removed_when_the_store_has_it_and_not_before() {
+    let shop = Shop::new();
+    let mut store = ClickHouse::migrated(&shop.world);
+    store.die();
+    let limits = "[audit.journal]\nsegment_bytes = 4096\nmax_bytes = 65536\n";
+    let mut gateway = shop.attach_with(&format!("{limits}{}", store.section()));
+    let removed =
+        || shop.world.sh("grep -c '\"removed\":true' /var/lib/gateway/journal/seals.jsonl || true").trim().to_owned();
+    let packed = || shop.world.sh("ls /var/lib/gateway/journal/*/*.jsonl.zst 2>/dev/null || true").lines().count();
+    let size = || shop.world.sh("du -sb /var/lib/gateway/journal | cut -f 1").trim().parse::<u64>().unwrap();
+    let work = || assert!(shop.psql(&["SELECT item FROM orders WHERE id < 9"; 20]).ok);
+    wait::for_some_within(Duration::from_secs(120), "more than may be", || {
+        work();
+        (packed() > 4 && size() > 3 * 65_536).then_some(())
+    });
+    // Once more after all of it was there to be removed.
+    let before = packed();
+    wait::for_some_within(Duration::from_secs(60), "the next look", || {
+        work();
+        (packed() > before).then_some(())
+    });
+    assert_eq!(removed(), "0", "the store has nothing");
+    store.go_on();
+    wait::for_some_within(Duration::from_secs(120), "removed segments", || (removed() != "0").then_some(()));
+    gateway.stop();
+    let said = shop.world.cli(&["audit", "verify"]);
+    assert!(said.status.success() && said.out.contains("lines were removed since"), "{said:?}");
+    let _last = shop.attach_with(&format!("{limits}{}", store.section()));
+    caught_up(&shop.world);
+    assert_eq!(store.ask("SELECT sum(missing) FROM gateway.journal"), "0", "the copy has all");
     let password = shop.world.file("read-password", OPERATORS_PASSWORD);
     let config = shop.world.directory().join("gateway.toml");
     let login = ["--config", config.to_str().unwrap(), "--user", "gateway_read", "--password-file"];

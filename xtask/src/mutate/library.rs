@@ -9,6 +9,31 @@ const SHELLS: &str = "protocol::shell::tests::real_shells_run_nothing_that_the_f
 
 pub(super) const IN_THE_LIBRARY: &[Mutation] = &[
     Mutation {
+        name: "removed-by-seal",
+        guarantee: "G3",
+        mechanism: "what is gone without a seal that says so is a breach",
+        edits: &[Edit {
+            file: "gateway/src/audit/verify/walk.rs",
+            from: "            if !present.contains(&number) {\n                return",
+            to: "            if !present.contains(&number) && self.removed.segment > 0 {\n                continue;\n            }\n            if !present.contains(&number) {\n                return",
+        }],
+        tests: &["audit::journal::sealer::removal::tests::what_was_removed_without_a_seal_or_beyond_it_is_a_breach"],
+    },
+    Mutation {
+        name: "removed-end",
+        guarantee: "G3",
+        mechanism: "what is left goes on where its removed part ended",
+        edits: &[Edit {
+            file: "gateway/src/audit/verify/walk.rs",
+            from: "            seq: removed.seq,\n            head: removed.head,",
+            to: "            seq: Seq(removed.seq.0 + u64::from(removed.segment > 0)),\n            head: removed.head,",
+        }],
+        tests: &[
+            "audit::journal::sealer::removal::tests::what_is_left_must_follow_what_was_removed",
+            "audit::journal::sealer::removal::tests::what_is_removed_by_rule_is_no_breach_and_is_counted",
+        ],
+    },
+    Mutation {
         name: "noted-seals",
         guarantee: "G3",
         mechanism: "seals that were cut or made anew are told by those that were noted elsewhere",

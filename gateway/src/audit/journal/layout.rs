@@ -7,6 +7,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use super::packed;
 use super::segment::open_regular;
@@ -85,9 +86,25 @@ impl Layout {
     pub(crate) fn length(&self, journal: JournalId, segment: u32) -> Option<u64> {
         let (path, file) = self.open_segment(journal, segment).ok()?;
         if path == self.packed(journal, segment) {
-            return packed::length(&file);
+            return packed::length(&file).ok().flatten();
         }
         file.metadata().ok().map(|state| state.len())
+    }
+
+    /// How many bytes a segment takes on the disk, and when it was written last.
+    pub(crate) fn stored(&self, journal: JournalId, segment: u32) -> Option<(u64, SystemTime)> {
+        let state = self.open_segment(journal, segment).ok()?.1.metadata().ok()?;
+        Some((state.len(), state.modified().ok()?))
+    }
+
+    /// How many bytes all journals take on the disk.
+    pub(crate) fn size(&self) -> Result<u64, LayoutError> {
+        let mut size = 0;
+        for journal in self.journals()?.0 {
+            let files = list(&self.journal(journal))?;
+            size += files.iter().filter_map(|file| file.symlink_metadata().ok()).map(|state| state.len()).sum::<u64>();
+        }
+        Ok(size)
     }
 
     /// The index of a segment.

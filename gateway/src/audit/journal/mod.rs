@@ -52,6 +52,9 @@
 //! its place, so whoever takes the host over later cannot make an earlier seal again. Cut seals are noticed too: the
 //! private key on disk no longer is the one that the last seal names.
 //!
+//! A line with `"v":2` and `"removed":true` behind `head` says that the lines up to `seq`, with all of `segment` and the segments
+//! before it, were removed since they were old enough: what is left goes on behind it.
+//!
 //! What it cannot show by itself: lines cut behind the last seal, a journal removed before its first seal and before
 //! another one named it, and a whole directory replaced with its anchor. For the first two, seal often; for the last,
 //! keep `seal.pub` elsewhere and give it to `verify`.
@@ -91,9 +94,9 @@ pub use layout::{JournalFiles, Layout, LayoutError};
 pub use line::LineFault;
 pub(crate) use packed::pack;
 pub use reader::{Broken, Filter, Item, ReadError, Reader, Record, Records};
-pub use room::Account;
+pub use room::{Account, Disk, Marks};
 pub use seal::{Mark, SealFault};
-pub use sealer::{SealError, Sealed, Sealer};
+pub use sealer::{Removable, SealError, Sealed, Sealer};
 pub use sessions::{SessionState, SessionSummary};
 pub use tail::{Breach, BreachKind};
 pub use timeline::{Step, Timeline, TimelineError};
@@ -102,7 +105,7 @@ pub use writer::{By, Durability, Journal, JournalError, Opening};
 pub(crate) use key::public_half;
 pub(crate) use layout::sync_folder;
 pub(crate) use line::{Hash, Head, ZERO_HASH, hash_of, parse};
-pub(crate) use seal::{SealChain, named_seal};
+pub(crate) use seal::{Says, SealChain, named_seal};
 pub(crate) use segment::{Found, LineReader, line_before, open_regular};
 
 /// Version of the line format.

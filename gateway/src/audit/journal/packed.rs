@@ -2,11 +2,11 @@
 //!
 //! In: a segment that nobody writes to any more, or a file that may be hostile and says that it is one. Out: a compressed
 //! file that gives back every byte, which was tried before the first is removed; or bytes by their place in the lines. A
-//! frame never makes it hold more than 128 MiB.
+//! frame never makes it hold more than 128 MiB, or read more than the frame says that it has.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::IFlags;
@@ -27,14 +27,18 @@ const HEADER: usize = 18;
 const LEVEL: i32 = 3;
 /// 2 to this are the bytes of a window; the level above takes 2 MiB.
 const WINDOW_LOG: u32 = 27;
+/// A segment ends a second after it is as long as it may be.
+const MAX_LENGTH: u64 = 16 << 30;
 const BUFFER: usize = 64 * 1024;
 
 /// The bytes of the lines in a file.
 pub(super) enum Bytes {
     Plain(BufReader<File>),
     /// And the file once more, to begin anew.
-    Packed(Box<BufReader<Decoder<'static, BufReader<File>>>>, File),
+    Packed(Box<Unpacked>, File),
 }
+
+type Unpacked = BufReader<io::Take<Decoder<'static, BufReader<File>>>>;
 
 impl std::fmt::Debug for Bytes {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -44,15 +48,19 @@ impl std::fmt::Debug for Bytes {
 
 impl Bytes {
     /// At the beginning.
-    pub(super) fn new(mut file: File) -> io::Result<Self> {
-        file.seek(SeekFrom::Start(0))?;
-        let mut start = [0; MAGIC.len()];
-        if file.read_exact_at(&mut start, 0).is_err() || start != MAGIC {
+    pub(super) fn new(file: File) -> io::Result<Self> {
+        if !header(&file)?.starts_with(&MAGIC) {
             return Ok(Self::Plain(BufReader::with_capacity(BUFFER, file)));
         }
+        let Some(length) = length(&file)?.filter(|length| *length <= MAX_LENGTH) else {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "a compressed segment that does not say its length",
+            ));
+        };
         let mut decoder = Decoder::new(file.try_clone()?)?;
         decoder.window_log_max(WINDOW_LOG)?;
-        Ok(Self::Packed(Box::new(BufReader::with_capacity(BUFFER, decoder)), file))
+        Ok(Self::Packed(Box::new(BufReader::with_capacity(BUFFER, decoder.take(length))), file))
     }
 
     pub(super) fn reader(&mut self) -> &mut dyn BufRead {
@@ -78,10 +86,17 @@ impl Bytes {
 }
 
 /// How many bytes a compressed file says that it holds.
-pub(super) fn length(file: &File) -> Option<u64> {
-    let mut header = [0; HEADER];
-    let read = file.read_at(&mut header, 0).ok()?;
-    zstd_safe::get_frame_content_size(header.get(..read)?).ok()?
+pub(super) fn length(file: &File) -> io::Result<Option<u64>> {
+    Ok(zstd_safe::get_frame_content_size(&header(file)?).ok().flatten())
+}
+
+/// How a file begins; it stands at its beginning then. Without pread(2), which the shipper may not call.
+fn header(mut file: &File) -> io::Result<Vec<u8>> {
+    let mut header = Vec::with_capacity(HEADER);
+    file.seek(SeekFrom::Start(0))?;
+    file.take(HEADER as u64).read_to_end(&mut header)?;
+    file.seek(SeekFrom::Start(0))?;
+    Ok(header)
 }
 
 /// The name of a compressed segment while it is being written.

@@ -97,7 +97,9 @@ impl Filter {
             && self.accepts_kind(head.kind)
     }
 
-    fn accepts_kind(&self, kind: &str) -> bool {
+    /// Whether it wants a kind.
+    #[must_use]
+    pub fn accepts_kind(&self, kind: &str) -> bool {
         let matches = |wanted: &String| kind == wanted || (wanted.ends_with('.') && kind.starts_with(wanted.as_str()));
         self.kinds.is_empty() || self.kinds.iter().any(matches)
     }

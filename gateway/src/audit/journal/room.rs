@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 
 use super::JournalError;
 use crate::budget::may_take;
+use crate::config::JournalSection;
 
 /// After so long, what was written counts half.
 const HALVES_AFTER: Duration = Duration::from_secs(600);
@@ -36,6 +37,32 @@ impl Account {
     }
 }
 
+/// What the disk has left, by the marks of the configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Disk {
+    /// Enough.
+    Enough,
+    /// No session begins.
+    Low,
+    /// Those that run end too.
+    Critical,
+}
+
+/// Bytes that must be left, or else.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Marks {
+    /// For a session to begin.
+    pub low: u64,
+    /// For one to go on.
+    pub critical: u64,
+}
+
+impl From<&JournalSection> for Marks {
+    fn from(section: &JournalSection) -> Self {
+        Self { low: section.low_bytes, critical: section.critical_bytes }
+    }
+}
+
 /// What the file system of a journal has left, and who wrote how much of it.
 #[derive(Debug)]
 pub(super) struct Room {
@@ -43,6 +70,7 @@ pub(super) struct Room {
     /// As the file system said last, and until when that is good, in milliseconds since `opened`.
     left: AtomicU64,
     good_until: AtomicU64,
+    marks: Mutex<Marks>,
     accounts: Mutex<Accounts>,
 }
 
@@ -56,7 +84,7 @@ impl Room {
     pub(super) fn new() -> Self {
         let opened = Instant::now();
         let accounts = Mutex::new(Accounts { halved: opened, by: BTreeMap::new() });
-        Self { opened, left: AtomicU64::new(0), good_until: AtomicU64::new(0), accounts }
+        Self { opened, left: AtomicU64::new(0), good_until: AtomicU64::new(0), marks: Mutex::default(), accounts }
     }
 
     /// The account of an attachment.
@@ -81,6 +109,22 @@ impl Room {
             return Ok(());
         }
         Err(JournalError::NoShare { attachment: account.attachment.clone(), written, left })
+    }
+
+    /// Takes other marks.
+    pub(super) fn set(&self, marks: Marks) {
+        *self.marks.lock() = marks;
+    }
+
+    /// Where the disk stands, and how many bytes it has left.
+    pub(super) fn disk(&self, file: impl FnOnce() -> Arc<File>) -> (Disk, u64) {
+        let (left, marks) = (self.left(file, Instant::now()), *self.marks.lock());
+        let disk = match left {
+            left if left < marks.critical => Disk::Critical,
+            left if left < marks.low => Disk::Low,
+            _ => Disk::Enough,
+        };
+        (disk, left)
     }
 
     fn left(&self, file: impl FnOnce() -> Arc<File>, now: Instant) -> u64 {

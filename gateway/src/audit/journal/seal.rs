@@ -15,6 +15,8 @@ use crate::audit::time::Timestamp;
 use crate::id::{HostId, JournalId};
 
 const VERSION: u32 = 1;
+/// Of a seal that says what was removed.
+const VERSION_OF_REMOVAL: u32 = 2;
 /// Keeps a seal's signature from being taken for anything else.
 const SIGNED_PREFIX: &[u8] = b"gateway journal seal 1\n";
 const BEFORE_SIGNATURE: &[u8] = b",\"signature\":\"";
@@ -32,12 +34,21 @@ pub struct Mark {
     pub head: [u8; 32],
 }
 
+/// What a seal says of the lines up to its mark.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Says {
+    /// They are these.
+    Written,
+    /// They were these, and were removed since they were old enough.
+    Removed,
+}
+
 /// Why a line of `seals.jsonl` is not the next seal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, thiserror::Error)]
 #[serde(rename_all = "snake_case")]
 pub enum SealFault {
     /// No seal of this version.
-    #[error("expected a seal of version 1")]
+    #[error("expected a seal of version 1 or 2")]
     Malformed,
     /// A seal is missing, repeated or out of its place.
     #[error("expected seal {expected}, found seal {found}")]
@@ -92,6 +103,8 @@ struct Written {
     seq: Seq,
     bytes: u64,
     head: String,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    removed: bool,
     prev: String,
     key: String,
     next: String,
@@ -104,6 +117,7 @@ pub(crate) struct Seal {
     pub(crate) time: Timestamp,
     pub(crate) journal: JournalId,
     pub(crate) mark: Mark,
+    pub(crate) says: Says,
 }
 
 /// Where the chain of seals stands.
@@ -141,7 +155,12 @@ impl SealChain {
         let written: Written = serde_json::from_slice(&[front, b"}"].concat()).map_err(|_| SealFault::Malformed)?;
         // One spelling: no spaces, no other order, no escapes.
         let respelled = serde_json::to_vec(&written).map_err(|_| SealFault::Malformed)?;
-        if written.v != VERSION || respelled.strip_suffix(b"}") != Some(front) {
+        let says = match (written.v, written.removed) {
+            (VERSION, false) => Says::Written,
+            (VERSION_OF_REMOVAL, true) => Says::Removed,
+            _ => return Err(SealFault::Malformed),
+        };
+        if respelled.strip_suffix(b"}") != Some(front) {
             return Err(SealFault::Malformed);
         }
         let decode = |text: &str| hex::decode::<32>(text.as_bytes()).ok_or(SealFault::Malformed);
@@ -162,19 +181,20 @@ impl SealChain {
         }
         *self = Self { sealed: expected, prev: hash_of(line), key: next, host: Some(host) };
         let mark = Mark { segment: written.segment, seq: written.seq, bytes: written.bytes, head };
-        Ok(Seal { n: written.n, time: written.time, journal: written.journal, mark })
+        Ok(Seal { n: written.n, time: written.time, journal: written.journal, mark, says })
     }
 
     /// The line of the next seal, newline included, signed with `key`; the chain itself does not move.
     pub(super) fn write(
         &self,
         host: HostId,
-        (journal, mark): (JournalId, Mark),
+        (journal, mark, says): (JournalId, Mark, Says),
         key: &SealKey,
         next: &PublicKey,
     ) -> io::Result<Vec<u8>> {
+        let removed = says == Says::Removed;
         let written = Written {
-            v: VERSION,
+            v: if removed { VERSION_OF_REMOVAL } else { VERSION },
             n: self.sealed + 1,
             time: Timestamp::now(),
             host,
@@ -183,6 +203,7 @@ impl SealChain {
             seq: mark.seq,
             bytes: mark.bytes,
             head: hex::encode(&mark.head),
+            removed,
             prev: hex::encode(&self.prev),
             key: hex::encode(&self.key),
             next: hex::encode(next),
@@ -226,7 +247,8 @@ mod tests {
         let key = SealKey::generate().unwrap();
         let chain = SealChain::new(key.public().unwrap());
         let mark = Mark { segment: 1, seq: Seq(3), bytes: 900, head: [7; 32] };
-        let line = chain.write(HostId::generate(), (JournalId::generate(), mark), &key, &[5; 32]).unwrap();
+        let line =
+            chain.write(HostId::generate(), (JournalId::generate(), mark, Says::Written), &key, &[5; 32]).unwrap();
         let line = line.strip_suffix(b"\n").unwrap();
         let seal = chain.clone().accept(line).unwrap();
         assert_eq!((seal.n, seal.mark), (1, mark));
@@ -255,9 +277,9 @@ mod tests {
         let mut chain = SealChain::new(one.public().unwrap());
         let mark = Mark { segment: 1, seq: Seq(3), bytes: 900, head: [7; 32] };
         let (journal, next) = (JournalId::generate(), two.public().unwrap());
-        let line = chain.write(HostId::generate(), (journal, mark), &one, &next).unwrap();
+        let line = chain.write(HostId::generate(), (journal, mark, Says::Written), &one, &next).unwrap();
         chain.accept(line.strip_suffix(b"\n").unwrap()).unwrap();
-        let line = chain.write(HostId::generate(), (journal, mark), &two, &[5; 32]).unwrap();
+        let line = chain.write(HostId::generate(), (journal, mark, Says::Written), &two, &[5; 32]).unwrap();
         let fault = chain.accept(line.strip_suffix(b"\n").unwrap()).unwrap_err();
         assert!(matches!(fault, SealFault::Host { .. }), "{fault}");
     }

@@ -12,6 +12,10 @@
 //! | 3 used key erased | the same, `seal.key` is zeros | renames |
 //! | 4 next key renamed | `seal.key` is the one that the last seal names | nothing to do |
 
+mod removal;
+
+pub use removal::Removable;
+
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -20,7 +24,8 @@ use std::path::{Path, PathBuf};
 
 use super::key::{FirstKey, SealKey, destroy, erase};
 use super::layout::{NO_FOLLOW, sync_folder};
-use super::seal::{Mark, SealChain, SealFault};
+use super::line::parse;
+use super::seal::{Mark, Says, SealChain, SealFault};
 use super::segment::{Found, LineReader, open_regular};
 use super::tail::{Breach, Tail};
 use super::{Layout, LayoutError, Seq};
@@ -110,10 +115,14 @@ impl Sealer {
     pub fn open(layout: Layout, host: HostId) -> Result<Self, SealError> {
         layout.create()?;
         let (first_key, seals) = first_key_and_seals(&layout)?;
-        let (chain, marks) = read_seals(&layout, &seals, first_key)?;
+        let (chain, marks, removed) = read_seals(&layout, &seals, first_key)?;
         let key = recover_key(&layout, &chain)?;
         let (tails, breaches) = (BTreeMap::new(), Vec::new());
         let mut sealer = Self { layout, host, key, chain, seals, tails, marks, breaches, stopped: false };
+        // Stopped between a seal that says so and the removal.
+        for (journal, to) in removed {
+            sealer.take_away(journal, to)?;
+        }
         sealer.open_tails()?;
         Ok(sealer)
     }
@@ -159,23 +168,27 @@ impl Sealer {
     /// sealer and open it again.
     pub fn seal(&mut self) -> Result<Vec<Sealed>, SealError> {
         let due: Vec<_> = self.tails.iter().filter_map(|(journal, tail)| Some((*journal, tail.due()?))).collect();
-        due.into_iter().map(|(journal, mark)| self.seal_journal(journal, mark)).collect()
+        due.into_iter().map(|(journal, mark)| self.seal_lines(journal, mark, Says::Written)).collect()
     }
 
-    fn seal_journal(&mut self, journal: JournalId, mark: Mark) -> Result<Sealed, SealError> {
+    fn seal_lines(&mut self, journal: JournalId, mark: Mark, says: Says) -> Result<Sealed, SealError> {
         if std::mem::replace(&mut self.stopped, true) {
             return Err(SealError::Stopped);
         }
         // A seal must not outlive the lines that it covers. A file that is gone is a breach already.
         let segment = self.layout.segment(journal, mark.segment);
-        if let Ok(file) = open_regular(&segment) {
+        if says == Says::Written
+            && let Ok(file) = open_regular(&segment)
+        {
             file.sync_data().map_err(|source| file_error("sync", &segment, source))?;
         }
         let next = self.store_next_key()?;
-        let (number, line) = self.append_seal(journal, mark, &next)?;
+        let (number, line) = self.append_seal((journal, mark, says), &next)?;
         self.erase_used_key()?;
         self.adopt_next_key(next)?;
-        if let Some(tail) = self.tails.get_mut(&journal) {
+        if says == Says::Written
+            && let Some(tail) = self.tails.get_mut(&journal)
+        {
             tail.sealed = Some(mark);
         }
         self.stopped = false;
@@ -193,11 +206,11 @@ impl Sealer {
     }
 
     /// Step 2.
-    fn append_seal(&mut self, journal: JournalId, mark: Mark, next: &SealKey) -> Result<(u64, String), SealError> {
+    fn append_seal(&mut self, what: (JournalId, Mark, Says), next: &SealKey) -> Result<(u64, String), SealError> {
         let path = self.layout.seals();
         let error = |source| file_error("add a seal to", &path, source);
         let public = next.public().map_err(error)?;
-        let line = self.chain.write(self.host, (journal, mark), &self.key, &public).map_err(error)?;
+        let line = self.chain.write(self.host, what, &self.key, &public).map_err(error)?;
         self.seals.write_all(&line).and_then(|()| self.seals.sync_data()).map_err(error)?;
         let line = line.strip_suffix(b"\n").unwrap_or(&line);
         let number = self.chain.sealed + 1;
@@ -293,17 +306,16 @@ fn make_first_key(layout: &Layout) -> io::Result<FirstKey> {
     Ok(first)
 }
 
-/// Reads all seals, cuts a torn last one, and returns the last mark of each journal. Signatures are checked by
+/// By journal.
+type Ends = BTreeMap<JournalId, Mark>;
+
+/// Reads all seals, cuts a torn last one, and returns the last mark of each journal, and how far it was removed. Signatures are checked by
 /// `verify`, links here.
-fn read_seals(
-    layout: &Layout,
-    seals: &File,
-    first_key: FirstKey,
-) -> Result<(SealChain, BTreeMap<JournalId, Mark>), SealError> {
+fn read_seals(layout: &Layout, seals: &File, first_key: FirstKey) -> Result<(SealChain, Ends, Ends), SealError> {
     let path = layout.seals();
     let error = |source| file_error("read", &path, source);
     let mut chain = SealChain::new(first_key.0);
-    let mut marks = BTreeMap::new();
+    let (mut marks, mut removed) = (Ends::new(), Ends::new());
     let mut lines = LineReader::new(seals.try_clone().map_err(error)?, 0).map_err(error)?;
     loop {
         let fault = |fault| SealError::Seals { path: path.clone(), line: chain.sealed + 1, fault };
@@ -311,14 +323,25 @@ fn read_seals(
             Found::Line(_) => {
                 let mut after = chain.clone();
                 let seal = after.accept_unsigned(lines.line()).map_err(fault)?;
-                marks.insert(seal.journal, seal.mark);
+                match seal.says {
+                    Says::Written => {
+                        marks.insert(seal.journal, seal.mark);
+                    }
+                    Says::Removed => {
+                        removed.insert(seal.journal, seal.mark);
+                        // All of it is gone.
+                        if marks.get(&seal.journal).is_some_and(|last| last.seq <= seal.mark.seq) {
+                            marks.remove(&seal.journal);
+                        }
+                    }
+                }
                 chain = after;
             }
-            Found::End => return Ok((chain, marks)),
+            Found::End => return Ok((chain, marks, removed)),
             Found::Torn(_) => {
                 // A seal is acted on only when it is whole and synced, so a torn one never was.
                 seals.set_len(lines.offset()).and_then(|()| seals.sync_all()).map_err(error)?;
-                return Ok((chain, marks));
+                return Ok((chain, marks, removed));
             }
             Found::TooLong => return Err(fault(SealFault::Malformed)),
         }
@@ -367,7 +390,7 @@ mod tests {
         }
         let next = sealer.store_next_key().unwrap();
         if steps >= 2 {
-            sealer.append_seal(journal, mark, &next).unwrap();
+            sealer.append_seal((journal, mark, Says::Written), &next).unwrap();
         }
         if steps >= 3 {
             sealer.erase_used_key().unwrap();

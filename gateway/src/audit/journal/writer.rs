@@ -17,7 +17,7 @@ use tokio::sync::Notify;
 
 use super::commit::{Committed, Committer};
 use super::line::{Hash, ZERO_HASH, hash_of, push_end, push_head};
-use super::room::{Account, Room};
+use super::room::{Account, Disk, Marks, Room};
 use super::{FORMAT, LINE_LIMIT, Seq};
 use crate::audit::event::{Body, Event, JournalOpened, Role};
 use crate::audit::time::Timestamp;
@@ -110,6 +110,12 @@ pub enum JournalError {
         /// Bytes that count.
         written: u64,
         /// Bytes that are left for it.
+        left: u64,
+    },
+    /// The disk is below its low mark; nothing was written.
+    #[error("the disk of the journal has {left} bytes left, less than [audit.journal] low_bytes: free disk space")]
+    Low {
+        /// Bytes that are left.
         left: u64,
     },
     /// The event cannot be written as JSON; nothing was written.
@@ -209,6 +215,24 @@ impl Journal {
     /// left.
     pub fn admits(&self, account: &Account) -> Result<(), JournalError> {
         self.room.admits(|| Arc::clone(&self.chain.lock().file), account)
+    }
+
+    /// Takes other marks of the disk.
+    pub fn set_marks(&self, marks: Marks) {
+        self.room.set(marks);
+    }
+
+    /// Where the disk stands, and how many bytes it has left.
+    pub fn disk(&self) -> (Disk, u64) {
+        self.room.disk(|| Arc::clone(&self.chain.lock().file))
+    }
+
+    /// Whether an attachment may begin a session: as for all else, and the disk has to be above its low mark.
+    pub fn admits_session(&self, account: &Account) -> Result<(), JournalError> {
+        match self.disk() {
+            (Disk::Enough, _) => self.admits(account),
+            (Disk::Low | Disk::Critical, left) => Err(JournalError::Low { left }),
+        }
     }
 
     /// Goes on in another segment, as fresh as the first one was: what was added stands in the one before, and with

@@ -11,7 +11,7 @@ use std::io;
 use serde::Serialize;
 
 use super::report::Report;
-use super::{Marks, check_seals};
+use super::{Marks, SealedLines, check_seals};
 use crate::audit::clickhouse::{Checkpoint, Copied, Store, StoreError};
 use crate::audit::hex;
 use crate::audit::journal::{
@@ -209,7 +209,7 @@ impl Walk {
         if let Err(problem) = self.check(copied, (seq, hash), side.marks.get(&seq)) {
             return Ok(Some(problem));
         }
-        match side.next()? {
+        match side.next_from(seq)? {
             Next::Line(here) if here != hash => return Ok(Some(CopyProblem::Differs)),
             Next::None => return Ok(Some(CopyProblem::NotHere)),
             Next::Line(_) | Next::NotAsked => {}
@@ -246,6 +246,7 @@ struct Side<'a> {
     journal: JournalId,
     layout: Option<&'a Layout>,
     marks: BTreeMap<Seq, (u64, Mark)>,
+    removed: Seq,
     segment: u32,
     lines: Option<LineReader>,
 }
@@ -260,9 +261,16 @@ enum Next {
 }
 
 impl<'a> Side<'a> {
-    fn new(journal: JournalId, layout: Option<&'a Layout>, marks: Option<Vec<(u64, Mark)>>) -> Self {
-        let marks = marks.into_iter().flatten().map(|(seal, mark)| (mark.seq, (seal, mark))).collect();
-        Self { journal, layout, marks, segment: 1, lines: None }
+    fn new(journal: JournalId, layout: Option<&'a Layout>, sealed: Option<SealedLines>) -> Self {
+        let SealedLines { marks, removed } = sealed.unwrap_or_default();
+        let marks = marks.into_iter().map(|(seal, mark)| (mark.seq, (seal, mark))).collect();
+        let (removed, segment) = removed.map_or((Seq(0), 1), |removed| (removed.seq, removed.segment + 1));
+        Self { journal, layout, marks, removed, segment, lines: None }
+    }
+
+    /// The line here that has this number; what was removed here since it was old enough is in the copy alone.
+    fn next_from(&mut self, seq: Seq) -> io::Result<Next> {
+        if seq <= self.removed { Ok(Next::NotAsked) } else { self.next() }
     }
 
     /// The next line here. A line that is in the copy was here before: what is at its end now was not cut meanwhile.

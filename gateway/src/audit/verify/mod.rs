@@ -21,13 +21,32 @@ pub use report::{Finding, JournalReport, Problem, Report, Unsealed};
 use self::walk::walk_journal;
 use super::hex;
 use super::journal::{
-    FirstKey, Found, Layout, LayoutError, LineReader, Mark, SealChain, SealFault, open_regular, public_half,
+    FirstKey, Found, Layout, LayoutError, LineReader, Mark, Says, SealChain, SealFault, Seq, open_regular, public_half,
 };
 use super::time::Timestamp;
 use crate::id::JournalId;
 
-/// Seals of one journal in their order, each with its number. About a tenth of the seals' file in memory.
-type Marks = BTreeMap<JournalId, Vec<(u64, Mark)>>;
+/// What the seals say of each journal. About a tenth of the seals' file in memory.
+type Marks = BTreeMap<JournalId, SealedLines>;
+
+/// What the seals say of one journal.
+#[derive(Debug, Default)]
+struct SealedLines {
+    /// In their order, each with its number.
+    marks: Vec<(u64, Mark)>,
+    /// What is before this was removed since it was old enough.
+    removed: Option<Mark>,
+}
+
+impl SealedLines {
+    fn last(&self) -> Seq {
+        self.marks.last().map_or(Seq(0), |(_, mark)| mark.seq)
+    }
+
+    fn is_all_removed(&self) -> bool {
+        self.removed.is_some_and(|removed| removed.seq >= self.last())
+    }
+}
 
 /// A seal replaces the key in two steps of microseconds; four looks are not all between them.
 const KEY_ATTEMPTS: usize = 4;
@@ -40,9 +59,10 @@ pub fn verify(layout: &Layout, noted: Option<FirstKey>) -> Result<Report, Layout
     let (journals, strangers) = layout.journals()?;
     report.notes.extend(strangers.into_iter().map(|path| Finding::new(&path, None, Problem::Stranger)));
     for journal in &journals {
-        let marks = marks.get(journal).map_or(&[][..], Vec::as_slice);
-        walk_journal(layout, *journal, marks, &mut report)?;
+        let none = SealedLines::default();
+        walk_journal(layout, *journal, marks.get(journal).unwrap_or(&none), &mut report)?;
     }
+    report.removed = marks.values().filter_map(|one| one.removed).map(|removed| removed.seq.0).sum();
     check_none_missing(layout, &journals, &marks, &mut report);
     Ok(report)
 }
@@ -110,7 +130,11 @@ fn read_seals(
             Found::Line(_) => {
                 let seal = chain.accept(lines.line()).map_err(|fault| Problem::Seal { fault })?;
                 report.last_seal = Some(seal.time);
-                marks.entry(seal.journal).or_default().push((seal.n, seal.mark));
+                let of_journal = marks.entry(seal.journal).or_default();
+                match seal.says {
+                    Says::Written => of_journal.marks.push((seal.n, seal.mark)),
+                    Says::Removed => of_journal.removed = Some(seal.mark),
+                }
             }
             Found::Torn(bytes) => return Ok(Some(bytes)),
             Found::TooLong => return Err(Problem::Seal { fault: SealFault::Malformed }),
@@ -127,8 +151,9 @@ fn named_key_is_there(layout: &Layout, chain: &SealChain) -> std::io::Result<boo
 /// A journal that a seal or another journal names must be there.
 fn check_none_missing(layout: &Layout, journals: &[JournalId], marks: &Marks, report: &mut Report) {
     let present: BTreeSet<JournalId> = journals.iter().copied().collect();
-    for (journal, sealed) in marks.iter().filter(|(journal, _)| !present.contains(journal)) {
-        let lines = sealed.last().map_or(0, |(_, mark)| mark.seq.0);
+    let missing = marks.iter().filter(|(journal, sealed)| !present.contains(journal) && !sealed.is_all_removed());
+    for (journal, sealed) in missing {
+        let lines = sealed.last().0;
         report.breach(&layout.journal(*journal), None, Problem::JournalMissing { lines });
     }
     let named: Vec<_> = report.journals.iter().filter_map(|one| Some((one.journal, one.previous?))).collect();

@@ -76,7 +76,7 @@ mod tests {
         let site = Site::new();
         let journal = site.filled(10);
         let mut sealer = site.sealer();
-        let mut messages = format!("<13>1 - - - - - - {{\"v\":1,\"n\":1}}\nkernel: {{\"v\": x\n");
+        let mut messages = "<13>1 - - - - - - {\"v\":1,\"n\":1}\nkernel: {\"v\": x\n".to_owned();
         for last in [20, 30, 40] {
             sealer.follow().unwrap();
             let seal = sealer.seal().unwrap().remove(0);

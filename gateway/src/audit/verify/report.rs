@@ -172,6 +172,11 @@ pub enum Problem {
     /// A journal without any line, and without a seal.
     #[error("an empty journal: its maker was stopped before the first line")]
     Empty,
+    /// A segment that a seal says is removed.
+    #[error(
+        "a seal says that this is removed: the gateway was stopped before it was, and removes it at its next start"
+    )]
+    Leftover,
     /// A file that is none of ours.
     #[error("not a file of the journal")]
     Stranger,
@@ -245,6 +250,8 @@ pub struct Report {
     pub last_seal: Option<Timestamp>,
     /// The key that the chain of seals starts from.
     pub first_key: Option<String>,
+    /// Lines that were removed since they were old enough, as seals say.
+    pub removed: u64,
     /// Seals that were noted elsewhere, where they were given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub noted: Option<u64>,
@@ -271,6 +278,9 @@ impl fmt::Display for Report {
         writeln!(f, "{verdict}: {journals} journals, {lines} lines checked, {sealed} sealed by {} seals", self.seals)?;
         if let Some(key) = &self.first_key {
             writeln!(f, "first key: {key}")?;
+        }
+        if self.removed > 0 {
+            writeln!(f, "{} lines were removed since they were old enough", self.removed)?;
         }
         if let Some(noted) = self.noted {
             writeln!(f, "noted elsewhere: {noted} seals")?;

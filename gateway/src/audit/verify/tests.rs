@@ -167,7 +167,8 @@ fn a_seal_that_goes_back_is_found_though_its_signature_holds() {
     let (site, journal) = sealed_site();
     let mark = |seq| Mark { segment: 1, seq: Seq(seq), bytes: 0, head: [0; 32] };
     let mut report = Report::default();
-    walk_journal(&site.layout, journal.id(), &[(1, mark(20)), (2, mark(10))], &mut report).unwrap();
+    let marks = vec![(1, mark(20)), (2, mark(10))];
+    walk_journal(&site.layout, journal.id(), &SealedLines { marks, removed: None }, &mut report).unwrap();
     assert_eq!(only(&report).1, &Problem::SealBack { seal: 2, journal: journal.id() });
 }
 

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde::de::IgnoredAny;
 
+use super::SealedLines;
 use super::report::{JournalReport, Problem, Report, Unsealed};
 use crate::audit::event::JournalOpened;
 use crate::audit::hex;
@@ -25,6 +26,8 @@ type Fault = (Place, Problem);
 
 struct Walk<'a> {
     journal: JournalId,
+    /// The end of what is not there any more.
+    removed: Mark,
     seq: Seq,
     head: Hash,
     /// Of the last line.
@@ -41,20 +44,28 @@ struct Walk<'a> {
 pub(super) fn walk_journal(
     layout: &Layout,
     journal: JournalId,
-    marks: &[(u64, Mark)],
+    sealed: &SealedLines,
     report: &mut Report,
 ) -> Result<(), LayoutError> {
     let files = layout.files(journal)?;
     for path in &files.strangers {
         report.note(path, None, Problem::Stranger);
     }
-    if files.segments.is_empty() && marks.is_empty() {
+    let removed = sealed.removed.map_or(0, |removed| removed.segment);
+    let (gone, left): (Vec<u32>, Vec<u32>) = files.segments.into_iter().partition(|segment| *segment <= removed);
+    for segment in &gone {
+        report.note(&layout.segment(journal, *segment), None, Problem::Leftover);
+    }
+    if left.is_empty() && sealed.is_all_removed() {
+        return Ok(());
+    }
+    if left.is_empty() && sealed.marks.is_empty() {
         // Its maker was stopped before the first segment was there.
         report.note(&layout.journal(journal), None, Problem::Empty);
         return Ok(());
     }
-    let mut walk = Walk::new(layout, journal, marks);
-    let result = walk.all_segments(layout, &files.segments);
+    let mut walk = Walk::new(layout, journal, sealed);
+    let result = walk.all_segments(layout, &left);
     if let Err(((path, line), problem)) = result {
         report.breach(&path, (line > 0).then_some(line), problem);
     }
@@ -63,15 +74,18 @@ pub(super) fn walk_journal(
 }
 
 impl<'a> Walk<'a> {
-    fn new(layout: &Layout, journal: JournalId, marks: &'a [(u64, Mark)]) -> Self {
+    fn new(layout: &Layout, journal: JournalId, sealed: &'a SealedLines) -> Self {
+        let none = Mark { segment: 0, seq: Seq(0), bytes: 0, head: ZERO_HASH };
+        let removed = sealed.removed.unwrap_or(none);
         Self {
             journal,
-            seq: Seq(0),
-            head: ZERO_HASH,
-            place: (layout.segment(journal, 1), 0),
-            marks,
-            sealed: Seq(0),
-            last_sealed: marks.last().map_or(Seq(0), |(_, mark)| mark.seq),
+            removed,
+            seq: removed.seq,
+            head: removed.head,
+            place: (layout.segment(journal, removed.segment + 1), 0),
+            marks: &sealed.marks,
+            sealed: removed.seq,
+            last_sealed: sealed.last(),
             unsealed_since: None,
             opened: None,
             torn: None,
@@ -80,7 +94,10 @@ impl<'a> Walk<'a> {
 
     fn all_segments(&mut self, layout: &Layout, present: &[u32]) -> Result<(), Fault> {
         self.check_marks_rise()?;
-        for number in 1..=present.last().copied().unwrap_or(1) {
+        let gone = self.marks.partition_point(|(_, mark)| mark.seq <= self.removed.seq);
+        self.marks = self.marks.get(gone..).unwrap_or_default();
+        let first = self.removed.segment + 1;
+        for number in first..=present.last().copied().unwrap_or(first) {
             if !present.contains(&number) {
                 return Err(((layout.segment(self.journal, number), 0), Problem::SegmentMissing));
             }
@@ -102,8 +119,8 @@ impl<'a> Walk<'a> {
             journal: self.journal,
             role: self.opened.as_ref().map(|opened| opened.role),
             previous: self.opened.as_ref().and_then(|opened| opened.previous),
-            lines: self.seq.0,
-            sealed: self.sealed.0,
+            lines: self.seq.0 - self.removed.seq.0,
+            sealed: self.sealed.0 - self.removed.seq.0,
             unsealed,
         });
     }

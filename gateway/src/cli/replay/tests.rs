@@ -299,3 +299,19 @@ fn json_has_every_record_once_and_no_decision_input() {
     assert_eq!(step["approval"].as_array().unwrap().len(), 2);
     assert!(!value.to_string().contains("secret"), "{value}");
 }
+
+#[test]
+fn steps_are_rows_of_csv_whatever_their_texts_hold() {
+    let mut notes = Notes::new();
+    notes.start(FIRST, "/usr/bin/psql");
+    let request = notes.statement(FIRST, 10, "SELECT \"a\", 'b'\nFROM c", &allow());
+    notes.outcome(FIRST, 20, request, &json!({ "status": "ok", "rows_returned": 3, "duration_us": 900 }));
+    notes.statement(FIRST, 30, "=cmd()", &json!({ "verdict": "deny", "policies": ["a", "b"] }));
+    let csv = csv::csv(&notes.reader().timeline(FIRST).unwrap());
+    let rows: Vec<&str> = csv.split("\r\n").collect();
+    assert!(rows[0].starts_with("time,seq,kind,decision,policies,text,"));
+    let select = rows.iter().find(|row| row.contains("SELECT")).unwrap();
+    assert!(select.ends_with(",allow,open.read,\"SELECT \"\"a\"\", 'b'\nFROM c\",ok,3,,900"), "{select}");
+    let computed = rows.iter().find(|row| row.contains("cmd")).unwrap();
+    assert!(computed.ends_with(",deny,a b,'=cmd(),,,,"), "{computed}");
+}

@@ -129,7 +129,7 @@ fn places_in_what_is_compressed_are_those_of_its_lines() {
     let (site, journal) = packed_site();
     let path = site.layout.packed(journal.id(), 1);
     let whole = zstd::decode_all(File::open(&path).unwrap()).unwrap();
-    assert_eq!(length(&File::open(&path).unwrap()), Some(whole.len() as u64));
+    assert_eq!(length(&File::open(&path).unwrap()).unwrap(), Some(whole.len() as u64));
     let mut reader = LineReader::new(File::open(&path).unwrap(), 0).unwrap();
     let mut starts = Vec::new();
     while let Found::Line(start) = reader.next().unwrap() {
@@ -154,7 +154,7 @@ fn a_change_of_what_is_compressed_is_named() {
     let repacked = |change: &dyn Fn(&mut Vec<Vec<u8>>)| {
         let mut lines: Vec<Vec<u8>> = plain.split_inclusive(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect();
         change(&mut lines);
-        zstd::encode_all(&lines.concat()[..], 3).unwrap()
+        zstd::bulk::compress(&lines.concat(), 3).unwrap()
     };
     let check = |what: &str, line: Option<u64>, is: &dyn Fn(&Problem) -> bool| {
         let report = verify(&site.layout, None).unwrap();
@@ -207,6 +207,23 @@ fn no_changed_byte_of_a_compressed_file_gives_another_record() {
         let mut reader = LineReader::new(File::open(&path).unwrap(), 0);
         while let Ok(Ok(Found::Line(_))) = reader.as_mut().map(LineReader::next) {}
     }
+}
+
+#[test]
+fn a_file_that_would_never_end_is_not_read() {
+    let (site, journal) = packed_site();
+    let path = site.layout.packed(journal.id(), 2);
+    // A stream of which nobody says how long it is.
+    fs::write(&path, zstd::encode_all(&b"\n".repeat(1 << 20)[..], 3).unwrap()).unwrap();
+    assert_eq!(length(&File::open(&path).unwrap()).unwrap(), None);
+    assert!(LineReader::new(File::open(&path).unwrap(), 0).is_err());
+    let report = verify(&site.layout, None).unwrap();
+    assert!(matches!(report.breaches[0].problem, Problem::Unreadable { .. }), "{report}");
+    // What stands behind the frame is no part of it.
+    let two = [&zstd::bulk::compress(b"one\n", 3).unwrap()[..], &zstd::bulk::compress(b"two\n", 3).unwrap()].concat();
+    fs::write(&path, two).unwrap();
+    let mut reader = LineReader::new(File::open(&path).unwrap(), 0).unwrap();
+    assert_eq!((reader.next().unwrap(), reader.next().unwrap()), (Found::Line(0), Found::End));
 }
 
 #[test]
