@@ -1920,7 +1920,7 @@ const MUTATIONS: &[Mutation] = &[
         mechanism: "a forward into a pod is read by the engine of what it leads to",
         edits: &[Edit {
             file: "gateway/src/session/place.rs",
-            from: "    let verdict = target.as_ref().map_or_else(|| Tables::new(Verdict::Allow).verdict(address), |target| target.protocol);",
+            from: "    let verdict =\n        target.as_ref().map_or_else(|| Tables::new(Verdict::Allow).verdict(address), |target| target.protocol);",
             to: "    let verdict = Verdict::Allow;",
         }],
         tests: &["story_forward::a_forward_to_a_database_is_read_like_a_connection_to_it"],
@@ -2012,7 +2012,7 @@ const MUTATIONS: &[Mutation] = &[
         guarantee: "G2",
         mechanism: "what cannot be read of a command is opaque",
         edits: &[Edit {
-            file: "gateway/src/protocol/ssh/ask.rs",
+            file: "gateway/src/protocol/shell/asked.rs",
             from: "command.opaque.iter().map(|reason| reason.name().into()).collect()",
             to: "Vec::new()",
         }],
