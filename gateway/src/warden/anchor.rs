@@ -24,7 +24,8 @@ const TIMEOUT: Duration = Duration::from_secs(3);
 #[derive(Debug, Default)]
 pub(super) struct Anchor {
     last: Option<String>,
-    telling: Option<JoinHandle<bool>>,
+    /// Gives back what was told.
+    telling: Option<JoinHandle<Option<String>>>,
 }
 
 impl Anchor {
@@ -32,9 +33,9 @@ impl Anchor {
     pub(super) async fn tell(&mut self, place: Option<Syslog>, seal: Option<String>) {
         let busy = match &mut self.telling {
             Some(telling) if telling.is_finished() => {
-                if telling.await.unwrap_or(false) {
-                    self.last = None;
-                }
+                // Another one may have come meanwhile.
+                let told = telling.await.unwrap_or_default();
+                self.last = self.last.take().filter(|last| told.as_ref() != Some(last));
                 self.telling = None;
                 false
             }
@@ -42,12 +43,13 @@ impl Anchor {
         };
         self.last = seal.or_else(|| self.last.take());
         let (Some(place), Some(seal), false) = (place, &self.last, busy) else { return };
-        let message = message(seal);
+        let seal = seal.clone();
         self.telling = Some(tokio::spawn(async move {
-            let sent = tokio::time::timeout(TIMEOUT, send(place, &message)).await;
+            let sent = tokio::time::timeout(TIMEOUT, send(place, &message(&seal))).await;
             let sent = sent.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
             sent.inspect_err(|error| tracing::warn!(%error, address = %place.address, "no seal is told for now"))
                 .is_ok()
+                .then_some(seal)
         }));
     }
 
@@ -55,9 +57,9 @@ impl Anchor {
     pub(super) async fn finish(mut self, place: Option<Syslog>, seal: Option<String>) {
         for seal in [seal, None] {
             if let Some(telling) = &mut self.telling {
-                let told = telling.await.unwrap_or(false);
+                let told = telling.await.unwrap_or_default();
                 self.telling = None;
-                self.last = self.last.filter(|_| !told);
+                self.last = self.last.filter(|last| told.as_ref() != Some(last));
             }
             self.tell(place, seal).await;
         }
@@ -86,5 +88,31 @@ async fn send(Syslog { address, transport }: Syslog, message: &str) -> io::Resul
             stream.write_all(format!("{} {message}", message.len()).as_bytes()).await?;
             stream.shutdown().await
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_seal_that_comes_while_another_is_told_is_told_too() {
+        let server = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let place = Some(Syslog { address: server.local_addr().unwrap(), transport: Transport::Udp });
+        let mut anchor = Anchor::default();
+        // Nothing runs between these two.
+        anchor.tell(place, Some("one".to_owned())).await;
+        anchor.tell(place, Some("two".to_owned())).await;
+        let mut buffer = [0; 512];
+        for seal in ["one", "two"] {
+            let told = tokio::time::timeout(TIMEOUT, server.recv(&mut buffer)).await;
+            let length = told.expect("it is told").unwrap();
+            assert!(buffer[..length].ends_with(format!(" seal - {seal}").as_bytes()), "{seal}");
+            while anchor.telling.as_ref().is_some_and(|telling| !telling.is_finished()) {
+                tokio::task::yield_now().await;
+            }
+            anchor.tell(place, None).await;
+        }
+        assert_eq!(anchor.last, None);
     }
 }

@@ -173,10 +173,10 @@ pub(super) fn of_event(kind: &str) -> &'static [&'static [Field]] {
         "ssh.request" => &[SSH_REQUEST, DECISION],
         "ssh.outcome" | "ssh.frames" | "ssh.transfer" => &[SSH_OUTCOME],
         "credential.used" => &[CREDENTIAL],
-        "token.verified" => &[TOKEN],
+        "token.verified" => &[ATTACHMENT, TOKEN],
         kind if kind.starts_with("approval.") => &[APPROVAL],
         kind if kind.starts_with("policy.") => &[POLICY],
-        "network.bypass" | "dns.admitted" | "gap" | "gateway.stopped" => &[ATTACHMENT],
+        "network.bypass" | "dns.admitted" | "gap" | "gateway.stopped" | "token.refused" => &[ATTACHMENT],
         kind if kind.starts_with("attachment.") => &[ATTACHMENT],
         _ => &[],
     }

@@ -201,7 +201,8 @@ fn samples() -> BTreeMap<&'static str, Value> {
             "credential.used",
             json!({ "credential": "shop", "target": "shop", "login": "app", "server_identity": "verify-full db" }),
         ),
-        ("token.verified", json!({ "issuer": "iss", "subject": "sub", "expires": AT })),
+        ("token.verified", json!({ "attachment": "ci", "issuer": "iss", "subject": "sub", "expires": AT })),
+        ("token.refused", json!({ "attachment": "ci", "reason": "it has expired" })),
     ]
     .into_iter()
     .chain(network())
@@ -295,7 +296,8 @@ fn every_sample_has_every_field() {
     complete::<event::PolicyLoaded>(&["policy.loaded"]);
     complete::<event::PolicyRejected>(&["policy.rejected"]);
     complete::<event::CredentialUsed>(&["credential.used"]);
-    complete::<event::Token>(&["token.verified"]);
+    complete::<event::TokenVerified>(&["token.verified"]);
+    complete::<event::TokenRefused>(&["token.refused"]);
 }
 
 #[test]
