@@ -138,7 +138,7 @@ fn hold(ctx: &SkBuffContext, packet: &Packet, state: &SocketState) {
             bpf_ringbuf_discard(held.cast(), 0);
         } else {
             report::count(Reason::QuestionHeld);
-            bpf_ringbuf_submit(held.cast(), 0);
+            bpf_ringbuf_submit(held.cast(), report::WAKE);
         }
     }
 }

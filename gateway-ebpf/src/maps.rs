@@ -36,9 +36,10 @@ pub static PORT: HashMap<u32, u32, PORT_ENTRIES> = HashMap::new();
 #[btf_map]
 pub static NETWORK: LpmTrie<[u32; 4], u32, NETWORK_ENTRIES> = LpmTrie::new();
 
-/// Network and port → `Verdict`.
+/// Network and port → `Verdict`. Not allocated before it is used: that would be four MiB for each attachment.
 #[btf_map]
-pub static NETWORK_PORT: HashMap<NetworkPort, u32, NETWORK_PORT_ENTRIES> = HashMap::new();
+pub static NETWORK_PORT: HashMap<NetworkPort, u32, NETWORK_PORT_ENTRIES, { BPF_F_NO_PREALLOC as usize }> =
+    HashMap::new();
 
 /// Start of a name → 1: unix sockets outside that may be connected to.
 #[btf_map]

@@ -1,11 +1,13 @@
 //! Counting and telling. Nothing that decides may depend on either.
 
+use core::ptr;
+
 use aya_ebpf::helpers::{
     bpf_get_current_cgroup_id, bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_get_current_uid_gid,
-    generated::{bpf_ktime_get_ns, bpf_skb_cgroup_id},
+    generated::{bpf_ktime_get_ns, bpf_ringbuf_query, bpf_skb_cgroup_id},
 };
 use aya_ebpf::programs::{SkBuffContext, TcContext};
-use gateway_common::{ConnectRecord, Endpoint, KernelEvent, NamedEvent, Reason, SocketName};
+use gateway_common::{ConnectRecord, EVENT_BYTES, Endpoint, KernelEvent, NamedEvent, Reason, SocketName};
 
 use crate::maps::{COUNT, EVENT};
 
@@ -18,12 +20,37 @@ pub fn count(reason: Reason) {
     }
 }
 
+/// `BPF_RB_*` of linux/bpf.h: who reads is not woken, or is in any case; 0 wakes who has read all before.
+const NO_WAKEUP: u64 = 1;
+pub const WAKE: u64 = 2;
+/// How much is there to be read.
+const UNREAD: u64 = 0;
+
+#[inline(always)]
+fn unread() -> u64 {
+    // SAFETY: the map's address is that of its static.
+    unsafe { bpf_ringbuf_query(ptr::from_ref(&EVENT).cast_mut().cast(), UNREAD) }
+}
+
+/// When the reader of the ring hears of it. It looks by itself five times a second.
+#[inline(always)]
+fn wakes(reason: Reason) -> u64 {
+    match reason {
+        // Somebody waits.
+        Reason::NewNamespace => WAKE,
+        // To wake a thread takes longer than the connect that it is told of.
+        Reason::Passed if unread() < EVENT_BYTES as u64 / 4 => NO_WAKEUP,
+        Reason::Passed => WAKE,
+        _ => 0,
+    }
+}
+
 /// Counts, and tells user space; if the ring is full, that is counted too.
 #[inline(always)]
 pub fn tell(record: &ConnectRecord, reason: Reason, detail: u32) {
     count(reason);
     let event = KernelEvent { record: *record, reason: reason as u32, detail };
-    if EVENT.output(&event, 0).is_err() {
+    if EVENT.output(&event, wakes(reason)).is_err() {
         count(Reason::EventLost);
     }
 }
