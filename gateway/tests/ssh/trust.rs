@@ -53,7 +53,7 @@ impl Host {
         let file = self.world.file("known", &format!("{line}\n")).display().to_string();
         let script = |text: &str| self.world.file("client.py", text).display().to_string();
         let python =
-            |text: &str| ran(&mut self.command(&["timeout", "60", "/usr/bin/python3", &script(text), &file, SERVER]));
+            |text: &str| ran(&mut self.command(&["timeout", "300", "/usr/bin/python3", &script(text), &file, SERVER]));
         match client {
             "OpenSSH" => {
                 let (global, user) = (format!("GlobalKnownHostsFile={file}"), "UserKnownHostsFile=/dev/null");
@@ -66,11 +66,11 @@ impl Host {
                     "mkdir -p /run/home/.ssh; cp {file} /run/home/.ssh/known_hosts; chmod 755 /run/home/.ssh"
                 ));
                 let url = format!("sftp://{SERVER}/etc/hostname");
-                let mut got = ran(&mut self.command(&["curl", "-sS", "-m", "60", "-u", "deploy:nobody-asks", &url]));
+                let mut got = ran(&mut self.command(&["curl", "-sS", "-m", "300", "-u", "deploy:nobody-asks", &url]));
                 got.out = if got.code == Some(0) { "in\n".to_owned() } else { got.out };
                 got
             }
-            _ => ran(&mut self.command(&["timeout", "60", &self.go(), &file, SERVER])),
+            _ => ran(&mut self.command(&["timeout", "300", &self.go(), &file, SERVER])),
         }
     }
 
