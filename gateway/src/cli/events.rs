@@ -112,7 +112,7 @@ pub(super) fn events(arguments: &EventsArguments, output: Output) -> anyhow::Res
     loop {
         match records.next_item()? {
             Some(Item::Record(record)) => {
-                let whose = arguments.workload.as_ref().is_none_or(|name| workloads.of(&record) == Some(name));
+                let whose = arguments.workload.as_ref().is_none_or(|name| workloads.of(&record).as_ref() == Some(name));
                 if whose && wanted.accepts_kind(&record.kind) {
                     print_record(&record, output)?;
                 }
@@ -140,21 +140,18 @@ struct Workloads(BTreeMap<SessionId, String>);
 
 impl Workloads {
     /// Whose record it is: it says so itself, or the start of its session did.
-    fn of<'a>(&'a mut self, record: &'a Record) -> Option<&'a String> {
+    fn of(&mut self, record: &Record) -> Option<String> {
         let Some(session) = record.session else { return own(record) };
         if let Some(name) = own(record) {
-            self.0.insert(session, name.clone());
+            self.0.insert(session, name);
         }
-        // One that never ends is forgotten with this process.
-        self.0.get(&session)
+        let ends = record.kind == "session.end";
+        if ends { self.0.remove(&session) } else { self.0.get(&session).cloned() }
     }
 }
 
-fn own(record: &Record) -> Option<&String> {
-    match record.body.get("who")?.get("workload")? {
-        serde_json::Value::String(name) => Some(name),
-        _ => None,
-    }
+fn own(record: &Record) -> Option<String> {
+    record.body.get("who")?.get("workload")?.as_str().map(str::to_owned)
 }
 
 /// A line each, so that the output can be followed and filtered.
