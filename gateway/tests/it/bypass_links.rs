@@ -355,6 +355,7 @@ fn a_link_that_is_moved_on_into_a_namespace_below_stays_guarded() {
         until test "$(readlink /proc/$child/ns/net)" != "$(readlink /proc/self/ns/net)"; do :; done
         ip link set eth0 netns $child
         nsenter --target $child --net sh -ec 'ip link set lo up; ip addr add 10.88.0.2/24 dev eth0; ip link set eth0 up
+            until ip link show eth0 | grep -q "state UP"; do :; done
             ip route add default via 10.88.0.1; echo 1 > /proc/sys/net/ipv4/ip_forward
             for filter in /proc/sys/net/ipv4/conf/*/rp_filter; do echo 0 > "$filter"; done
             "$1" tun /run/tun 10.99.0.2 10.77.0.2 5432; "$1" tun /run/tun 10.99.0.2 10.77.0.2 443' sh "$1"
