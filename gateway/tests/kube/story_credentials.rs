@@ -10,22 +10,26 @@ fn what_cannot_be_recorded_does_not_reach_the_server() {
     let site = Site::new();
     site.world.sh("umount /var/lib/gateway; mount -t tmpfs -o size=4m none /var/lib/gateway");
     let _gateway = site.attach();
-    let path = |late: &str| format!("/api/v1/namespaces/{}/configmaps?labelSelector=of%3D{late}", site.namespace);
+    let ca = site.ca();
     // One connection that is open before the disk is full: new ones are refused then.
-    let fill = "dd if=/dev/zero of=/var/lib/gateway/fill bs=4k 2>/dev/null || true";
     let config: Vec<String> = std::iter::once("early".to_owned())
         .chain((0..40).map(|number| format!("late-{number}")))
         .map(|name| {
-            format!("url = \"https://{}:6443{}\"\nsilent\noutput = \"/dev/null\"\n", crate::node::ADDRESS, path(&name))
+            let path = format!("/api/v1/namespaces/{}/configmaps?labelSelector=of%3D{name}", site.namespace);
+            let url = format!("https://{}:6443{path}", crate::node::ADDRESS);
+            let ca = ca.display();
+            format!(
+                "url = \"{url}\"\ncacert = \"{ca}\"\nsilent\noutput = \"/dev/null\"\nwrite-out = \"%{{http_code}} \"\n"
+            )
         })
         .collect();
     let config = site.world.file("many.curl", &config.join("next\n"));
-    let ca = site.ca();
-    let mut curl = site.command(&["timeout", "60", "curl", "--rate", "600/m", "--cacert", ca.to_str().unwrap(), "-K"]);
-    let mut curl = curl.arg(&config).spawn().unwrap();
+    let mut curl = site.command(&["timeout", "100", "curl", "--rate", "600/m", "-K"]);
+    let curl = curl.arg(&config).stdout(std::process::Stdio::piped()).spawn().unwrap();
     wait::until("the first request", || !site.noted("of%3Dearly").is_empty());
-    site.world.sh(fill);
-    curl.wait().unwrap();
+    site.world.sh("dd if=/dev/zero of=/var/lib/gateway/fill bs=4k 2>/dev/null || true");
+    let codes = String::from_utf8(curl.wait_with_output().unwrap().stdout).unwrap();
+    assert!(codes.starts_with("200 ") && codes.split_whitespace().any(|code| code != "200"), "{codes}");
     let count = |script: &str| site.world.sh(script).trim().parse::<usize>().unwrap();
     let recorded = count("cat /var/lib/gateway/journal/*/*.jsonl | grep -c 'of%3Dlate' || true");
     let reached = site

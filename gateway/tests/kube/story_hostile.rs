@@ -8,7 +8,7 @@ use crate::site::{Site, ran};
 fn raw(site: &Site, number: usize, bytes: &str) -> String {
     let file = site.world.file(&format!("raw-{number}"), bytes);
     let script = format!(
-        "(cat {}; sleep 2) | timeout 20 openssl s_client -quiet -verify_quiet -connect 10.99.0.2:6443 2>/dev/null",
+        "(cat {}; sleep 8) | timeout 60 openssl s_client -quiet -verify_quiet -connect 10.99.0.2:6443 2>/dev/null",
         file.display()
     );
     ran(&mut site.command(&["sh", "-c", &script])).out
@@ -34,7 +34,7 @@ fn requests_that_can_be_read_twice_are_refused() {
         ("two media types", "POST /api/v1/pods HTTP/1.1\r\nHost: a\r\nContent-Type: a/b\r\nContent-Type: c/d\r\nContent-Length: 2\r\n\r\n{}".to_owned()),
         ("no HTTP", "hello\r\n\r\n".to_owned()),
     ];
-    // Each keeps its connection open for two seconds.
+    // Each keeps its connection open for a while, so that a busy machine has time to answer.
     std::thread::scope(|scope| {
         for (number, (what, request)) in cases.iter().enumerate() {
             let site = &site;
