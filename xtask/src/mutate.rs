@@ -2154,28 +2154,6 @@ const MUTATIONS: &[Mutation] = &[
         tests: &["hostile::floods_are_bounded"],
     },
     Mutation {
-        name: "ssh-requests-wait",
-        guarantee: "G2",
-        mechanism: "requests that are not taken are bounded like data",
-        edits: &[Edit {
-            file: "gateway/src/protocol/ssh/door.rs",
-            from: "        self.requested(channel, name.len() + value.len()).await;\n",
-            to: "",
-        }],
-        tests: &["hostile::what_waits_of_all_channels_and_of_requests_is_bounded_too"],
-    },
-    Mutation {
-        name: "ssh-leg",
-        guarantee: "G2",
-        mechanism: "what waits of all channels of a connection is bounded",
-        edits: &[Edit {
-            file: "gateway/src/protocol/ssh/flow.rs",
-            from: "(state.waiting > mark || leg > CHANNELS * mark)",
-            to: "(state.waiting > mark || leg < 0)",
-        }],
-        tests: &["hostile::what_waits_of_all_channels_and_of_requests_is_bounded_too"],
-    },
-    Mutation {
         name: "ssh-lines",
         guarantee: "G2",
         mechanism: "a line of the shell that we offer is decided before it runs",

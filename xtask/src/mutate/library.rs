@@ -260,6 +260,28 @@ pub(super) const IN_THE_LIBRARY: &[Mutation] = &[
         tests: &["protocol::postgres::sql::source::tests::places_are_all_that_a_shape_leaves_out"],
     },
     Mutation {
+        name: "ssh-requests-wait",
+        guarantee: "G2",
+        mechanism: "requests that are not taken are bounded like data",
+        edits: &[Edit {
+            file: "gateway/src/protocol/ssh/flow.rs",
+            from: "            self.passed(bytes);\n",
+            to: "            let _ = bytes;\n",
+        }],
+        tests: &["protocol::ssh::flow::tests::requests_wait_until_they_are_taken_in_whatever_order_that_is_noticed"],
+    },
+    Mutation {
+        name: "ssh-leg",
+        guarantee: "G2",
+        mechanism: "what waits of all channels of a connection is bounded",
+        edits: &[Edit {
+            file: "gateway/src/protocol/ssh/flow.rs",
+            from: "(state.waiting > mark || leg > CHANNELS * mark)",
+            to: "(state.waiting > mark || leg < 0)",
+        }],
+        tests: &["protocol::ssh::flow::tests::many_channels_together_are_bounded"],
+    },
+    Mutation {
         name: "ssh-turns",
         guarantee: "G2",
         mechanism: "who looks at much leaves the thread to others",
