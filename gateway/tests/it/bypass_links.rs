@@ -319,6 +319,12 @@ fn tunnels_of_a_namespace_are_dropped_at_the_hosts_end_of_its_link() {
 
 /// Sends what anybody in the namespace sends to port 443 to another one, whatever socket it comes from.
 const REWRITE_ALL: &str = r#"
+    if tc qdisc add dev eth0 clsact && tc filter add dev eth0 egress prio 1 protocol ip u32 match ip protocol 6 0xff \
+        match ip dport 443 0xffff action pedit ex munge tcp dport set 5432 pipe csum ip tcp; then
+        tc filter add dev eth0 egress prio 2 protocol ip u32 match ip protocol 17 0xff match ip dport 443 0xffff \
+            action pedit ex munge udp dport set 5432 pipe csum ip udp
+        exit
+    fi
     nft add table netdev edit
     nft add chain netdev edit out '{ type filter hook egress device eth0 priority 0 ; }'
     nft add rule netdev edit out tcp dport 443 tcp dport set 5432
