@@ -160,7 +160,7 @@ def encrypted(name):
         numbers = []
         for _ in range(count):
             channel = t.open_session()
-            channel.exec_command('sleep 60')
+            channel.exec_command('sleep 34')
             numbers.append(number(channel.remote_chanid))
         data = [message(94, n + text(b'x' * 32000)) for n in numbers for _ in range(size // 32000)]
         env = message(98, numbers[0] + text(b'env') + b'\0' + text(b'LANG') + text(b'x' * 30000))
