@@ -156,8 +156,7 @@ fn notices_little(neighbour: &Agent, flood: impl Fn() + Sync) -> usize {
         });
         let quiet = median();
         looks.push((quiet, flooded));
-        // An emulated machine has one processor, for which the flood's own work contends: there the events are counted alone.
-        if flooded <= 2 * quiet || std::env::var_os("GATEWAY_IT_EMULATED").is_some() {
+        if flooded <= 2 * quiet {
             return looks.len() * 2 * CONNECTS;
         }
     }

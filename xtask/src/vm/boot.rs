@@ -98,7 +98,6 @@ impl Machine<'_> {
             words(["mount", "--bind", &modules, "/lib/modules"]),
             words(["begin"]),
             words(["export", &format!("GATEWAY_CACHE={}", cache.display())]),
-            words(["export", "GATEWAY_IT_EMULATED=1"]),
         ];
         let lsm = self.runs_lsm().then(|| words(["export", "GATEWAY_IT_LSM=1"]));
         before.iter().chain(&lsm).chain(&self.commands).map(|command| command.join("\n") + "\n\n").collect()
