@@ -15,8 +15,8 @@ use rustix::process::{Pid, Signal, WaitOptions, getpid, kill_process, set_child_
 const GUARDED: &str = "GATEWAY_GUARDED";
 /// The whole, with everything that a bare machine gets first.
 const LIMIT: Duration = Duration::from_secs(80 * 60);
-/// For what ends by itself once its parent is gone.
-const GRACE: Duration = Duration::from_secs(15);
+/// For what ends by itself once its parent is gone: commands of a server that was left by hostile clients take half a minute.
+const GRACE: Duration = Duration::from_secs(40);
 const TURN: Duration = Duration::from_millis(20);
 
 /// Whether this process is such a run.

@@ -99,7 +99,7 @@ fn a_policy_that_ends_ends_what_rests_on_it() {
         "@id(\"run\") permit (principal, action in [Ssh::Action::\"login\", Ssh::Action::\"exec\"], resource);";
     let _gateway = host.attach_policies(permit);
     let mut child = host
-        .ssh_command(&["trap 'echo told > /run/deploy/told; exit 3' TERM; echo up; sleep 4711 & wait"])
+        .ssh_command(&["trap 'echo told > /run/deploy/told; kill $!; exit 3' TERM; sleep 4714 & echo up; wait"])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
@@ -121,7 +121,7 @@ fn a_gateway_that_stops_ends_what_runs() {
     let host = Host::new();
     let mut gateway = host.attach();
     let mut child = host
-        .ssh_command(&["trap 'echo told > /run/deploy/told; exit 3' TERM; echo up; sleep 4711 & wait"])
+        .ssh_command(&["trap 'echo told > /run/deploy/told; kill $!; exit 3' TERM; sleep 4715 & echo up; wait"])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
