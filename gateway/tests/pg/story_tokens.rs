@@ -104,6 +104,12 @@ impl Drop for Issuer<'_> {
     }
 }
 
+/// What psql says when it is ended, which it has to be.
+fn last_words(mut psql: Child) -> String {
+    wait::until("the end of psql", || psql.try_wait().unwrap().is_some());
+    String::from_utf8(psql.wait_with_output().unwrap().stderr).unwrap()
+}
+
 #[test]
 fn policies_know_a_workload_by_the_groups_and_claims_of_its_token() {
     let shop = Shop::new();
@@ -134,8 +140,7 @@ fn a_session_ends_with_its_token_and_none_begins_without() {
     shop.world.event("token.verified", |body| body["subject"] == "brief");
     let psql = shop.start_psql(&format!("{ENDLESS} AS marker_token"));
     shop.runs("marker_token");
-    let output = psql.wait_with_output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
+    let said = last_words(psql);
     assert!(said.contains("the gateway ended this session: the token of its workload"), "{said}");
     assert!(said.contains("it has expired: put a new one in its file"), "{said}");
     wait::until("the end of the statement at the server", || !shop.is_running("marker_token"));
@@ -164,12 +169,12 @@ fn a_token_that_is_replaced_by_another_subjects_or_taken_away_ends_what_runs() {
     wait::until("the new token", || verified() > before);
     assert!(shop.is_running("marker_renewed"));
     issuer.hands("other");
-    let said = String::from_utf8(psql.wait_with_output().unwrap().stderr).unwrap();
+    let said = last_words(psql);
     assert!(said.contains("says something else than when it began"), "{said}");
     let psql = shop.start_psql(&format!("{ENDLESS} AS marker_taken"));
     shop.runs("marker_taken");
     std::fs::remove_file(&issuer.file).unwrap();
-    let said = String::from_utf8(psql.wait_with_output().unwrap().stderr).unwrap();
+    let said = last_words(psql);
     assert!(said.contains("does not count any more: cannot read"), "{said}");
     shop.world.event("token.refused", |body| body["reason"].as_str().unwrap().contains("cannot read"));
 }
