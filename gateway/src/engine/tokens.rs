@@ -64,23 +64,21 @@ struct Known {
 }
 
 /// The tokens of all attachments.
+#[derive(Default)]
 pub(super) struct Bindings {
     now: watch::Sender<BTreeMap<String, Binding>>,
     /// Held while the issuer is asked: who needs the same waits for the same answer.
     known: Mutex<Option<Known>>,
 }
 
+/// What was journaled of a token last: that it counts, or why not.
+type Told = Option<Result<(), String>>;
+
 /// Why a look came to no good end.
 enum Fault {
     /// The issuer's keys cannot be had.
     Keys(String),
     Token(TokenError),
-}
-
-impl Default for Bindings {
-    fn default() -> Self {
-        Self { now: watch::Sender::new(BTreeMap::new()), known: Mutex::default() }
-    }
 }
 
 impl Bindings {
@@ -135,12 +133,13 @@ impl Engine {
     /// Keeps the standing of one token true until it ends, or another takes its place.
     async fn follow_token(self: Arc<Self>, attachment: String, number: u64) {
         let (mut pause, mut since, mut told) = (FIRST_PAUSE, None, None);
-        while let Some(Binding { given, terms: Some(terms), standing, .. }) = self.bindings.of(&attachment, number) {
-            let looked = match &given {
-                Ok(token) => self.look_at(&terms, token).await,
-                Err(reason) => return self.refuse_token(&attachment, number, reason.clone(), &mut told),
+        while let Some(Binding { given, terms, standing, .. }) = self.bindings.of(&attachment, number) {
+            let token = match given {
+                Ok(token) => token,
+                Err(reason) => return self.refuse_token(&attachment, number, reason, &mut told),
             };
-            let wait = match looked {
+            let Some(terms) = terms else { return };
+            let wait = match self.look_at(&terms, &token).await {
                 Ok(verified) => {
                     let since = *since.get_or_insert_with(SystemTime::now);
                     let remains = left(&terms.oidc, &verified, since);
@@ -212,29 +211,29 @@ impl Engine {
         }
     }
 
-    fn take_token(&self, attachment: &str, number: u64, verified: Verified, told: &mut Option<String>) {
-        let is_new = told.as_deref() != Some("");
-        if is_new {
-            let token = verified.event();
-            let event = Event::TokenVerified(TokenVerified { attachment: attachment.to_owned(), token });
-            if let Err(error) = self.journal.append_unsynced(None, &event) {
-                tracing::error!(%error, attachment, "a token could not be recorded: it does not count");
-                let reason = "that it was verified could not be recorded".to_owned();
-                return self.bindings.set(attachment, number, Standing::Refused(reason));
-            }
-            *told = Some(String::new());
-            self.bindings.set(attachment, number, Standing::Verified(Arc::new(verified)));
+    fn take_token(&self, attachment: &str, number: u64, verified: Verified, told: &mut Told) {
+        if *told == Some(Ok(())) {
+            return;
         }
+        let token = verified.event();
+        let event = Event::TokenVerified(TokenVerified { attachment: attachment.to_owned(), token });
+        if let Err(error) = self.journal.append_unsynced(None, &event) {
+            tracing::error!(%error, attachment, "a token could not be recorded: it does not count");
+            let reason = "that it was verified could not be recorded".to_owned();
+            return self.bindings.set(attachment, number, Standing::Refused(reason));
+        }
+        *told = Some(Ok(()));
+        self.bindings.set(attachment, number, Standing::Verified(Arc::new(verified)));
     }
 
-    fn refuse_token(&self, attachment: &str, number: u64, reason: String, told: &mut Option<String>) {
-        if told.as_ref() != Some(&reason) {
+    fn refuse_token(&self, attachment: &str, number: u64, reason: String, told: &mut Told) {
+        if !matches!(told, Some(Err(before)) if *before == reason) {
             tracing::error!(attachment, reason, "the token of an attachment does not count");
             let event = Event::TokenRefused(TokenRefused { attachment: attachment.to_owned(), reason: reason.clone() });
             if let Err(error) = self.journal.append_unsynced(None, &event) {
                 tracing::error!(%error, attachment, "a refused token could not be recorded");
             }
-            *told = Some(reason.clone());
+            *told = Some(Err(reason.clone()));
         }
         self.bindings.set(attachment, number, Standing::Refused(reason));
     }
@@ -263,6 +262,9 @@ impl Engine {
 
     /// Resolves when the token that a workload carries does not count any more, with the reason.
     pub(super) async fn token_ended(&self, workload: &Workload) -> String {
+        if workload.token().is_none() {
+            return std::future::pending().await;
+        }
         let mut now = self.bindings.now.subscribe();
         loop {
             if let Some(reason) = no_longer(&now.borrow_and_update(), workload) {
