@@ -81,7 +81,7 @@ pub(super) fn run(arguments: Arguments, output: Output) -> anyhow::Result<()> {
             return output.print(&attached, describe);
         }
         step_aside(&hierarchy, &request)?;
-        let mut serving = Serving::start(arguments.files).await?;
+        let mut serving = Serving::start(arguments.files, Some(request.clone())).await?;
         let attached = match serving.warden.attach(request).await {
             Ok(attached) => attached,
             Err(error) => {

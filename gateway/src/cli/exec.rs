@@ -143,7 +143,7 @@ async fn alone(
 ) -> anyhow::Result<ExitCode> {
     let name = request.name.clone();
     let config = files.config.clone();
-    let serving = Serving::start(files).await?;
+    let serving = Serving::start(files, Some(request.clone())).await?;
     let status = match serving.warden.attach(request).await {
         Ok(attached) => in_cgroup(command, user, (cgroup, config.as_deref()), &attached).await,
         Err(error) => Err(error.into()),

@@ -1,5 +1,8 @@
 //! `gateway policy`: are the policies right, and what do they say?
 
+mod replay;
+mod suggest;
+
 use std::fs;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -34,6 +37,22 @@ pub(super) enum Command {
     Test(TestArguments),
     /// Facts, decision and deciding policies of one request
     Explain(ExplainArguments),
+    /// Decide recorded requests again, and print what would change; fails where anything would
+    Replay(ReplayArguments),
+    /// The least permits for what an attachment did, as the journal has it
+    Suggest(suggest::Arguments),
+}
+
+/// Which requests, and by which policies.
+#[derive(Debug, Args)]
+pub(super) struct ReplayArguments {
+    #[command(flatten)]
+    which: replay::Which,
+    /// Examples of each change
+    #[arg(long, value_name = "COUNT", default_value_t = 3)]
+    examples: usize,
+    #[command(flatten)]
+    files: Files,
 }
 
 /// Which policies.
@@ -89,6 +108,20 @@ pub(super) fn run(command: Command, output: Output) -> anyhow::Result<()> {
             })
         }
         Command::Explain(arguments) => output.print(&explain_one(&arguments)?, ToString::to_string),
+        Command::Replay(arguments) => {
+            let mut source = read(&arguments.files)?.source;
+            source.known.attachments.extend(replay::attachments(&arguments.which)?);
+            let set = load(&source, 1).map_err(all)?;
+            let report = replay::compare(&set, &arguments.which, arguments.examples)?;
+            output.print(&report, replay::Report::page)?;
+            match (report.is_same(), report.differences()) {
+                (true, _) => Ok(()),
+                (false, (changed, unknown)) => {
+                    bail!("{changed} requests would be decided otherwise, and {unknown} cannot be decided again")
+                }
+            }
+        }
+        Command::Suggest(arguments) => suggest::run(&arguments, output),
         Command::Test(arguments) => {
             let Given { source, rules, .. } = read(&arguments.files)?;
             let tables = tables(&arguments, &source)?;

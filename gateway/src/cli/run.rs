@@ -16,7 +16,7 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: Arguments) -> anyhow::Result<()> {
     runtime()?.block_on(async {
-        let mut serving = Serving::start(arguments.files).await?;
+        let mut serving = Serving::start(arguments.files, None).await?;
         for request in serving.warden.configured() {
             let name = request.name.clone();
             serving.warden.attach(request).await.with_context(|| format!("cannot attach `{name}`"))?;

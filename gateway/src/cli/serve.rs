@@ -9,6 +9,7 @@ use tokio::task::JoinHandle;
 
 use super::Files;
 use crate::control::client::{Client, ClientError};
+use crate::control::service::AttachRequest;
 use crate::control::{SOCKET, socket};
 use crate::listener::Shelf;
 use crate::warden::{self, Warden};
@@ -36,9 +37,9 @@ pub(super) async fn running() -> anyhow::Result<Option<Client>> {
 }
 
 impl Serving {
-    /// Starts warden, engine and control socket.
-    pub(super) async fn start(files: Files) -> anyhow::Result<Self> {
-        let options = warden::Options { config: files.config, policies: files.policies, shelf: Shelf::open() };
+    /// Starts warden, engine and control socket; `first` is what will be attached then, if anything.
+    pub(super) async fn start(files: Files, first: Option<AttachRequest>) -> anyhow::Result<Self> {
+        let options = warden::Options { config: files.config, policies: files.policies, shelf: Shelf::open(), first };
         let started = warden::start(options).await?;
         let listener = socket::listen(Path::new(SOCKET)).with_context(|| format!("cannot listen on {SOCKET}"))?;
         started.warden.admit_people();

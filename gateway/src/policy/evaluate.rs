@@ -14,10 +14,10 @@ use super::decision::{
     Answer, Caps, ConnectDecision, Decision, Held, Mode, Verdict, Vote, decide, denial, distinct_ids, most,
 };
 use super::permit::{ConnectPermit, Epoch, WouldBe};
-use super::request::{Question, Request};
+use super::request::{Question, Request, Subject};
 use super::schema::Schema;
 use super::slice::{PolicyEntry, Slice, Slices};
-use super::translate::translate;
+use super::translate::{Translated, translate};
 use super::vocabulary::names::{Action, EntityType, Handling};
 
 /// A set of policies in force, immutable.
@@ -97,14 +97,11 @@ impl PolicySnapshot {
         let inspected = question.resource().attributes().iter().any(|(_, value)| *value == Handling::Inspected.into());
         if question.action() != Action::NetworkConnect {
             let reason = "only `Network::connect` is asked before there is a connection".to_owned();
-            return Arc::new(refused(question, vec![reason]));
+            return Arc::new(refused(question.subject(), vec![reason]));
         }
-        match answer.verdict {
-            Verdict::Deny if inspected && answer.policies.is_empty() && answer.errors.is_empty() => {
-                Arc::new(Answer { verdict: Verdict::Allow, ..Answer::clone(&answer) })
-            }
-            Verdict::Hold => Arc::new(Answer { verdict: Verdict::Deny, ..Answer::clone(&answer) }),
-            Verdict::Allow | Verdict::Mask | Verdict::Deny => answer,
+        match verdict_of_connect(&answer, inspected) {
+            same if same == answer.verdict => answer,
+            verdict => Arc::new(Answer { verdict, ..Answer::clone(&answer) }),
         }
     }
 
@@ -121,7 +118,7 @@ impl PolicySnapshot {
     pub fn answer(&self, request: &Request<'_>, question: &Arc<Question>) -> Arc<Answer> {
         let Some(slice) = self.slices.find(question.action(), question.resource().kind()) else {
             let reason = format!("the schema does not know it on a {}", question.resource().kind());
-            return Arc::new(refused(question, vec![reason]));
+            return Arc::new(refused(question.subject(), vec![reason]));
         };
         let Some(key) = self.cache.key(slice.reads, request, question) else {
             return Arc::new(self.evaluate(slice, request, question));
@@ -135,37 +132,50 @@ impl PolicySnapshot {
     }
 
     fn evaluate(&self, slice: &Slice, request: &Request<'_>, question: &Question) -> Answer {
-        let asked = match translate(self.schema, request, question) {
-            Ok(asked) => asked,
-            Err(error) => return refused(question, vec![error.to_string()]),
-        };
-        let authorizer = Authorizer::new();
-        let response = authorizer.is_authorized(&asked.request, &slice.all, &asked.entities);
-        let errors: Vec<String> = response.diagnostics().errors().map(ToString::to_string).collect();
-        if !errors.is_empty() {
-            return refused(question, errors);
+        match translate(self.schema, request, question) {
+            Ok(asked) => authorize(slice, &asked, question.subject()),
+            Err(error) => refused(question.subject(), vec![error.to_string()]),
         }
-        let reasons: BTreeSet<&PolicyId> = response.diagnostics().reason().collect();
-        let decided: Vec<&PolicyEntry> = reasons.iter().filter_map(|id| slice.entry(id)).map(Arc::as_ref).collect();
-        if decided.len() != reasons.len() {
-            return refused(question, vec!["a policy decided that is not in the set".to_owned()]);
+    }
+}
+
+/// What Cedar says to one question, and the policies that made it.
+pub(super) fn authorize(slice: &Slice, asked: &Translated, subject: Subject<'_>) -> Answer {
+    let authorizer = Authorizer::new();
+    let response = authorizer.is_authorized(&asked.request, &slice.all, &asked.entities);
+    let errors: Vec<String> = response.diagnostics().errors().map(ToString::to_string).collect();
+    if !errors.is_empty() {
+        return refused(subject, errors);
+    }
+    let reasons: BTreeSet<&PolicyId> = response.diagnostics().reason().collect();
+    let decided: Vec<&PolicyEntry> = reasons.iter().filter_map(|id| slice.entry(id)).map(Arc::as_ref).collect();
+    if decided.len() != reasons.len() {
+        return refused(subject, vec!["a policy decided that is not in the set".to_owned()]);
+    }
+    if response.decision() == CedarDecision::Allow {
+        let caps = widest(&decided);
+        return Answer { caps, beyond: beyond(&decided), ..answered(Verdict::Allow, subject, &decided) };
+    }
+    let can_wait = !decided.is_empty() && decided.iter().all(|entry| entry.vote.is_some());
+    if can_wait {
+        let lifted = authorizer.is_authorized(&asked.request, &slice.permits, &asked.entities);
+        if lifted.decision() == CedarDecision::Allow {
+            let permits = lifted.diagnostics().reason().filter_map(|id| slice.entry(id));
+            let permits: Vec<_> = permits.map(Arc::as_ref).collect();
+            let caps = decided.iter().fold(widest(&permits), |caps, entry| caps.and(entry.caps));
+            return Answer { caps, beyond: beyond(&permits), ..answered(Verdict::Hold, subject, &decided) };
         }
-        if response.decision() == CedarDecision::Allow {
-            let caps = widest(&decided);
-            return Answer { caps, beyond: beyond(&decided), ..answered(Verdict::Allow, question, &decided) };
-        }
-        let can_wait = !decided.is_empty() && decided.iter().all(|entry| entry.vote.is_some());
-        if can_wait {
-            let lifted = authorizer.is_authorized(&asked.request, &slice.permits, &asked.entities);
-            if lifted.decision() == CedarDecision::Allow {
-                let permits = lifted.diagnostics().reason().filter_map(|id| slice.entry(id));
-                let permits: Vec<_> = permits.map(Arc::as_ref).collect();
-                let caps = decided.iter().fold(widest(&permits), |caps, entry| caps.and(entry.caps));
-                return Answer { caps, beyond: beyond(&permits), ..answered(Verdict::Hold, question, &decided) };
-            }
-        }
-        let verdict = if question.action() == Action::DataUnmask { Verdict::Mask } else { Verdict::Deny };
-        answered(verdict, question, &decided)
+    }
+    let verdict = if subject.action == Action::DataUnmask { Verdict::Mask } else { Verdict::Deny };
+    answered(verdict, subject, &decided)
+}
+
+/// What is inspected needs no permit to be dialled, and no connection waits for a person.
+pub(super) fn verdict_of_connect(answer: &Answer, inspected: bool) -> Verdict {
+    match answer.verdict {
+        Verdict::Deny if inspected && answer.policies.is_empty() && answer.errors.is_empty() => Verdict::Allow,
+        Verdict::Hold => Verdict::Deny,
+        verdict => verdict,
     }
 }
 
@@ -185,7 +195,7 @@ fn beyond(permits: &[&PolicyEntry]) -> Option<Box<Held>> {
     }))
 }
 
-fn answered(verdict: Verdict, question: &Question, decided: &[&PolicyEntry]) -> Answer {
+fn answered(verdict: Verdict, subject: Subject<'_>, decided: &[&PolicyEntry]) -> Answer {
     let votes: Vec<&Vote> = match verdict {
         Verdict::Hold => decided.iter().filter_map(|entry| entry.vote.as_ref()).collect(),
         Verdict::Allow | Verdict::Mask | Verdict::Deny => Vec::new(),
@@ -193,29 +203,29 @@ fn answered(verdict: Verdict, question: &Question, decided: &[&PolicyEntry]) -> 
     Answer {
         verdict,
         policies: decided.iter().map(|entry| entry.id.clone()).collect(),
-        messages: messages(verdict, question, decided),
+        messages: messages(verdict, subject, decided),
         votes: most(votes.into_iter()).into(),
         caps: Caps::default(),
         beyond: None,
         errors: Box::default(),
-        asked: asked(question),
-        class: class(question),
+        asked: asked(subject),
+        class: class(subject),
     }
 }
 
 /// What the forbids say. One that waits for a person says nothing in a refusal: nobody could lift it.
-fn messages(verdict: Verdict, question: &Question, decided: &[&PolicyEntry]) -> Box<[Arc<str>]> {
+fn messages(verdict: Verdict, subject: Subject<'_>, decided: &[&PolicyEntry]) -> Box<[Arc<str>]> {
     let speaks = |entry: &&&PolicyEntry| {
         entry.policy.effect() == Effect::Forbid && (verdict == Verdict::Hold || entry.vote.is_none())
     };
     if verdict == Verdict::Deny && !decided.is_empty() && !decided.iter().any(|entry| speaks(&entry)) {
-        return Box::new([format!("no policy permits {}, approved or not", asked(question)).into()]);
+        return Box::new([format!("no policy permits {}, approved or not", asked(subject)).into()]);
     }
     decided.iter().filter(speaks).filter_map(|entry| entry.message.clone()).collect()
 }
 
 /// What cannot be evaluated is refused, and a value that cannot be judged is not shown.
-fn refused(question: &Question, errors: Vec<String>) -> Answer {
+fn refused(subject: Subject<'_>, errors: Vec<String>) -> Answer {
     Answer {
         verdict: Verdict::Deny,
         policies: Box::default(),
@@ -224,19 +234,18 @@ fn refused(question: &Question, errors: Vec<String>) -> Answer {
         caps: Caps::default(),
         beyond: None,
         errors: errors.into(),
-        asked: asked(question),
-        class: class(question),
+        asked: asked(subject),
+        class: class(subject),
     }
 }
 
-fn asked(question: &Question) -> Arc<str> {
-    let resource = question.resource();
-    format!("{} on {} \"{}\"", question.action(), resource.kind(), resource.id()).into()
+fn asked(subject: Subject<'_>) -> Arc<str> {
+    format!("{} on {} \"{}\"", subject.action, subject.kind, subject.id).into()
 }
 
-fn class(question: &Question) -> Option<Arc<str>> {
-    match question.action() {
-        Action::DataUnmask | Action::DataCompare | Action::DataExport => Some(question.resource().shared_id()),
+fn class(subject: Subject<'_>) -> Option<Arc<str>> {
+    match subject.action {
+        Action::DataUnmask | Action::DataCompare | Action::DataExport => Some(subject.id.into()),
         _ => None,
     }
 }

@@ -103,7 +103,7 @@ impl Question {
 }
 
 /// Type, id, attributes, and all that it lies in, the nearest first.
-fn entity_facts(entity: &Arc<Entity>) -> Json {
+pub(super) fn entity_facts(entity: &Arc<Entity>) -> Json {
     let mut within = Vec::new();
     let mut level: Vec<&Arc<Entity>> = entity.parents().iter().collect();
     while !level.is_empty() {
@@ -113,8 +113,12 @@ fn entity_facts(entity: &Arc<Entity>) -> Json {
     let mut facts = Map::new();
     facts.insert("type".into(), json!(entity.kind().name()));
     facts.insert("id".into(), json!(entity.id()));
-    facts.insert("attributes".into(), record(entity.attributes()));
-    facts.insert("in".into(), Json::Array(within));
+    if !entity.attributes().is_empty() {
+        facts.insert("attributes".into(), record(entity.attributes()));
+    }
+    if !within.is_empty() {
+        facts.insert("in".into(), Json::Array(within));
+    }
     if !entity.tags().is_empty() {
         let tags = entity.tags().iter().map(|(name, value)| (name.to_string(), plain(value)));
         facts.insert("claims".into(), Json::Object(tags.collect()));

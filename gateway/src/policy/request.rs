@@ -120,10 +120,6 @@ impl Entity {
         &self.id
     }
 
-    pub(super) fn shared_id(&self) -> Arc<str> {
-        self.id.clone()
-    }
-
     /// What is known of it.
     #[must_use]
     pub fn attributes(&self) -> &Fields {
@@ -222,6 +218,14 @@ impl Moment {
     }
 }
 
+/// What a question is about.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Subject<'a> {
+    pub(super) action: Action,
+    pub(super) kind: EntityType,
+    pub(super) id: &'a str,
+}
+
 /// One effect on one object. Immutable: protocols build it once for a statement and ask it for each execution.
 #[derive(Debug)]
 pub struct Question {
@@ -254,6 +258,10 @@ impl Question {
     #[must_use]
     pub fn action(&self) -> Action {
         self.action
+    }
+
+    pub(super) fn subject(&self) -> Subject<'_> {
+        Subject { action: self.action, kind: self.resource.kind, id: &self.resource.id }
     }
 
     /// To what.

@@ -161,12 +161,39 @@ pub fn run_tables(
 }
 
 fn run(set: &PolicySnapshot, defaults: &Defaults, case: &Case, reader: &dyn ReadRequest) -> Result<(), String> {
-    let principal = workload(&merged(&defaults.workload, &case.workload))?;
-    let (session, at) = session(&merged(&defaults.session, &case.session))?;
-    let questions = questions(defaults, case, reader)?;
-    let request = Request { principal: &principal, session: &session, at, questions: &questions };
-    let answers: Vec<_> = questions.iter().map(|question| set.answer_as_asked(&request, question)).collect();
+    let asked = Asked::of(defaults, case, reader)?;
+    let request = asked.request();
+    let answers: Vec<_> = asked.questions.iter().map(|question| set.answer_as_asked(&request, question)).collect();
     compare(case, &answers)
+}
+
+/// What a case asks.
+struct Asked {
+    principal: Principal,
+    session: Session,
+    at: Moment,
+    questions: Vec<Arc<Question>>,
+}
+
+impl Asked {
+    fn of(defaults: &Defaults, case: &Case, reader: &dyn ReadRequest) -> Result<Self, String> {
+        let principal = workload(&merged(&defaults.workload, &case.workload))?;
+        let (session, at) = session(&merged(&defaults.session, &case.session))?;
+        Ok(Self { principal, session, at, questions: questions(defaults, case, reader)? })
+    }
+
+    fn request(&self) -> Request<'_> {
+        Request { principal: &self.principal, session: &self.session, at: self.at, questions: &self.questions }
+    }
+}
+
+/// Hands each case of a table, by name, to `look`.
+#[cfg(test)]
+pub(crate) fn each_case(table: &str, mut look: impl FnMut(&str, &Request<'_>)) {
+    let file: TestFile = toml::from_str(table).unwrap();
+    for case in &file.test {
+        look(&case.name, &Asked::of(&file.defaults, case, &NoRawRequests).unwrap().request());
+    }
 }
 
 fn questions(defaults: &Defaults, case: &Case, reader: &dyn ReadRequest) -> Result<Vec<Arc<Question>>, String> {

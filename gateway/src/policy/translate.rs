@@ -149,7 +149,7 @@ fn reachable<'a>(principal: &'a Arc<Entity>, question: &'a Question) -> HashSet<
 }
 
 /// RFC 3339 in UTC, to the second, years 1970 to 9999.
-fn iso(seconds: i64) -> String {
+pub(super) fn iso(seconds: i64) -> String {
     let seconds = seconds.clamp(0, 253_402_300_799);
     let (days, rest) = (seconds / 86_400, seconds % 86_400);
     // Civil date from a day number: eras of 400 years that begin on 1 March of a year divisible by 400.

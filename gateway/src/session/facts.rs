@@ -15,7 +15,7 @@ use crate::identity::Workload;
 use crate::policy::request::Entity;
 use crate::policy::vocabulary::names::{Handling, ProtocolName};
 use crate::policy::vocabulary::{self, TargetFacts, network};
-use crate::policy::{self, ConnectDecision, Moment, Principal, Question, Request};
+use crate::policy::{self, ConnectDecision, Moment, Principal, Question, Request, record};
 use crate::protocol::Protocol;
 
 /// What a session goes to.
@@ -210,7 +210,7 @@ impl Facts {
         };
         let epoch = self.settings.policies().epoch();
         // Addresses, names of the configuration and of cgroups: nothing that a client sent.
-        let input = KeptInput::after_redaction(self.connect_question().facts());
+        let input = KeptInput::after_redaction(record::input(&self.principal.facts(), &[self.connect_question()]));
         NetworkDecision {
             destination: self.destination(),
             decision: Decision {

@@ -35,6 +35,16 @@ use crate::identity;
 const FIRST_PORT: u16 = 15_001;
 const LAST_PORT: u16 = 15_099;
 
+/// What the engine knows of an attachment.
+pub(super) fn info(request: &AttachRequest) -> AttachmentInfo {
+    AttachmentInfo {
+        name: request.name.clone(),
+        groups: request.groups.clone(),
+        observe: request.observe,
+        token_file: request.token_file.clone(),
+    }
+}
+
 impl Warden {
     /// Puts an attachment in force.
     ///
@@ -87,12 +97,7 @@ impl Warden {
             return Err(WardenError::Gaps { path: cgroup.path, gaps: open });
         }
         let tables = tables(&self.config.lock(), &request.name);
-        let info = AttachmentInfo {
-            name: request.name.clone(),
-            groups: request.groups,
-            observe: request.observe,
-            token_file: request.token_file,
-        };
+        let info = info(&request);
         let terms = Terms {
             accepted_gaps: request.accept_gaps.into_iter().collect(),
             runs_as: request.runs_as,

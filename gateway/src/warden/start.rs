@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 use super::backlog::Backlog;
 use super::engine_process::{EngineError, EngineProcess, forbid_changes};
 use super::lock::{Lock, LockError};
+use super::operator::info;
 use super::shipper_process::ShipperProcess;
 use super::{Warden, WardenError, materials, people, policies, tokens};
 use crate::audit::event::{self, Event, GatewayStarted, Role};
@@ -22,6 +23,7 @@ use crate::bridge::Bundle;
 use crate::capture::cookies::{self, CookieError};
 use crate::capture::{Lsm, gaps};
 use crate::config::{self, Config, ConfigError};
+use crate::control::service::AttachRequest;
 use crate::host::cgroup::{CgroupError, Hierarchy};
 use crate::host::process;
 use crate::id::{HostId, InvalidId, JournalId};
@@ -103,6 +105,8 @@ pub struct Options {
     pub policies: Option<PathBuf>,
     /// Listeners of a gateway that ran before.
     pub shelf: Shelf,
+    /// What will be attached first, so that policies may name it and its groups.
+    pub first: Option<AttachRequest>,
 }
 
 /// A warden that serves, and what it runs on.
@@ -144,7 +148,7 @@ pub async fn start(options: Options) -> Result<Started, StartError> {
         config: text,
         policies: given.policies,
         masking: given.masking,
-        attachments: Vec::new(),
+        attachments: options.first.iter().map(info).collect(),
         approvers: people::votes(&config),
         resolvers: materials::resolvers(&config),
         materials,

@@ -74,6 +74,7 @@ mod story_changes;
 mod story_containers;
 mod story_copies;
 mod story_credentials;
+mod story_decided_again;
 mod story_default;
 mod story_dump;
 mod story_ends;

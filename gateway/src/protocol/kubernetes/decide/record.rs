@@ -5,14 +5,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde_json::json;
-
 use super::{Judge, Judged, Permit, Questions};
 use crate::audit::event::{CredentialUsed, Decision as Recorded, Event, KubernetesOutcome, KubernetesRequest, Status};
 use crate::audit::{Kept, KeptInput, Seq};
 use crate::masking::Masking;
 use crate::masking::masked::{Masked, mask_texts};
-use crate::policy::{Principal, Question};
+use crate::policy::{Principal, Question, record};
 use crate::protocol::kubernetes::head;
 use crate::protocol::kubernetes::reply::Refusal;
 
@@ -128,8 +126,7 @@ impl Judge {
 
 /// The whole decision input, in which no detector finds anything any more.
 pub(super) fn input(principal: &Principal, questions: &[Arc<Question>], masking: &Masking) -> KeptInput {
-    let asked: Vec<_> = questions.iter().map(|question| question.facts()).collect();
-    let mut input = json!({ "principal": principal.facts(), "questions": asked });
+    let mut input = record::input(&principal.facts(), questions);
     mask_texts(&mut input, &masking.detectors);
     KeptInput::after_redaction(input)
 }

@@ -24,7 +24,7 @@ use crate::audit::{Kept, KeptInput};
 use crate::masking::Masking;
 use crate::masking::class::contains_mask;
 use crate::masking::masked::Masked;
-use crate::policy::Question;
+use crate::policy::{Question, record};
 use crate::protocol::postgres::sql::facts::{Effect, Facts, Object, SettingClass, Statement, Verb};
 use crate::protocol::postgres::sql::source::SourceError;
 use crate::protocol::postgres::sql::{self, SqlError};
@@ -408,7 +408,6 @@ impl Shape {
         plain: &str,
     ) -> Self {
         // Names of objects and settings alone, which the facts hold without constants.
-        let asked: Vec<_> = questions.iter().map(|question| question.facts()).collect();
         let mut actions: Vec<String> = Vec::new();
         for question in &questions {
             let name = question.action().name();
@@ -417,7 +416,7 @@ impl Shape {
             }
         }
         Self {
-            input: KeptInput::after_redaction(json!({ "principal": principal, "questions": asked })),
+            input: KeptInput::after_redaction(record::input(principal, &questions)),
             plain: Kept::after_redaction(plain.to_owned()),
             fingerprint: fingerprint(plain).into(),
             command: command(facts).into(),

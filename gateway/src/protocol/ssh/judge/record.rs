@@ -5,13 +5,11 @@
 
 use std::sync::Arc;
 
-use serde_json::{Value as Json, json};
-
 use super::{Asked, Judge, Refused};
 use crate::audit::event::{CredentialUsed, Decision as Recorded, Event, SshOutcome, SshPhase, SshRequest, Status};
 use crate::audit::{JournalError, Kept, KeptInput, Seq};
 use crate::masking::masked::{Masked, mask_texts};
-use crate::policy::{Decision, PolicySnapshot, Question};
+use crate::policy::{Decision, PolicySnapshot, Question, record};
 use crate::trust::ssh::ServerIdentity;
 
 impl Judge {
@@ -97,8 +95,7 @@ impl Judge {
 
     fn input(&self, questions: &[Arc<Question>]) -> KeptInput {
         let masking = self.masking();
-        let asked: Vec<Json> = questions.iter().map(|question| question.facts()).collect();
-        let mut input = json!({ "principal": self.about.principal.facts(), "questions": asked });
+        let mut input = record::input(&self.about.principal.facts(), questions);
         mask_texts(&mut input, &masking.detectors);
         KeptInput::after_redaction(input)
     }
