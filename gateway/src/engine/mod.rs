@@ -37,7 +37,7 @@ pub use dialler::{DialError, Dialler};
 pub use settings::Settings;
 
 use crate::approval::Desk;
-use crate::audit::event::Role;
+use crate::audit::event::{EndCause, Role};
 use crate::audit::journal::Disk;
 use crate::audit::{Durability, Journal, Opening};
 use crate::bridge::{Bridge, Bundle, Connection, Question, ToEngine, ToWarden};
@@ -47,7 +47,7 @@ use crate::masking::rules::Rules;
 use crate::policy::PolicySnapshot;
 use crate::protocol::postgres::{Analyses, CancelKeys, Shared, sql};
 use crate::sandbox::{self, Part};
-use crate::session::Facts;
+use crate::session::{Facts, Within};
 
 /// How often the warden hears of us; the hooks close after two seconds of silence.
 const HEARTBEAT: Duration = Duration::from_millis(500);
@@ -256,34 +256,36 @@ impl Engine {
     pub fn ending(self: &Arc<Self>, facts: &Arc<Facts>) -> watch::Receiver<Option<String>> {
         let (ending, receiver) = watch::channel(None);
         let facts = Arc::clone(facts);
-        let around = facts.within.as_ref().map(|within| within.ending.clone());
         let (mut settings, mut drain) = (self.settings.subscribe(), self.drain.subscribe());
         let mut disk = self.disk.subscribe();
         // What changed between the decision to admit it and now is looked at too.
         settings.mark_changed();
         let engine = Arc::clone(self);
         tokio::spawn(async move {
-            let (around, token) = (ended(around), engine.token_ended(&facts.workload));
+            let (around, token) = (ended(facts.within.as_ref()), engine.token_ended(&facts.workload));
             tokio::pin!(around, token);
-            loop {
-                let reason = tokio::select! {
+            let (cause, reason) = loop {
+                tokio::select! {
                     () = ending.closed() => return,
-                    reason = &mut around => Some(format!("the session around it ended: {reason}")),
-                    reason = &mut token => Some(reason),
-                    _ = drain.wait_for(|drain| *drain) => Some("the gateway stops".to_owned()),
+                    (cause, reason) = &mut around => break (cause, format!("the session around it ended: {reason}")),
+                    reason = &mut token => break (EndCause::Token, reason),
+                    _ = drain.wait_for(|drain| *drain) => break (EndCause::Shutdown, "the gateway stops".to_owned()),
                     _ = disk.wait_for(|disk| *disk == Disk::Critical) => {
-                        Some("the disk of the gateway's journal is nearly full".to_owned())
+                        break (EndCause::Disk, "the disk of the gateway's journal is nearly full".to_owned());
                     }
                     changed = settings.changed() => match changed {
-                        Ok(()) => facts.no_longer_admitted(&settings.borrow_and_update()),
+                        Ok(()) => {
+                            if let Some(ended) = facts.no_longer_admitted(&settings.borrow_and_update()) {
+                                break ended;
+                            }
+                        }
                         Err(_) => return,
                     },
-                };
-                if reason.is_some() {
-                    ending.send_replace(reason);
-                    return;
                 }
-            }
+            };
+            // One reason alone: nobody set it before.
+            let _ = facts.ended_by.set(cause);
+            ending.send_replace(Some(reason));
         });
         receiver
     }
@@ -365,13 +367,13 @@ impl Engine {
     }
 }
 
-/// Resolves when the session around one has to end, with the reason.
-async fn ended(around: Option<watch::Receiver<Option<String>>>) -> String {
-    if let Some(mut around) = around
-        && let Ok(reason) = around.wait_for(Option::is_some).await
+/// Resolves when the session around one has to end, with what ended it and the reason.
+async fn ended(within: Option<&Within>) -> (EndCause, String) {
+    if let Some(within) = within
+        && let Ok(reason) = within.ending.clone().wait_for(Option::is_some).await
         && let Some(reason) = reason.clone()
     {
-        return reason;
+        return (within.ended_by.get().copied().unwrap_or(EndCause::Shutdown), reason);
     }
     // The session around it is gone by itself: its streams tell.
     std::future::pending().await

@@ -275,12 +275,6 @@ impl Engine {
             }
         }
     }
-
-    /// Whether that is so now.
-    #[must_use]
-    pub fn has_lost_token(&self, workload: &Workload) -> bool {
-        no_longer(&self.bindings.now.borrow(), workload).is_some()
-    }
 }
 
 fn no_longer(all: &BTreeMap<String, Binding>, workload: &Workload) -> Option<String> {

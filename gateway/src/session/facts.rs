@@ -1,12 +1,12 @@
 //! What is known of a connection before its first byte, in the words of policies and of events.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use super::forward::Within;
 use super::place::Place;
 use crate::audit::KeptInput;
-use crate::audit::event::{self, Decision, Mode, NetworkDecision, SessionStart, Verdict};
+use crate::audit::event::{self, Decision, EndCause, Mode, NetworkDecision, SessionStart, Verdict};
 use crate::bridge::Connection;
 use crate::config::Target;
 use crate::engine::{Engine, Settings};
@@ -47,6 +47,8 @@ pub struct Facts {
     target_entity: Arc<Entity>,
     /// Why the workload is not who it has to be.
     stranger: Option<String>,
+    /// What ended it, where that was neither side of it.
+    pub ended_by: Arc<OnceLock<EndCause>>,
 }
 
 impl Facts {
@@ -118,6 +120,7 @@ impl Facts {
             principal,
             target_entity,
             stranger: None,
+            ended_by: Arc::default(),
         }
     }
 
@@ -182,11 +185,11 @@ impl Facts {
         self.settings.policies().judge_connect(&request, self.mode())
     }
 
-    /// Why new settings no longer admit this session; `None`: they do.
+    /// What ends this session now that the settings are new, and why; `None`: it goes on.
     #[must_use]
-    pub fn no_longer_admitted(&self, settings: &Settings) -> Option<String> {
+    pub fn no_longer_admitted(&self, settings: &Settings) -> Option<(EndCause, String)> {
         if settings.attachment(&self.connection.attachment).is_none() {
-            return Some("its attachment was detached".to_owned());
+            return Some((EndCause::Operator, "its attachment was detached".to_owned()));
         }
         let session = self.session("", None);
         let questions = [self.connect_question()];
@@ -194,7 +197,7 @@ impl Facts {
             Request { principal: &self.principal, session: &session, at: Moment::now(), questions: &questions };
         match settings.policies().judge_connect(&request, self.mode()) {
             ConnectDecision::Allow(_) => None,
-            ConnectDecision::Deny(denial) => Some(denial.to_string()),
+            ConnectDecision::Deny(denial) => Some((EndCause::Policy, denial.to_string())),
         }
     }
 

@@ -6,10 +6,11 @@
 
 use std::io;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use super::place::{self, Ends, Place};
 use super::{Admission, Client, Ending, Facts, admit, end, go_on, open};
+use crate::audit::event::EndCause;
 use crate::conn::BoxConn;
 use crate::engine::{Engine, Settings};
 use crate::id::SessionId;
@@ -32,6 +33,8 @@ pub struct Within {
     pub name: Option<String>,
     /// Why the session around it ends, once it does.
     pub ending: Ending,
+    /// What ended that.
+    pub ended_by: Arc<OnceLock<EndCause>>,
     depth: usize,
     host: String,
     port: u16,
@@ -109,6 +112,7 @@ impl Forwarded {
             server,
             name: place.name.clone(),
             ending: self.ending.clone(),
+            ended_by: Arc::clone(&around.ended_by),
             depth,
             host: place.host.clone(),
             port: place.address.port(),

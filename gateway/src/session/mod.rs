@@ -19,6 +19,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 pub use facts::Facts;
+pub use forward::Within;
 
 use crate::audit::event::{EndCause, Event};
 use crate::audit::{JournalError, SessionGuard};
@@ -112,7 +113,7 @@ async fn go_on(
         Admission::Admitted(permit) => {
             let about = Arc::clone(&facts);
             match serve(engine, facts, guard, client, permit).await {
-                EndCause::Shutdown if engine.has_lost_token(&about.workload) => EndCause::Token,
+                EndCause::Shutdown => about.ended_by.get().copied().unwrap_or(EndCause::Shutdown),
                 cause => cause,
             }
         }

@@ -86,6 +86,7 @@ fn a_forbid_of_the_connection_ends_the_session_and_what_it_runs() {
     assert!(said.contains("the gateway ended this session") && said.contains("closed for the night"), "{said}");
     wait::until("the end of the statement at the server", || !shop.is_running("marker_policy"));
     assert_eq!(shop.admin("SELECT count(*) FROM orders WHERE id = 3001"), "0");
+    shop.world.event("session.end", |body| body["cause"] == "policy");
     let ran = shop.psql(&["SELECT 1"]);
     assert!(!ran.ok && ran.err.contains("closed for the night"), "{ran:?}");
 }
