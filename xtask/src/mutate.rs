@@ -1397,8 +1397,8 @@ const MUTATIONS: &[Mutation] = &[
         mechanism: "a session ends when its workload's token does not count any more",
         edits: &[Edit {
             file: "gateway/src/engine/mod.rs",
-            from: "                    reason = &mut token => Some(reason),\n",
-            to: "                    reason = &mut token, if false => Some(reason),\n",
+            from: "                    reason = &mut token => break (EndCause::Token, reason),\n",
+            to: "                    reason = &mut token, if false => break (EndCause::Token, reason),\n",
         }],
         tests: &["story_tokens::a_session_ends_with_its_token_and_none_begins_without"],
     },
@@ -2191,8 +2191,8 @@ const MUTATIONS: &[Mutation] = &[
         mechanism: "a session inside another ends with it",
         edits: &[Edit {
             file: "gateway/src/engine/mod.rs",
-            from: "        return reason;\n    }\n    // The session around",
-            to: "        drop(reason);\n    }\n    // The session around",
+            from: "        return (within.ended_by.get().copied().unwrap_or(EndCause::Shutdown), reason);\n",
+            to: "        drop(reason);\n",
         }],
         tests: &["forwards::a_session_ends_with_the_one_around_it"],
     },
