@@ -42,7 +42,7 @@ const NO_RECORD: &str = "no_record";
 /// Counted of questions for names that nobody could take in time.
 pub(super) const QUESTIONS_LOST: &str = "questions_lost";
 /// The longest that the canary's connection waits to be accepted, after it came about.
-const CANARY_ACCEPTED: Duration = Duration::from_secs(2);
+const CANARY_ACCEPTED: Duration = Duration::from_secs(10);
 
 /// An intercepted subtree.
 pub struct Attachment {
