@@ -223,6 +223,7 @@ const MUTATIONS: &[Mutation] = &[
         tests: &[
             "bypass::a_second_destination_while_the_first_waits_to_be_accepted_is_judged_by_itself",
             "bypass_floods::a_flood_of_connects_reaches_nobody_and_leaves_no_record",
+            "bypass_namespaces::a_connection_that_is_restored_without_a_handshake_was_connected_like_any_other",
         ],
     },
     Mutation {
@@ -629,6 +630,17 @@ const MUTATIONS: &[Mutation] = &[
         tests: &["containers::capabilities_of_containers_that_lead_around_are_named_also_of_those_that_come_later"],
     },
     Mutation {
+        name: "way-to-root",
+        guarantee: "G7",
+        mechanism: "capabilities that make a user root are gaps",
+        edits: &[Edit {
+            file: "gateway/src/host/process.rs",
+            from: "OF_ROOT.iter().filter(|_| !self.is_root());",
+            to: "OF_ROOT.iter().filter(|_| self.is_root());",
+        }],
+        tests: &["attach_rules::capabilities_and_sockets_that_lead_out_are_gaps"],
+    },
+    Mutation {
         name: "later-gaps",
         guarantee: "G7",
         mechanism: "ways around that appear after the attach are journaled",
@@ -673,6 +685,7 @@ const MUTATIONS: &[Mutation] = &[
         tests: &[
             "namespaces::a_namespace_of_another_user_namespace_is_refused_since_its_root_is_the_workloads",
             "bypass_namespaces::a_fake_server_in_a_namespace_of_its_own_is_never_dialled",
+            "bypass_namespaces::a_connection_that_is_restored_without_a_handshake_was_connected_like_any_other",
         ],
     },
     Mutation {
@@ -2211,6 +2224,17 @@ const MUTATIONS: &[Mutation] = &[
 
 /// Those whose tests tell only where the kernel runs LSM programs: tried on the usual kernel, in an emulated machine.
 const IN_A_MACHINE: &[Mutation] = &[
+    Mutation {
+        name: "unread-tunnel",
+        guarantee: "G1",
+        mechanism: "a tunnel with keys of its own leads only to where the list says",
+        edits: &[Edit {
+            file: "gateway-ebpf/src/link.rs",
+            from: "Reason::LinkDropped, packet.protocol.into());\n    DROP",
+            to: "Reason::LinkDropped, packet.protocol.into());\n    NEXT",
+        }],
+        tests: &["bypass_links::a_tunnel_of_wireguard_leads_only_to_where_the_list_says"],
+    },
     Mutation {
         name: "families",
         guarantee: "G1",

@@ -162,16 +162,14 @@ pub fn not_accepted<'g>(gaps: &'g [Gap], accepted: &BTreeSet<String>) -> Vec<&'g
 
 fn of_credentials(process: &Process, found: &mut BTreeMap<String, String>) {
     let pid = process.pid;
-    let mut escaping = process.escaping_capabilities();
     if process.is_root() {
         let detail = format!("process {pid} is root of this host and can undo anything: run it as a user of its own");
         found.entry("root_process".into()).or_insert(detail);
         if can_do_all(process) {
             return;
         }
-        escaping.retain(|capability| *capability != "cap_dac_override");
     }
-    for capability in escaping {
+    for capability in process.escaping_capabilities() {
         let detail = format!("process {pid} holds {capability} on this host and can get around the hooks: drop it");
         found.entry(capability.into()).or_insert(detail);
     }

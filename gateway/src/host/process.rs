@@ -10,15 +10,29 @@ use std::sync::OnceLock;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Capabilities with which a process gets around us (capabilities(7)), by number.
-const ESCAPING: [(u32, &str); 7] = [
-    (1, "cap_dac_override"),
+/// Capabilities with which a process gets around us, or reads memory that is not its own (capabilities(7)), by number.
+const ESCAPING: [(u32, &str); 8] = [
     (12, "cap_net_admin"),
     (16, "cap_sys_module"),
     (17, "cap_sys_rawio"),
     (19, "cap_sys_ptrace"),
     (21, "cap_sys_admin"),
+    (22, "cap_sys_boot"),
+    (38, "cap_perfmon"),
     (39, "cap_bpf"),
+];
+
+/// Those with which it becomes root, or has root's files: cgroups, keys, the journal. Of root they say nothing more.
+const OF_ROOT: [(u32, &str); 9] = [
+    (0, "cap_chown"),
+    (1, "cap_dac_override"),
+    (2, "cap_dac_read_search"),
+    (3, "cap_fowner"),
+    (6, "cap_setgid"),
+    (7, "cap_setuid"),
+    (18, "cap_sys_chroot"),
+    (27, "cap_mknod"),
+    (31, "cap_setfcap"),
 ];
 
 /// `CAP_NET_RAW`.
@@ -109,7 +123,9 @@ impl Process {
         if !self.in_our_user_namespace {
             return Vec::new();
         }
-        ESCAPING.iter().filter(|(number, _)| self.capabilities >> number & 1 == 1).map(|(_, name)| *name).collect()
+        let of_root = OF_ROOT.iter().filter(|_| !self.is_root());
+        let held = |(number, _): &&(u32, &str)| self.capabilities >> number & 1 == 1;
+        ESCAPING.iter().chain(of_root).filter(held).map(|(_, name)| *name).collect()
     }
 
     /// Whether it may make packet sockets, in our network namespace or in one of its user namespace's.

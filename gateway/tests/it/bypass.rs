@@ -88,17 +88,21 @@ fn a_second_destination_while_the_first_waits_to_be_accepted_is_judged_by_itself
     let server = world.server();
     let gateway = world.attach(&[]);
     let agent = world.agent();
+    let records = flow(&world, &gateway);
+    let waiting = || records.keys().count();
     // The heartbeat that was written last is good for two seconds.
     stop(&gateway);
     agent.connect("192.0.2.7:22").unwrap();
+    assert_eq!(waiting(), 1);
     agent.ask("disconnect s").unwrap();
+    assert_eq!(waiting(), 0, "its record went with it");
     agent.connect_again("s", &format!("{SERVER}:22")).unwrap();
     send(gateway.child.id(), Signal::CONT);
     assert_eq!(agent.recv().unwrap(), GREETING);
     let ours = |body: &serde_json::Value| body["who"]["pid"] == agent.pid();
     let start = world.event("session.start", ours);
     assert_eq!(start["destination"]["address"], SERVER, "{start}");
-    wait::until("the end of both records", || flow(&world, &gateway).keys().count() == 0);
+    wait::until("the end of both records", || waiting() == 0);
     // Off to where nothing is protected, and back.
     for (port, greeting) in [(443, "hello from the server"), (22, GREETING), (8080, "hello from the server")] {
         agent.ask("disconnect s").unwrap();
@@ -166,7 +170,7 @@ fn nobody_inside_takes_the_port_of_the_listener_without_bind() {
 }
 
 /// Stops the warden, so that connections wait to be accepted.
-fn stop(gateway: &Gateway<'_>) {
+pub fn stop(gateway: &Gateway<'_>) {
     send(gateway.child.id(), Signal::STOP);
     let stat = format!("/proc/{}/stat", gateway.child.id());
     wait::until("a stopped warden", || std::fs::read_to_string(&stat).unwrap().contains(") T "));

@@ -129,10 +129,14 @@ fn the_bpf_call_is_not_for_those_inside() {
     let id = world.uid().to_string();
     let words = ["hooks", cgroup.to_str().unwrap(), "22", SERVER, "22"];
     let agent = As { cgroup: Some(&cgroup), ..As::default() };
-    assert_eq!(play(&world, agent, &words), "BPF_PROG_LOAD: error 1");
-    let as_root_of_its_own = ["setpriv", "--reuid", &id, "--clear-groups", "unshare", "--user", "--map-root-user"];
-    let agent = As { cgroup: Some(&cgroup), root: true, through: &as_root_of_its_own, ..As::default() };
-    assert_eq!(play(&world, agent, &words), "BPF_PROG_LOAD: error 1");
+    let as_root_of_its_own =
+        ["setpriv", "--reuid", &id, "--clear-groups", "unshare", "--user", "--map-root-user", "--net"];
+    let its_root = As { cgroup: Some(&cgroup), root: true, through: &as_root_of_its_own, ..As::default() };
+    for who in [agent, its_root] {
+        assert_eq!(play(&world, who, &words), "BPF_PROG_LOAD: error 1");
+        assert_eq!(play(&world, who, &["bpf"]), "tried", "no program of any kind is loaded");
+    }
+    assert!(play(&world, As { root: true, ..As::default() }, &["bpf"]).contains("loaded "), "root outside loads some");
     assert_eq!(server.seen("tcp 22"), 0);
 }
 

@@ -36,7 +36,7 @@ fn forward(world: &World, agent: &Agent, port: u16) -> String {
 }
 
 /// A host with such a namespace, attached.
-fn plugged_in() -> (World, Server, Agent) {
+pub fn plugged_in() -> (World, Server, Agent) {
     let world = World::new();
     let server = world.server();
     let agent = root_of_its_own(&world);
@@ -315,6 +315,36 @@ fn tunnels_of_a_namespace_are_dropped_at_the_hosts_end_of_its_link() {
     }
     assert_eq!(arrived(), before);
     dropped(&world, 4789);
+}
+
+/// A tunnel with keys of its own, which sends to its other end what goes behind it, or begins with asking there.
+const WIREGUARD: &str = r#"
+    ip link add wg0 type wireguard 2>/dev/null || { echo none; exit; }
+    wg genkey > /run/home/key
+    wg set wg0 private-key /run/home/key peer "$(wg genkey | wg pubkey)" endpoint 10.77.0.2:51820 allowed-ips 10.55.0.0/24
+    ip link set wg0 up; ip route add 10.55.0.0/24 dev wg0
+    "$1" tun /run/tun 10.99.0.2 10.55.0.2 5432
+    ip link del wg0
+"#;
+
+#[test]
+fn a_tunnel_of_wireguard_leads_only_to_where_the_list_says() {
+    let (world, server, agent) = plugged_in();
+    let tunnel = || run(&world, &agent, WIREGUARD);
+    let said = tunnel();
+    if said == "none" {
+        // Where the kernel has it, a namespace's root may make it.
+        assert!(!world.command("modprobe").args(["--dry-run", "--quiet", "wireguard"]).status().unwrap().success());
+        return;
+    }
+    assert_eq!(said, "sent");
+    crate::wait::until("its first words", || server.seen("udp 51820") > 0);
+    let before = server.seen("udp 51820");
+    let config = world.file("gateway.toml", "version = 1\n[egress]\ndefault = \"deny\"\nallow = [\"10.77.0.2:443\"]\n");
+    let _gateway = world.attach(&["--accept-gap", "cap_net_raw", "--config", config.to_str().unwrap()]);
+    assert_eq!(tunnel(), "sent");
+    dropped(&world, 51820);
+    assert_eq!(server.seen("udp 51820"), before);
 }
 
 /// Sends what anybody in the namespace sends to port 443 to another one, whatever socket it comes from.

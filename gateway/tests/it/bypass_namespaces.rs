@@ -3,9 +3,10 @@
 use rustix::io::Errno;
 
 use crate::agent::Agent;
+use crate::bypass_floods::flow;
 use crate::server::SERVER;
-use crate::tricks::program;
-use crate::world::{As, World};
+use crate::tricks::{play, program};
+use crate::world::{As, World, kernel};
 
 /// A process inside that is root of a user namespace and a network namespace of its own, which it may do as it likes
 /// with; only by descriptors that it was given could it be anywhere else.
@@ -84,6 +85,27 @@ fn a_fake_server_in_a_namespace_of_its_own_is_never_dialled() {
     assert_eq!(agent.ask("accept_at_once fake"), Err(Errno::AGAIN), "nobody came");
     world.refused("no_listener");
     assert_eq!(server.seen("tcp 5432"), 0);
+}
+
+#[test]
+fn a_connection_that_is_restored_without_a_handshake_was_connected_like_any_other() {
+    let (world, server, agent) = crate::bypass_links::plugged_in();
+    let gateway = world.attach(&["--accept-gap", "cap_net_admin", "--accept-gap", "cap_net_raw"]);
+    for _ in 0..2 {
+        assert_eq!(agent.connect(&format!("{SERVER}:5432")), Err(Errno::CONNREFUSED));
+    }
+    let restore = |port: u16| run(&world, &agent, &format!(r#""$1" repair {SERVER} {port}"#));
+    let refused =
+        format!("connect: error {}", if kernel() < (5, 18) { Errno::PERM } else { Errno::CONNREFUSED }.raw_os_error());
+    assert_eq!((restore(5432), restore(443)), (refused, "sent".to_owned()));
+    crate::wait::until("what was sent to an ordinary port", || server.seen("tcp 443") > 0);
+    world.refused("no_listener");
+    // Where the gateway listens, it is the listener that has not heard of it.
+    let cgroup = world.cgroup();
+    let of_host = As { cgroup: Some(&cgroup), capabilities: "+net_admin", ..As::default() };
+    assert_eq!(play(&world, of_host, &["repair", SERVER, "5432"]), "sent");
+    assert_eq!((server.seen("tcp 5432"), server.seen("accept 443")), (0, 0));
+    crate::wait::until("the end of its record", || flow(&world, &gateway).keys().count() == 0);
 }
 
 #[test]

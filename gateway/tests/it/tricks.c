@@ -15,6 +15,7 @@
 #include <net/if.h>
 #include <netinet/ether.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -154,6 +155,22 @@ static void source_route(char **arguments)
 	connect_and_hear(s, &to, length);
 }
 
+/* repair ADDRESS PORT: has the kernel take a connection for established of which the far end has not heard (TCP_REPAIR), and
+ * sends on it. */
+static void repair(char **arguments)
+{
+	int mode = 1 /* TCP_REPAIR_ON */;
+	struct sockaddr_storage to;
+	socklen_t length = address(arguments[0], arguments[1], &to);
+	int s = stream(to.ss_family);
+	must(setsockopt(s, IPPROTO_TCP, TCP_REPAIR, &mode, sizeof mode), "TCP_REPAIR");
+	must(connect(s, (void *)&to, length), "connect");
+	mode = -1 /* TCP_REPAIR_OFF_NO_WP */;
+	must(setsockopt(s, IPPROTO_TCP, TCP_REPAIR, &mode, sizeof mode), "TCP_REPAIR");
+	must(send(s, "hello", 5, MSG_NOSIGNAL), "send");
+	printf("sent\n");
+}
+
 /* listen PORT: listens on the port without bind(2), by narrowing the range that the kernel chooses from. */
 static void listen_without_bind(char **arguments)
 {
@@ -193,6 +210,37 @@ static void attach(int cgroup, int program, enum bpf_attach_type at)
 }
 
 #define INSN(c, d, s, o, i) ((struct bpf_insn){.code = c, .dst_reg = d, .src_reg = s, .off = o, .imm = i})
+
+/* bpf: tries to load programs of other kinds than the hooks': those that choose the socket of a connection (sk_lookup), that
+ * rewrite or send on packets (tc, xdp, netfilter), that act on sockets and their options, or on the kernel. */
+static void bpf(char **arguments)
+{
+	static const int types[] = {
+		BPF_PROG_TYPE_KPROBE,  BPF_PROG_TYPE_SCHED_CLS, BPF_PROG_TYPE_SCHED_ACT,   BPF_PROG_TYPE_XDP,
+		BPF_PROG_TYPE_LWT_OUT, BPF_PROG_TYPE_SOCK_OPS,  BPF_PROG_TYPE_CGROUP_SOCK, BPF_PROG_TYPE_SK_MSG,
+		BPF_PROG_TYPE_SK_SKB,  BPF_PROG_TYPE_TRACING,   BPF_PROG_TYPE_CGROUP_SOCKOPT, BPF_PROG_TYPE_STRUCT_OPS,
+		BPF_PROG_TYPE_LSM,     BPF_PROG_TYPE_SK_LOOKUP, 32 /* netfilter, Linux 6.4 */,
+	};
+	struct bpf_insn code[] = {
+		INSN(BPF_ALU64 | BPF_MOV | BPF_K, 0, 0, 0, 1),
+		INSN(BPF_JMP | BPF_EXIT, 0, 0, 0, 0),
+	};
+	(void)arguments;
+	for (unsigned at = 0; at < sizeof types / sizeof *types; at++) {
+		union bpf_attr attributes = {
+			.prog_type = types[at],
+			.insn_cnt = 2,
+			.insns = (unsigned long)code,
+			.license = (unsigned long)"GPL",
+			.expected_attach_type = types[at] == BPF_PROG_TYPE_SK_LOOKUP ? BPF_SK_LOOKUP : 0,
+		};
+		if (syscall(SYS_bpf, BPF_PROG_LOAD, &attributes, sizeof attributes) >= 0)
+			printf("loaded %d\n", types[at]);
+		else if (errno != EPERM)
+			printf("type %d: error %d\n", types[at], errno);
+	}
+	printf("tried\n");
+}
 
 /* hooks CGROUP PORT ADDRESS TO: attaches a connect4 program that sends connects to PORT to ADDRESS:TO, and an egress
  * program that lets every packet pass. */
@@ -392,7 +440,9 @@ int main(int count, char **arguments)
 		{"uring", 3, uring},
 		{"routing", 3, routing},
 		{"source_route", 3, source_route},
+		{"repair", 2, repair},
 		{"listen", 1, listen_without_bind},
+		{"bpf", 0, bpf},
 		{"hooks", 4, hooks},
 		{"tun", 4, tun},
 		{"frame", 5, frame},

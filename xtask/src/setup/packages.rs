@@ -30,7 +30,7 @@ pub(crate) const LINKER: [Package; 4] = [
 ];
 
 /// Everything else.
-pub(crate) const OTHERS: [Package; 49] = [
+pub(crate) const OTHERS: [Package; 50] = [
     package("clang", "bindings of the SQL parser: compiler headers"),
     package("libclang-dev", "bindings of the SQL parser: libclang"),
     package("iproute2", "tests: network namespaces, veth"),
@@ -71,6 +71,7 @@ pub(crate) const OTHERS: [Package; 49] = [
     package("netavark", "tests: its networks"),
     package("iptables", "tests: its address translation"),
     package("nftables", "tests: packets that are rewritten behind the hooks"),
+    package("wireguard-tools", "tests: a tunnel with keys of its own"),
     package("sudo", "tests: the user behind sudo"),
     package("etcd-server", "tests: what the API server keeps its objects in"),
     package("containerd", "tests: what the kubelet starts containers with"),

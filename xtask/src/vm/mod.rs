@@ -23,7 +23,7 @@ use programs::Program;
 
 /// What every run tries on the usual kernel: each hook, what stays closed, what the kernel tells us. The whole of `it`
 /// goes with `soak`.
-const USUAL_TESTS: [&str; 54] = [
+const USUAL_TESTS: [&str; 55] = [
     "containers::a_container_is_served_at_its_first_connect_and_named_whenever_it_was_started",
     "containers::root_of_a_container_gets_no_packet_past_though_it_may_make_raw_sockets",
     "containers::a_sidecar_on_loopback_is_reached_from_its_own_namespace_and_never_the_hosts",
@@ -54,6 +54,7 @@ const USUAL_TESTS: [&str; 54] = [
     "bypass_cgroups::sockets_brought_in_from_outside_are_made_deaf",
     "bypass_links::what_a_namespace_forwards_is_dropped_at_the_hosts_end_of_its_link",
     "bypass_links::a_destination_that_is_rewritten_behind_the_hooks_is_dropped_at_the_hosts_end_of_the_link",
+    "bypass_links::a_tunnel_of_wireguard_leads_only_to_where_the_list_says",
     "existing::a_connection_opened_before_the_attach_is_cut",
     "existing::a_connection_brought_in_from_another_cgroup_before_the_attach_is_cut",
     "existing::a_connection_that_is_kept_sends_nothing_any_more_and_is_journaled_as_a_gap",
