@@ -2449,7 +2449,8 @@ fn outcomes(text: &str) -> Vec<(&str, bool)> {
     text.lines().filter_map(outcome).collect()
 }
 
-fn outcome(line: &str) -> Option<(&str, bool)> {
+/// The test that a line says the outcome of, and whether it passed.
+pub(crate) fn outcome(line: &str) -> Option<(&str, bool)> {
     let said = line.strip_prefix('[').and_then(|rest| rest.split_once("] ")).map_or(line, |(_, said)| said);
     let (name, outcome) = said.strip_prefix("test ")?.split_once(" ... ")?;
     matches!(outcome, "ok" | "FAILED").then_some((name, outcome == "ok"))

@@ -1,18 +1,20 @@
 //! One boot of a machine. In: a kernel, commands, a time. Out: what the tests on its console summed up to, and what the
 //! kernel lacks. It must never take a machine that hung, panicked or said nothing for one that succeeded.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result};
 
 use super::archive::Archive;
 use super::kernels::Kernel;
 use crate::ci::Totals;
 use crate::ebpf;
+use crate::mutate;
 use crate::run::{checkout, line};
 
 const BUSYBOX: &str = "/bin/busybox";
@@ -63,7 +65,7 @@ impl Machine<'_> {
         self.kernel.runs_lsm && self.modules == Modules::Own
     }
 
-    /// Boots it, passes its console on, and returns what it came to.
+    /// Boots it, passes its console on, and returns what it came to, also where that is not well.
     pub(super) fn run(&self) -> Result<Outcome> {
         let cache = ebpf::cache_dir()?;
         let folder = cache.join("vm").join(format!("{}-{}", std::process::id(), self.label));
@@ -120,11 +122,12 @@ impl Machine<'_> {
             }
         }
         let status = child.wait().context("the machine cannot be waited for")?;
-        if status.code() == Some(124) {
-            bail!("it hung, or was too slow: ended after {} s; its last lines are above", self.time.as_secs());
-        }
-        ensure!(status.success(), "`{}` failed ({status})\n{}", line(&command), console.before.join("\n"));
-        console.result()
+        let fault = match status.code() {
+            Some(0) => console.fault(),
+            Some(124) => Some(format!("it hung, or was too slow: ended after {} s", self.time.as_secs())),
+            _ => Some(format!("`{}` failed ({status})\n{}", line(&command), console.before.join("\n"))),
+        };
+        Ok(Outcome { fault, ..console.outcome })
     }
 }
 
@@ -146,7 +149,11 @@ fn as_root(program: &str) -> Command {
 /// What a machine came to.
 #[derive(Debug, Default)]
 pub(super) struct Outcome {
+    /// Why it did not end well, where it did not.
+    pub(super) fault: Option<String>,
     pub(super) totals: Totals,
+    /// Tests that ran to their end, and whether they passed.
+    pub(super) tests: BTreeMap<String, bool>,
     /// As `uname -r` says it there.
     pub(super) release: String,
     /// What `gateway doctor` found missing, if it was asked: feature and cost.
@@ -182,15 +189,19 @@ impl Console {
             self.outcome.without.push(lack.to_owned());
         }
         self.outcome.totals.add(text);
+        if let Some((test, passed)) = mutate::outcome(text) {
+            self.outcome.tests.insert(test.to_owned(), passed);
+        }
         Some(text)
     }
 
-    fn result(self) -> Result<Outcome> {
+    fn fault(&self) -> Option<String> {
+        let totals = &self.outcome.totals;
         match self.status.as_deref() {
-            Some("0") => Ok(self.outcome),
-            Some(status) => bail!("a command ended with status {status}: {}", self.outcome.totals),
-            None if self.begun => bail!("the kernel went down with {}: its last lines are above", self.outcome.totals),
-            None => bail!("it never came up:\n{}", self.before.join("\n")),
+            Some("0") => None,
+            Some(status) => Some(format!("a command ended with status {status}: {totals}")),
+            None if self.begun => Some(format!("the kernel went down with {totals}: its last lines are above")),
+            None => Some(format!("it never came up:\n{}", self.before.join("\n"))),
         }
     }
 }
@@ -199,12 +210,12 @@ impl Console {
 mod tests {
     use super::*;
 
-    fn result(lines: &[&str]) -> Result<Outcome> {
+    fn after(lines: &[&str]) -> Outcome {
         let mut console = Console::default();
         for line in lines {
             console.add(line);
         }
-        console.result()
+        Outcome { fault: console.fault(), ..console.outcome }
     }
 
     const PASSED: &str = "test result: ok. 3 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 1s\r";
@@ -212,15 +223,23 @@ mod tests {
     #[test]
     fn succeeds_only_where_the_guest_says_so_itself() {
         let lack = "without  LSM hooks          before Linux 6.0\r";
-        let outcome = result(&["vm: begins on 6.1\r", lack, PASSED, "vm: status 0\r"]).unwrap();
-        assert_eq!((outcome.totals.passed, outcome.release.as_str()), (3, "6.1"));
+        let outcome = after(&["vm: begins on 6.1\r", lack, PASSED, "vm: status 0\r"]);
+        assert_eq!((outcome.fault, outcome.totals.passed, outcome.release.as_str()), (None, 3, "6.1"));
         assert_eq!(outcome.without, ["LSM hooks          before Linux 6.0"]);
-        let failed = result(&["vm: begins on 6.1", PASSED, "vm: status 101"]).unwrap_err().to_string();
+        let fault = |lines: &[&str]| after(lines).fault.unwrap();
+        let failed = fault(&["vm: begins on 6.1", PASSED, "vm: status 101"]);
         assert!(failed.contains("status 101"), "{failed}");
-        let panicked = result(&["vm: begins on 6.1", PASSED, "Kernel panic - not syncing"]).unwrap_err().to_string();
+        let panicked = fault(&["vm: begins on 6.1", PASSED, "Kernel panic - not syncing"]);
         assert!(panicked.contains("went down"), "{panicked}");
-        let dead = result(&["Linux version 6.1", "cannot load /modules/01"]).unwrap_err().to_string();
+        let dead = fault(&["Linux version 6.1", "cannot load /modules/01"]);
         assert!(dead.contains("never came up") && dead.contains("cannot load"), "{dead}");
+    }
+
+    #[test]
+    fn tells_of_each_test_also_where_the_machine_went_down() {
+        let outcome = after(&["vm: begins on 6.1", "test a::b ... ok\r", "test a::c ... FAILED", "test a::d has been"]);
+        assert!(outcome.fault.is_some());
+        assert_eq!(outcome.tests, [("a::b".to_owned(), true), ("a::c".to_owned(), false)].into());
     }
 
     #[test]

@@ -12,7 +12,7 @@ mod table;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use clap::Args;
 
 use crate::ci::Totals;
@@ -115,6 +115,9 @@ pub(crate) struct Choice {
     /// Boot it without `bpf` among its security modules
     #[arg(long)]
     without_lsm: bool,
+    /// Write what it came to into the table of README, beside what other tests came to before
+    #[arg(long, conflicts_with = "without_lsm")]
+    record: bool,
     /// Run all that `soak` runs on it, and write what it came to into the table of README
     #[arg(long, conflicts_with_all = ["tests", "pg", "without_lsm"])]
     whole: bool,
@@ -128,16 +131,20 @@ pub(crate) fn perform(choice: &Choice) -> Result<()> {
     if choice.whole {
         return whole(kernel).map(|totals| println!("{totals}"));
     }
-    let Programs { it, pg } = Programs::build()?;
+    let programs = Programs::build()?;
+    let (it, pg) = (&programs.it, &programs.pg);
     let named = |program: &Program| -> Vec<String> {
         let chosen = |test: &&String| choice.tests.iter().any(|part| test.contains(part));
         program.tests.iter().filter(chosen).cloned().collect()
     };
     let jobs = match (choice.tests.is_empty(), choice.pg) {
-        (true, _) => vec![(&it, owned(&USUAL_TESTS)), (&pg, owned(&POSTGRES))],
-        (false, true) => vec![(&pg, named(&pg))],
-        (false, false) => vec![(&it, named(&it))],
+        (true, _) => vec![(it, owned(&USUAL_TESTS)), (pg, owned(&POSTGRES))],
+        (false, true) => vec![(pg, named(pg))],
+        (false, false) => vec![(it, named(it))],
     };
+    if choice.record {
+        return recorded((kernel, TIME), &programs, &jobs).map(drop);
+    }
     let modules = if choice.without_lsm { Modules::WithoutBpf } else { Modules::Own };
     run((kernel, modules, TIME), kernel.series, &jobs).map(drop)
 }
@@ -167,14 +174,11 @@ pub(crate) fn usual() -> Result<Totals> {
     Ok(totals)
 }
 
-/// All that a kernel is tried with, on one machine; where all of it passed, README's table says so.
+/// All that a kernel is tried with, on one machine.
 pub(crate) fn whole(kernel: Kernel) -> Result<Totals> {
     let programs = Programs::build()?;
-    let postgres = [owned(&POSTGRES), owned(&MORE_POSTGRES)].concat();
-    let jobs = [(&programs.it, programs.for_kernel(kernel)), (&programs.pg, postgres)];
-    let outcome = run((kernel, Modules::Own, WHOLE_TIME), kernel.series, &jobs)?;
-    table::record(kernel, &outcome, &jobs.each_ref().map(|(_, tests)| tests.as_slice()).concat())?;
-    let mut totals = outcome.totals;
+    let jobs = [(&programs.it, programs.for_kernel(kernel)), (&programs.pg, every_postgres())];
+    let mut totals = recorded((kernel, WHOLE_TIME), &programs, &jobs)?.totals;
     if kernel.runs_lsm {
         // Hooks that load and do not run must not be taken for hooks.
         let lsm = programs.it.tests.iter().filter(|test| test.starts_with("lsm::")).cloned().collect();
@@ -182,6 +186,23 @@ pub(crate) fn whole(kernel: Kernel) -> Result<Totals> {
         totals.join(&run((kernel, Modules::WithoutBpf, TIME), &label, &[(&programs.it, lsm)])?.totals);
     }
     Ok(totals)
+}
+
+fn every_postgres() -> Vec<String> {
+    [owned(&POSTGRES), owned(&MORE_POSTGRES)].concat()
+}
+
+/// Runs tests, and has README's table say what came of each, also where that is not well.
+fn recorded(
+    (kernel, time): (Kernel, Duration),
+    programs: &Programs,
+    jobs: &[(&Program, Vec<String>)],
+) -> Result<Outcome> {
+    let outcome = boot((kernel, Modules::Own, time), kernel.series, jobs)?;
+    if !outcome.release.is_empty() {
+        table::record(kernel, &outcome, &[programs.for_kernel(kernel), every_postgres()].concat())?;
+    }
+    checked(outcome, jobs)
 }
 
 struct Programs {
@@ -211,7 +232,22 @@ impl Programs {
     }
 }
 
-fn run(
+fn run(machine: (Kernel, Modules, Duration), label: &str, jobs: &[(&Program, Vec<String>)]) -> Result<Outcome> {
+    checked(boot(machine, label, jobs)?, jobs)
+}
+
+/// What came of these tests, where it is that all of them passed.
+fn checked(outcome: Outcome, jobs: &[(&Program, Vec<String>)]) -> Result<Outcome> {
+    if let Some(fault) = outcome.fault {
+        bail!("{fault}");
+    }
+    let wanted: usize = jobs.iter().map(|(_, tests)| tests.len()).sum();
+    // A name that the program does not know is no error to it.
+    ensure!(wanted > 0 && outcome.totals.passed as usize == wanted, "{}, and {wanted} were to run", outcome.totals);
+    Ok(outcome)
+}
+
+fn boot(
     (kernel, modules, time): (Kernel, Modules, Duration),
     label: &str,
     jobs: &[(&Program, Vec<String>)],
@@ -222,19 +258,14 @@ fn run(
         commands.push(words([program.gateway()?.as_str(), "doctor"]));
     }
     let mut folders: Vec<PathBuf> = vec![root.to_owned()];
-    let mut wanted = 0;
     for (program, tests) in jobs.iter().filter(|(_, tests)| !tests.is_empty()) {
         commands.push(program.command(tests));
         folders.push(program.folder()?);
-        wanted += tests.len();
     }
     folders.dedup();
     let machine = Machine { kernel, modules, label: label.replace(' ', "-"), commands, folders: &folders, time };
     let (outcome, took) = timed(|| machine.run());
     let outcome = outcome?;
-    let totals = &outcome.totals;
-    println!("[{}] {totals} on Linux {} in {} s", machine.label, kernel.series, took.as_secs());
-    // A name that the program does not know is no error to it.
-    ensure!(wanted > 0 && totals.passed as usize == wanted, "{totals}, and {wanted} were to run");
+    println!("[{}] {} on Linux {} in {} s", machine.label, outcome.totals, kernel.series, took.as_secs());
     Ok(outcome)
 }

@@ -1,11 +1,12 @@
-//! README's table of kernels. In: what a whole run on a kernel came to. Out: a file of results beside this one, and the
-//! table made of all such files. It must never say that a guarantee holds where a test of it did not pass.
+//! README's table of kernels. In: what tests on a kernel came to. Out: a file of results beside this one, in which each
+//! test stands as it ended last, and the table made of all such files. It must never say that a guarantee holds where a
+//! test of it did not pass.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 
 use super::boot::Outcome;
 use super::kernels::{ALL, Kernel};
@@ -19,25 +20,31 @@ const END: &str = "<!-- end -->\n";
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Results {
     release: String,
-    tests: usize,
+    /// How many tests there are.
+    all: usize,
     guarantees: BTreeMap<String, Count>,
     /// Feature and cost, as `gateway doctor` says them.
     without: Vec<String>,
+    passed: BTreeSet<String>,
+    failed: BTreeSet<String>,
 }
 
-/// Tests of a guarantee that passed.
+/// Tests of a guarantee.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Count {
     hold: usize,
     /// Those that show nothing but that the gap is named, since the kernel cannot close it.
     name: usize,
+    /// How many there are.
+    all: usize,
 }
 
-/// Writes down a run in which all these tests passed.
-pub(super) fn record(kernel: Kernel, outcome: &Outcome, passed: &[String]) -> Result<()> {
+/// Writes down what came of the tests of a run, of all that there are.
+pub(super) fn record(kernel: Kernel, outcome: &Outcome, all: &[String]) -> Result<()> {
     let root = checkout()?;
-    let results = Results::of(kernel, outcome, passed);
     let file = file(root, kernel);
+    let before = if file.exists() { Results::read_file(&file)? } else { Results::default() };
+    let results = before.after(kernel, outcome, all);
     fs::create_dir_all(file.parent().context("results have no folder")?)
         .context("cannot make the folder of results")?;
     fs::write(&file, results.text()).with_context(|| format!("cannot write {}", file.display()))?;
@@ -63,8 +70,7 @@ fn table(root: &Path) -> Result<String> {
     for kernel in ALL {
         let file = file(root, kernel);
         if file.exists() {
-            let text = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
-            known.push((kernel.series, Results::read(&text).with_context(|| format!("{}", file.display()))?));
+            known.push((kernel.series, Results::read_file(&file)?));
         }
     }
     Ok(rendered(&known))
@@ -72,9 +78,9 @@ fn table(root: &Path) -> Result<String> {
 
 fn rendered(known: &[(&str, Results)]) -> String {
     if known.is_empty() {
-        return "No kernel was run whole yet; `cargo xtask test` runs the usual list on Linux 6.1.\n".to_owned();
+        return "No kernel was tried yet; `cargo xtask test` runs the usual list on Linux 6.1.\n".to_owned();
     }
-    let names: std::collections::BTreeSet<&str> =
+    let names: BTreeSet<&str> =
         known.iter().flat_map(|(_, results)| results.guarantees.keys().map(String::as_str)).collect();
     let mut text =
         format!("| kernel | {} all tests |\n", names.iter().map(|name| format!("{name} |")).collect::<String>());
@@ -83,7 +89,7 @@ fn rendered(known: &[(&str, Results)]) -> String {
         let cells = names
             .iter()
             .map(|name| format!(" {} |", results.guarantees.get(*name).map_or_else(String::new, Count::cell)));
-        text += &format!("| {} |{} {} pass |\n", results.release, cells.collect::<String>(), results.tests);
+        text += &format!("| {} |{} {} |\n", results.release, cells.collect::<String>(), results.outcome());
     }
     text += "\nWhat they lack, in the words of `gateway doctor`:\n\n";
     let mut lacks: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
@@ -101,33 +107,65 @@ fn rendered(known: &[(&str, Results)]) -> String {
 
 impl Count {
     fn cell(&self) -> String {
+        let hold = of(self.hold, self.all - self.name);
         match self.name {
-            0 => format!("{} hold", self.hold),
-            name => format!("{} hold, {name} only name the gap", self.hold),
+            0 => format!("{hold} hold"),
+            name => format!("{hold} hold, {name} only name the gap"),
         }
     }
 }
 
+fn of(some: usize, all: usize) -> String {
+    if some == all { all.to_string() } else { format!("{some} of {all}") }
+}
+
 impl Results {
-    fn of(kernel: Kernel, outcome: &Outcome, passed: &[String]) -> Self {
+    /// These, and what a later run came to.
+    fn after(mut self, kernel: Kernel, outcome: &Outcome, all: &[String]) -> Self {
+        for (test, passed) in &outcome.tests {
+            let (now, before) =
+                if *passed { (&mut self.passed, &mut self.failed) } else { (&mut self.failed, &mut self.passed) };
+            before.remove(test);
+            now.insert(test.clone());
+        }
+        let is_there = |test: &String| all.contains(test);
+        self.passed.retain(is_there);
+        self.failed.retain(is_there);
         let mut guarantees: BTreeMap<String, Count> = BTreeMap::new();
-        for (guarantee, test) in mutate::guaranteed() {
-            if !passed.iter().any(|name| name == test) {
-                continue;
-            }
+        for (guarantee, test) in mutate::guaranteed().into_iter().filter(|(_, test)| is_there(&(*test).to_owned())) {
             let count = guarantees.entry(guarantee.to_owned()).or_default();
-            let closes = kernel.runs_lsm || !test.starts_with("lsm::");
-            *(if closes { &mut count.hold } else { &mut count.name }) += 1;
+            count.all += 1;
+            if self.passed.contains(test) {
+                let closes = kernel.runs_lsm || !test.starts_with("lsm::");
+                *(if closes { &mut count.hold } else { &mut count.name }) += 1;
+            }
         }
         let (release, without) = (outcome.release.clone(), outcome.without.clone());
-        Self { release, tests: passed.len(), guarantees, without }
+        Self { release, all: all.len(), guarantees, without, ..self }
+    }
+
+    fn outcome(&self) -> String {
+        let passed = format!("{} pass", of(self.passed.len(), self.all));
+        match self.failed.len() {
+            0 => passed,
+            failed => format!("{passed}, {failed} failed"),
+        }
     }
 
     fn text(&self) -> String {
-        let guarantees = self.guarantees.iter().map(|(name, count)| format!("{name} {} {}\n", count.hold, count.name));
-        let without = self.without.iter().map(|lack| format!("without {lack}\n"));
-        let rest: String = guarantees.chain(without).collect();
-        format!("release {}\ntests {}\n{rest}", self.release, self.tests)
+        let mut text = format!("release {}\nall {}\n", self.release, self.all);
+        for (name, count) in &self.guarantees {
+            text += &format!("{name} {} {} {}\n", count.hold, count.name, count.all);
+        }
+        let of_each = self.without.iter().map(|lack| ("without", lack));
+        let passed = self.passed.iter().map(|test| ("passed", test));
+        let failed = self.failed.iter().map(|test| ("failed", test));
+        text + &of_each.chain(failed).chain(passed).map(|(word, rest)| format!("{word} {rest}\n")).collect::<String>()
+    }
+
+    fn read_file(file: &Path) -> Result<Self> {
+        let text = fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+        Self::read(&text).with_context(|| file.display().to_string())
     }
 
     fn read(text: &str) -> Result<Self> {
@@ -136,12 +174,15 @@ impl Results {
             let (word, rest) = line.split_once(' ').with_context(|| format!("`{line}` has no value"))?;
             match word {
                 "release" => rest.clone_into(&mut results.release),
-                "tests" => results.tests = rest.parse()?,
+                "all" => results.all = rest.parse()?,
                 "without" => results.without.push(rest.to_owned()),
+                "passed" => drop(results.passed.insert(rest.to_owned())),
+                "failed" => drop(results.failed.insert(rest.to_owned())),
                 guarantee => {
-                    let (hold, name) = rest.split_once(' ').with_context(|| format!("`{line}` has not two counts"))?;
-                    let count = Count { hold: hold.parse()?, name: name.parse()? };
-                    results.guarantees.insert(guarantee.to_owned(), count);
+                    let counts = rest.split(' ').map(str::parse).collect::<Result<Vec<usize>, _>>()?;
+                    let [hold, name, all] =
+                        <[usize; 3]>::try_from(counts).map_err(|_| anyhow!("`{line}` has not three counts"))?;
+                    results.guarantees.insert(guarantee.to_owned(), Count { hold, name, all });
                 }
             }
         }
@@ -153,19 +194,27 @@ impl Results {
 mod tests {
     use super::*;
 
-    fn results(kernel: Kernel) -> Results {
-        let passed = mutate::guaranteed().into_iter().map(|(_, test)| test.to_owned());
-        let passed: Vec<_> =
-            passed.filter(|test| test.starts_with("lsm::") || test.starts_with("redirect::")).collect();
+    fn tests() -> Vec<String> {
+        let all = mutate::guaranteed().into_iter().map(|(_, test)| test.to_owned());
+        all.filter(|test| test.starts_with("lsm::") || test.starts_with("redirect::")).collect()
+    }
+
+    fn outcome(passed: impl Fn(&str) -> bool) -> Outcome {
         let without = vec!["LSM hooks          before Linux 6.0".to_owned()];
-        Results::of(kernel, &Outcome { release: "5.10.0".into(), without, ..Outcome::default() }, &passed)
+        let tests = tests().into_iter().map(|test| (test.clone(), passed(&test))).collect();
+        Outcome { release: "5.10.0".into(), without, tests, ..Outcome::default() }
+    }
+
+    fn results(kernel: Kernel) -> Results {
+        Results::default().after(kernel, &outcome(|_| true), &tests())
     }
 
     #[test]
     fn results_come_back_from_their_file() {
-        let results = results(ALL[0]);
+        let results = Results::default().after(ALL[0], &outcome(|test| test.starts_with("lsm::")), &tests());
+        assert!(!results.failed.is_empty());
         assert_eq!(Results::read(&results.text()).unwrap(), results);
-        assert!(Results::read("G1 3").is_err() && Results::read("nothing").is_err());
+        assert!(Results::read("G1 3 4").is_err() && Results::read("nothing").is_err());
     }
 
     #[test]
@@ -180,9 +229,24 @@ mod tests {
     }
 
     #[test]
+    fn each_test_counts_as_it_ended_last_and_what_was_not_tried_does_not() {
+        let all = tests();
+        let failed = Results::default().after(ALL[1], &outcome(|test| test != all[0]), &all);
+        assert_eq!(failed.outcome(), format!("{} of {} pass, 1 failed", all.len() - 1, all.len()));
+        assert!(failed.guarantees["G1"].cell().contains(" of "), "{failed:?}");
+        let again = Outcome { tests: [(all[0].clone(), true)].into(), ..outcome(|_| true) };
+        let mended = failed.after(ALL[1], &again, &all);
+        assert_eq!(mended.outcome(), format!("{} pass", all.len()));
+        let more = [all.clone(), vec!["one::more".to_owned()]].concat();
+        let more = mended.after(ALL[1], &Outcome::default(), &more);
+        assert_eq!(more.outcome(), format!("{} of {} pass", all.len(), all.len() + 1));
+        assert_eq!(more.after(ALL[1], &Outcome::default(), &[]).outcome(), "0 pass", "tests that are gone");
+    }
+
+    #[test]
     fn the_table_of_readme_is_what_the_results_say() {
         let root = checkout().unwrap();
         let readme = fs::read_to_string(root.join("README.md")).unwrap();
-        assert!(with_table(&readme, &table(root).unwrap()).unwrap() == readme, "run `cargo xtask vm KERNEL --whole`");
+        assert!(with_table(&readme, &table(root).unwrap()).unwrap() == readme, "run `cargo xtask vm KERNEL --record`");
     }
 }
