@@ -187,6 +187,8 @@ impl Gate {
             programs.push((name, attach_type, program_id(&ebpf, name)?));
         }
         leave_other_builds(&pins, cgroup.id)?;
+        // The loader read all types of the kernel, which takes some ten MiB.
+        sys::return_freed_memory();
         let gate = Self { cgroup: cgroup.clone(), pins, programs, maps, ebpf };
         Ok((gate, Ring(ring)))
     }

@@ -63,7 +63,7 @@ fn a_gateway_that_its_manager_starts_anew_never_leaves_its_port_and_serves_who_c
     agent.connect(&format!("{SERVER}:22")).unwrap();
     other.connect("127.0.0.1:15001").unwrap();
     manager.stdin.as_mut().unwrap().write_all(b"\n").unwrap();
-    assert_eq!(agent.recv().unwrap(), GREETING);
+    assert_eq!(wait::for_some("who came meanwhile to be served", || agent.recv().ok()), GREETING);
     next("started");
     assert_eq!(next("ready"), "0", "what is held needs not be held again");
     world.event("session.start", |body| body["who"]["pid"] == agent.pid() && body["destination"]["port"] == 22);
