@@ -231,7 +231,7 @@ const MUTATIONS: &[Mutation] = &[
         guarantee: "G1",
         mechanism: "a reload writes new entries before old ones go",
         edits: &[Edit {
-            file: "gateway/src/capture/gate.rs",
+            file: "gateway/src/capture/maps.rs",
             from: "        for (port, verdict) in tables.port_entries() {",
             to: "        self.forget_old(tables, u32::MAX, &HashSet::new());\n        for (port, verdict) in tables.port_entries() {",
         }],
@@ -639,6 +639,28 @@ const MUTATIONS: &[Mutation] = &[
             to: "OF_ROOT.iter().filter(|_| self.is_root());",
         }],
         tests: &["attach_rules::capabilities_and_sockets_that_lead_out_are_gaps"],
+    },
+    Mutation {
+        name: "missing-maps",
+        guarantee: "G1",
+        mechanism: "where maps are pinned is looked at",
+        edits: &[Edit {
+            file: "gateway/src/capture/gate.rs",
+            from: "(pinned_map(&self.pins, map).ok() != Some(*id)).then_some(*map)",
+            to: "(pinned_map(&self.pins, map).ok() > Some(*id)).then_some(*map)",
+        }],
+        tests: &["lifecycle::maps_that_are_changed_or_taken_away_are_noticed_journaled_and_put_back"],
+    },
+    Mutation {
+        name: "changed-maps",
+        guarantee: "G1",
+        mechanism: "what maps hold is looked at",
+        edits: &[Edit {
+            file: "gateway/src/capture/health.rs",
+            from: "gate.changed_map().map_or(Ok(()), ",
+            to: "gate.changed_map().filter(|_| false).map_or(Ok(()), ",
+        }],
+        tests: &["lifecycle::maps_that_are_changed_or_taken_away_are_noticed_journaled_and_put_back"],
     },
     Mutation {
         name: "later-gaps",

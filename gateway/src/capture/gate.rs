@@ -5,26 +5,24 @@
 //! copies and never none. It adopts the maps that another process of the same build left; those of another build are
 //! closed, and left behind once no program looks at them.
 
-use std::collections::HashSet;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 
-use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, RingBuf, lpm_trie};
+use aya::maps::{Array, Map, MapData, MapError, MapInfo, RingBuf};
 use aya::programs::Program;
 use aya::{Ebpf, EbpfLoader};
 use gateway_common::sys::{self, AttachType};
-use gateway_common::{ConnectRecord, Endpoint, FlowKey, ListenerState, NetworkPort, Reason, Settings, SocketName};
-
+use gateway_common::{ConnectRecord, Endpoint, FlowKey, ListenerState, Reason};
 use rustix::io::Errno;
-use rustix::thread::MembarrierCommand;
 
 use super::backstop::{self, Put, Root};
 use super::events::Ring;
 use super::lsm::{self, Lsm, LsmError};
+use super::maps::Maps;
 use super::names;
 use super::pins::Pins;
-use super::tables::{NetworkEntries, Tables};
+use super::tables::Tables;
 use crate::host::cgroup::Cgroup;
 
 /// The kernel side, as the build made it.
@@ -139,22 +137,12 @@ pub struct Gate {
     pins: Pins,
     programs: Vec<(&'static str, AttachType, u32)>,
     maps: Maps,
+    /// Where each map is pinned that the programs look at, by its id.
+    pinned: Vec<(&'static str, u32)>,
+    tables: Tables,
+    listener_port: u16,
     /// Programs live as long as their links; kept for their descriptors.
     ebpf: Ebpf,
-}
-
-struct Maps {
-    settings: Array<MapData, Settings>,
-    heartbeat: Array<MapData, u64>,
-    listener: HashMap<MapData, u64, ListenerState>,
-    port: HashMap<MapData, u32, u32>,
-    network: lpm_trie::LpmTrie<MapData, [u32; 4], u32>,
-    network_port: HashMap<MapData, NetworkPort, u32>,
-    named: names::Names,
-    unix: lpm_trie::LpmTrie<MapData, SocketName, u32>,
-    flow: HashMap<MapData, FlowKey, ConnectRecord>,
-    asker: HashMap<MapData, FlowKey, ConnectRecord>,
-    count: PerCpuArray<MapData, u64>,
 }
 
 impl Gate {
@@ -174,6 +162,8 @@ impl Gate {
         pins.create().map_err(|source| CaptureError::Pins { what: "make", cgroup: cgroup.id, source })?;
         close_other_builds(&pins);
         let mut ebpf = load(&pins, cgroup.id, lsm)?;
+        let pinned =
+            MAPS.into_iter().map(|map| Ok((map, pinned_map(&pins, map)?))).collect::<Result<_, CaptureError>>()?;
         let ring = RingBuf::try_from(take(&mut ebpf, "EVENT")?).map_err(|error| map_error("open", "EVENT", error))?;
         let mut maps = Maps::take(&mut ebpf)?;
         maps.configure(tables, listener_port)?;
@@ -189,8 +179,8 @@ impl Gate {
         leave_other_builds(&pins, cgroup.id)?;
         // The loader read all types of the kernel, which takes some ten MiB.
         sys::return_freed_memory();
-        let gate = Self { cgroup: cgroup.clone(), pins, programs, maps, ebpf };
-        Ok((gate, Ring(ring)))
+        let (cgroup, tables) = (cgroup.clone(), tables.clone());
+        Ok((Self { cgroup, pins, programs, maps, pinned, tables, listener_port, ebpf }, Ring(ring)))
     }
 
     /// The cgroup that it closes over.
@@ -212,7 +202,9 @@ impl Gate {
     /// # Errors
     /// Where a map is full or cannot be written.
     pub fn set_tables(&mut self, tables: &Tables, listener_port: u16) -> Result<(), CaptureError> {
-        self.maps.configure(tables, listener_port)
+        self.maps.configure(tables, listener_port)?;
+        (self.tables, self.listener_port) = (tables.clone(), listener_port);
+        Ok(())
     }
 
     /// Tells the hooks what we listen on in a namespace.
@@ -306,6 +298,19 @@ impl Gate {
             (!attached.contains(id)).then_some(*name)
         };
         self.programs.iter().filter_map(missing).collect()
+    }
+
+    /// The maps that are not pinned any more, or in whose place others are.
+    #[must_use]
+    pub fn missing_maps(&self) -> Vec<&'static str> {
+        let missing = |(map, id): &(&'static str, u32)| (pinned_map(&self.pins, map).ok() != Some(*id)).then_some(*map);
+        self.pinned.iter().filter_map(missing).collect()
+    }
+
+    /// A map that does not hold what was written to it.
+    #[must_use]
+    pub fn changed_map(&self) -> Option<&'static str> {
+        self.maps.changed(&self.tables, self.listener_port)
     }
 
     /// Whether LSM hooks are among its own.
@@ -456,88 +461,15 @@ fn program_id(ebpf: &Ebpf, name: &'static str) -> Result<u32, CaptureError> {
     program.info().map(|info| info.id()).map_err(|error| CaptureError::Load { program: name, source: Box::new(error) })
 }
 
-impl Maps {
-    fn take(ebpf: &mut Ebpf) -> Result<Self, CaptureError> {
-        /// Opens a map as the type of its field.
-        macro_rules! open {
-            ($name:literal) => {
-                take(ebpf, $name)?.try_into().map_err(|error| map_error("open", $name, error))?
-            };
-        }
-        Ok(Self {
-            settings: open!("SETTINGS"),
-            heartbeat: open!("HEARTBEAT"),
-            listener: open!("LISTENER"),
-            port: open!("PORT"),
-            network: open!("NETWORK"),
-            network_port: open!("NETWORK_PORT"),
-            named: names::Names::over(open!("NAMED")),
-            unix: open!("UNIX"),
-            flow: open!("FLOW"),
-            asker: open!("ASKER"),
-            count: open!("COUNT"),
-        })
-    }
-
-    /// Writes the tables, new entries before old ones go, so that a protected port is at no time unprotected: the
-    /// networks get numbers that no old entry has.
-    fn configure(&mut self, tables: &Tables, listener_port: u16) -> Result<(), CaptureError> {
-        for (port, verdict) in tables.port_entries() {
-            self.port.insert(port, verdict, 0).map_err(|error| map_error("write", "PORT", error))?;
-        }
-        let used = self.network.iter().flatten().map(|(_, number)| number).max().unwrap_or(0);
-        let NetworkEntries { networks, ports } = tables.network_entries();
-        for (key, verdict) in &ports {
-            let key = NetworkPort { network: key.network + used, port: key.port };
-            self.network_port.insert(key, verdict, 0).map_err(|error| map_error("write", "NETWORK_PORT", error))?;
-        }
-        let names: HashSet<_> = tables.unix_entries().collect();
-        for (length, name) in &names {
-            let key = lpm_trie::Key::new(*length, *name);
-            self.unix.insert(&key, 1, 0).map_err(|error| map_error("write", "UNIX", error))?;
-        }
-        let old = |key: &lpm_trie::Key<SocketName>| !names.contains(&(key.prefix_len(), key.data()));
-        for key in self.unix.keys().flatten().filter(old).collect::<Vec<_>>() {
-            let _ = self.unix.remove(&key);
-        }
-        let mut kept = HashSet::new();
-        for (network, number) in networks {
-            let (prefix, address) = network.key();
-            kept.insert((prefix, address));
-            let key = lpm_trie::Key::new(prefix, address);
-            self.network.insert(&key, number + used, 0).map_err(|error| map_error("write", "NETWORK", error))?;
-        }
-        // A program that has read an old number is done with it before its entries go: this waits for all of them
-        // (synchronize_rcu, Linux 4.3).
-        if let Err(error) = rustix::thread::membarrier(MembarrierCommand::Global) {
-            tracing::warn!(%error, "cannot wait for running programs: one of them may find half of the old lists");
-        }
-        self.forget_old(tables, used, &kept);
-        let settings =
-            Settings { listener_port: listener_port.into(), egress_default: tables.default_verdict() as u32 };
-        self.settings.set(0, settings, 0).map_err(|error| map_error("write", "SETTINGS", error))
-    }
-
-    /// Removes what an earlier configuration left. What is gone already needs no removing.
-    fn forget_old(&mut self, tables: &Tables, used: u32, kept: &HashSet<(u32, [u32; 4])>) {
-        let stale = |key: &lpm_trie::Key<[u32; 4]>| !kept.contains(&(key.prefix_len(), key.data()));
-        for key in self.network.keys().flatten().filter(stale).collect::<Vec<_>>() {
-            let _ = self.network.remove(&key);
-        }
-        for key in self.network_port.keys().flatten().filter(|key| key.network <= used).collect::<Vec<_>>() {
-            let _ = self.network_port.remove(&key);
-        }
-        let ports: HashSet<u32> = tables.port_entries().map(|(port, _)| port).collect();
-        for port in self.port.keys().flatten().filter(|port| !ports.contains(port)).collect::<Vec<_>>() {
-            let _ = self.port.remove(&port);
-        }
-    }
+/// The id of the map that is pinned under a name of the object.
+fn pinned_map(pins: &Pins, map: &'static str) -> Result<u32, CaptureError> {
+    MapInfo::from_pin(pins.map(map)).map(|info| info.id()).map_err(|error| map_error("find", map, error))
 }
 
-fn take(ebpf: &mut Ebpf, name: &'static str) -> Result<Map, CaptureError> {
+pub(super) fn take(ebpf: &mut Ebpf, name: &'static str) -> Result<Map, CaptureError> {
     ebpf.take_map(name).ok_or(CaptureError::Missing { name })
 }
 
-fn map_error(what: &'static str, map: &'static str, error: MapError) -> CaptureError {
+pub(super) fn map_error(what: &'static str, map: &'static str, error: MapError) -> CaptureError {
     CaptureError::Map { what, map, source: Box::new(error) }
 }

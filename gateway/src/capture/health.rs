@@ -1,4 +1,4 @@
-//! Whether the hooks still catch what they should: looked at from outside, and tried from inside (`canary`).
+//! Whether the hooks still catch what they should: looked at from outside, with their maps, and tried from inside (`canary`).
 //!
 //! In: a gate and its cgroup's path. Out: what is wrong. Pins prove nothing, since they outlive a cgroup that was
 //! removed and made anew; the programs attached to the cgroup that the path leads to now do, and a connect from inside
@@ -33,6 +33,22 @@ pub enum Unhealthy {
         /// Their programs.
         hooks: Vec<&'static str>,
     },
+    /// Maps of ours are not where they were pinned.
+    #[error("the eBPF maps {} of `{path}` are not pinned any more: who starts next would not find them", .maps.join(", "))]
+    MapsMissing {
+        /// Which cgroup.
+        path: String,
+        /// Their names.
+        maps: Vec<&'static str>,
+    },
+    /// Somebody wrote to a map of ours.
+    #[error("the eBPF map {map} of `{path}` does not hold what was written to it")]
+    MapChanged {
+        /// Which cgroup.
+        path: String,
+        /// Its name.
+        map: &'static str,
+    },
     /// A connect from inside was not redirected.
     #[error("a connect from inside `{path}` was not redirected: {reason}")]
     CanaryLost {
@@ -55,7 +71,14 @@ pub fn look(gate: &Gate, hierarchy: &Hierarchy) -> Result<(), Unhealthy> {
     }
     let Ok(directory) = hierarchy.open(&now) else { return Err(Unhealthy::CgroupGone { path }) };
     let hooks = gate.missing_hooks(&directory);
-    if hooks.is_empty() { Ok(()) } else { Err(Unhealthy::HooksMissing { path, hooks }) }
+    if !hooks.is_empty() {
+        return Err(Unhealthy::HooksMissing { path, hooks });
+    }
+    let maps = gate.missing_maps();
+    if !maps.is_empty() {
+        return Err(Unhealthy::MapsMissing { path, maps });
+    }
+    gate.changed_map().map_or(Ok(()), |map| Err(Unhealthy::MapChanged { path, map }))
 }
 
 /// Has a process of ours inside the cgroup connect. The listener sees the record and closes it. Where the gate has LSM

@@ -16,6 +16,7 @@ pub mod gate;
 pub mod health;
 pub mod links;
 pub mod lsm;
+mod maps;
 pub mod names;
 mod netlink;
 pub mod pins;

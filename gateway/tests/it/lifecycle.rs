@@ -5,6 +5,8 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::Stdio;
 use std::time::Duration;
 
+use aya::maps::lpm_trie::LpmTrie;
+use aya::maps::{HashMap, Map, MapData};
 use gateway_common::sys::{AttachType, attached_programs};
 use rustix::io::Errno;
 use rustix::process::Signal;
@@ -129,13 +131,45 @@ fn a_removed_hook_is_noticed_journaled_and_put_back() {
     wait::until("the hook's end", || hooks(&world, [AttachType::Connect4]) == [0]);
     let unredirected = agent.connect(&format!("{SERVER}:22"));
     assert_eq!(unredirected, Err(Errno::INPROGRESS), "the backstop drops each SYN meanwhile, until we wait no more");
-    let degraded = world.event_within(A_LOOK, "attachment.degraded", |_| true);
-    assert!(degraded["reason"].as_str().unwrap().contains("connect4"), "{degraded}");
+    let degraded = degraded(&world, "connect4");
     assert_eq!(degraded["enforcing"], false);
-    world.event_within(A_LOOK, "attachment.repaired", |body| body["enforcing"] == true);
+    let repaired = |body: &serde_json::Value| is_for(body, "connect4") && body["enforcing"] == true;
+    world.event_within(A_LOOK, "attachment.repaired", repaired);
     agent.connect(&format!("{SERVER}:22")).unwrap();
     assert_eq!(agent.recv().unwrap(), GREETING);
     assert_eq!(server.seen("tcp 22"), 0);
+}
+
+#[test]
+fn maps_that_are_changed_or_taken_away_are_noticed_journaled_and_put_back() {
+    let world = World::new();
+    let server = world.server();
+    let lists = "version = 1\n[egress]\ndefault = \"deny\"\nallow = [\"10.77.0.2:8080\"]\n";
+    let config = world.file("gateway.toml", lists);
+    let gateway = world.attach(&["--config", config.to_str().unwrap()]);
+    let maps = world.sh("ls -d /sys/fs/bpf/gateway/v1/*/maps-*");
+    let map =
+        |name: &str| MapData::from_pin(format!("/proc/{}/root{}/{name}", gateway.child.id(), maps.trim())).unwrap();
+    let agent = world.agent();
+    let noticed = |name: &str| {
+        let name = format!(" {name} ");
+        degraded(&world, &name);
+        world.event_within(A_LOOK, "attachment.repaired", |body| is_for(body, &name));
+        wait::until("an open gate", || agent.connect(&format!("{SERVER}:22")).is_ok_and(|_| agent.recv().is_ok()));
+        assert_eq!(agent.connect(&format!("{SERVER}:443")), Err(Errno::CONNREFUSED));
+        agent.connect(&format!("{SERVER}:8080")).unwrap();
+    };
+    let mut ports = HashMap::<_, u32, u32>::try_from(Map::HashMap(map("port"))).unwrap();
+    ports.remove(&22).unwrap();
+    noticed("PORT");
+    let mut networks = LpmTrie::<_, [u32; 4], u32>::try_from(Map::LpmTrie(map("network"))).unwrap();
+    for network in networks.keys().flatten().collect::<Vec<_>>() {
+        networks.remove(&network).unwrap();
+    }
+    noticed("NETWORK");
+    world.sh("rm /sys/fs/bpf/gateway/v1/*/maps-*/flow");
+    noticed("FLOW");
+    assert_eq!(server.seen("accept 22") + server.seen("accept 443"), 0);
 }
 
 #[test]
@@ -144,9 +178,8 @@ fn a_cgroup_removed_and_made_anew_is_intercepted_again() {
     let server = world.server();
     let _gateway = world.attach(&[]);
     make_anew(&world);
-    let degraded = world.event_within(A_LOOK, "attachment.degraded", |_| true);
-    assert!(degraded["reason"].as_str().unwrap().contains("removed and made anew"), "{degraded}");
-    world.event_within(A_LOOK, "attachment.repaired", |_| true);
+    degraded(&world, "removed and made anew");
+    world.event_within(A_LOOK, "attachment.repaired", |body| is_for(body, "removed and made anew"));
     world.is_open();
     let agent = world.agent();
     let before = server.seen("tcp 22");
@@ -181,6 +214,15 @@ fn a_repair_that_failed_is_tried_again() {
     world.sh("mount -o remount,rw /sys/fs/bpf");
     world.event_within(A_LOOK, "attachment.repaired", |_| true);
     world.is_open();
+}
+
+/// Waits for the journal to tell that hooks are not in force, and why.
+fn degraded(world: &World, why: &str) -> serde_json::Value {
+    world.event_within(A_LOOK, "attachment.degraded", |body| is_for(body, why))
+}
+
+fn is_for(body: &serde_json::Value, why: &str) -> bool {
+    body["reason"].as_str().is_some_and(|reason| reason.contains(why))
 }
 
 /// How many programs are attached to each hook.

@@ -1,7 +1,10 @@
 //! What is refused, and what the clients of each protocol are told.
 
 use rustix::io::Errno;
+use rustix::process::Signal;
 
+use crate::bypass::stop;
+use crate::gateway::send;
 use crate::server::{SERVER, SERVER6};
 use crate::tricks::play_inside;
 use crate::wait;
@@ -84,6 +87,33 @@ fn refused_calls_are_journaled_with_destination_process_and_cgroup() {
         assert_eq!(event["reason"], "destination_refused");
         assert_eq!((&event["who"]["pid"], &event["who"]["cgroup"]), (&agent.pid().into(), &cgroup.as_str().into()));
     }
+}
+
+#[test]
+fn a_process_that_has_exited_is_named_by_what_the_kernel_saw_of_it() {
+    let world = World::new();
+    let gateway = world.attach(&[]);
+    let below = world.cgroup().join("below");
+    std::fs::create_dir(&below).unwrap();
+    let connects_and_exits = |port: u16| -> u32 {
+        let mut command = world.command_as(As { cgroup: Some(&below), ..As::default() });
+        let script = format!("echo $$; exec 3<>/dev/tcp/10.77.0.2/{port}");
+        let output = command.args(["bash", "-c", &script]).output().unwrap();
+        String::from_utf8(output.stdout).unwrap().trim().parse().unwrap()
+    };
+    let is_named = |kind: &str, pid: u32| {
+        let who = world.event(kind, |body| body["who"]["pid"] == pid)["who"].clone();
+        assert_eq!(who["uid"], world.uid());
+        assert!(who["cgroup"].as_str().unwrap().ends_with("/agent/below"), "{who}");
+        who["executable"].as_str().unwrap().to_owned()
+    };
+    let session = is_named("session.start", connects_and_exits(22));
+    assert!(session.ends_with("bash"), "{session}");
+    // And where nobody looks before it is gone.
+    stop(&gateway);
+    let pid = connects_and_exits(2379);
+    send(gateway.child.id(), Signal::CONT);
+    assert_eq!(is_named("network.refused", pid), "bash");
 }
 
 #[test]
