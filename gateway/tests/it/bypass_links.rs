@@ -370,6 +370,10 @@ fn what_a_neighbour_sends_is_not_trusted_where_the_workload_can_rewrite_it() {
         world.start(As { root: true, through: &["nsenter", "--target", &pid, "--net"], ..As::default() }, "agent");
     neighbour.ask("udp u").unwrap();
     neighbour.connect(&format!("{SERVER}:5432")).unwrap();
+    neighbour.ask("disconnect s").unwrap();
+    // Whatever was sent before it has arrived when this has.
+    neighbour.ask(&format!("sendto u {SERVER}:8080")).unwrap();
+    crate::wait::until("the last packet", || server.seen("udp 8080") == 1);
     let before = server.seen("tcp 5432");
     let _gateway = world.attach(&["--accept-gap", "cap_net_raw"]);
     // A stream to a protected port could have its bytes rewritten, a datagram or another stream its destination.
