@@ -39,6 +39,41 @@ fn the_first_connect_of_a_new_namespace_does_not_wait_for_the_usual_second() {
     assert!(took[took.len() / 2] < 900_000, "microseconds: {took:?}");
 }
 
+/// As an engine would make one, without any: with processes, mounts and a network of its own.
+const BY_HAND: [&str; 13] = [
+    "unshare",
+    "--net",
+    "--mount",
+    "--pid",
+    "--ipc",
+    "--uts",
+    "--cgroup",
+    "--fork",
+    "--kill-child",
+    "sh",
+    "-ec",
+    r#"mount -t proc proc /proc; ip link set lo up; exec "$@""#,
+    "sh",
+];
+
+#[test]
+fn a_container_made_by_hand_is_served_and_named_as_the_host_sees_it() {
+    let world = World::new();
+    let _gateway = world.attach(&[]);
+    let own = world.cgroup().join("container");
+    std::fs::create_dir(&own).unwrap();
+    let agent = world.start(As { cgroup: Some(&own), through: &BY_HAND, ..As::default() }, "agent");
+    agent.connect("198.51.100.7:22").unwrap();
+    assert_eq!(agent.recv().unwrap(), "SSH-2.0-gateway\\r\\n");
+    // Whom it calls 1 is a child of the process that made it.
+    let children = std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", agent.pid())).unwrap();
+    let pid: u32 = children.trim().parse().unwrap();
+    let start = world.event("session.start", |body| body["who"]["pid"] == pid);
+    let who = &start["who"];
+    assert_eq!((&who["uid"], &who["executable"]), (&world.uid().into(), &"/run/it/it".into()), "{start}");
+    assert!(who["cgroup"].as_str().unwrap().ends_with("/agent/container"), "{start}");
+}
+
 /// Connects once from a namespace that is gone right after, as often as it is told to, four at a time.
 const MANY: &str = r#"
 one() { unshare --net sh -ec 'ip link set lo up; exec setpriv --reuid "$0" --regid "$0" --clear-groups bash -c "
