@@ -68,7 +68,7 @@ impl Bench {
     pub fn run(&self, name: &str) -> Vec<Exchange> {
         let script = self.files.join("sql").join(format!("{name}.sql"));
         let mut psql = Command::new("timeout");
-        psql.args(["300", "psql", "-X", "-a", "-q", "-d", DATABASE, "-U", "postgres", "-p", "5432", "-h"]);
+        psql.args(["900", "psql", "-X", "-a", "-q", "-d", DATABASE, "-U", "postgres", "-p", "5432", "-h"]);
         psql.arg(self.tap.folder()).env_clear().env("PATH", "/usr/bin:/bin").env("PGTZ", "PST8PDT");
         psql.env("PGDATESTYLE", "Postgres, MDY").env("PGOPTIONS", "-c intervalstyle=postgres_verbose");
         psql.env("PG_ABS_SRCDIR", &self.files).env("PG_ABS_BUILDDIR", &self.files);

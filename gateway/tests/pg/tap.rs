@@ -35,10 +35,36 @@ impl Exchange {
     }
 }
 
-#[derive(Default)]
+/// What passed over one connection, cut into messages as it passed.
 struct Connection {
-    /// Bytes in the order in which they passed: from the client, or to it.
-    pieces: Vec<(bool, Vec<u8>)>,
+    asked: Vec<u8>,
+    answered: Vec<u8>,
+    /// Whether the next message is a startup packet, which has no type.
+    begins: bool,
+    open: Exchange,
+    whole: Vec<Exchange>,
+}
+
+impl Connection {
+    fn new() -> Self {
+        Self { asked: vec![], answered: vec![], begins: true, open: Exchange::default(), whole: vec![] }
+    }
+
+    fn pass(&mut self, is_client: bool, bytes: &[u8]) {
+        if is_client {
+            self.asked.extend_from_slice(bytes);
+            self.open.asked.extend(cut(&mut self.asked, &mut self.begins));
+            return;
+        }
+        self.answered.extend_from_slice(bytes);
+        for message in cut(&mut self.answered, &mut false) {
+            let is_end = matches!(message.kind, b'Z' | b'G');
+            self.open.answers.push(message);
+            if is_end {
+                self.whole.push(std::mem::take(&mut self.open));
+            }
+        }
+    }
 }
 
 /// Where libpq looks in a folder.
@@ -116,7 +142,7 @@ impl Tap {
         std::thread::spawn(move || {
             for client in listener.incoming().flatten() {
                 let Ok(server) = UnixStream::connect(&to) else { return };
-                let connection = Arc::new(Mutex::new(Connection::default()));
+                let connection = Arc::new(Mutex::new(Connection::new()));
                 kept.lock().push(Arc::clone(&connection));
                 let (client_too, server_too) = (client.try_clone().unwrap(), server.try_clone().unwrap());
                 let other = Arc::clone(&connection);
@@ -137,10 +163,21 @@ impl Tap {
         Talk::to(&self.folder.join(SOCKET))
     }
 
-    /// All exchanges since the last look.
+    /// All exchanges since the last look, those that were not finished too, of connections that are looked at no more.
     pub fn taken(&self) -> Vec<Exchange> {
         let connections = std::mem::take(&mut *self.connections.lock());
-        connections.iter().flat_map(|connection| exchanges(&connection.lock().pieces)).collect()
+        let all = |connection: &Arc<Mutex<Connection>>| {
+            let mut connection = connection.lock();
+            let open = Some(std::mem::take(&mut connection.open)).filter(|open| !open.answers.is_empty());
+            std::mem::take(&mut connection.whole).into_iter().chain(open)
+        };
+        connections.iter().flat_map(all).collect()
+    }
+
+    /// The finished exchanges since the last look.
+    pub fn finished(&self) -> Vec<Exchange> {
+        let connections = self.connections.lock();
+        connections.iter().flat_map(|connection| std::mem::take(&mut connection.lock().whole)).collect()
     }
 }
 
@@ -150,7 +187,7 @@ fn relay(mut from: UnixStream, mut to: UnixStream, is_client: bool, connection: 
         match from.read(&mut buffer) {
             Ok(count @ 1..) => {
                 let bytes = &buffer[..count];
-                connection.lock().pieces.push((is_client, bytes.to_vec()));
+                connection.lock().pass(is_client, bytes);
                 if to.write_all(bytes).is_err() {
                     break;
                 }
@@ -175,28 +212,4 @@ fn cut(bytes: &mut Vec<u8>, is_first: &mut bool) -> Vec<Message> {
         *is_first = false;
         bytes.drain(..head + length);
     }
-}
-
-fn exchanges(pieces: &[(bool, Vec<u8>)]) -> Vec<Exchange> {
-    let (mut asked, mut answered, mut first, mut other) = (Vec::new(), Vec::new(), true, false);
-    let (mut all, mut open) = (Vec::new(), Exchange::default());
-    for (is_client, bytes) in pieces {
-        if *is_client {
-            asked.extend_from_slice(bytes);
-            open.asked.extend(cut(&mut asked, &mut first));
-            continue;
-        }
-        answered.extend_from_slice(bytes);
-        for message in cut(&mut answered, &mut other) {
-            let is_end = matches!(message.kind, b'Z' | b'G');
-            open.answers.push(message);
-            if is_end {
-                all.push(std::mem::take(&mut open));
-            }
-        }
-    }
-    if !open.answers.is_empty() {
-        all.push(open);
-    }
-    all
 }
