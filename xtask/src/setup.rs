@@ -26,6 +26,7 @@ const CLICKHOUSE: &str = "26.7.3-stable.1";
 /// The drivers of the tests from PyPI and npm.
 const PSYCOPG: &str = "3.3.9";
 const ASYNCPG: &str = "0.32.0";
+const PG8000: &str = "1.31.6";
 const NODE_POSTGRES: &str = "8.23.1";
 const SQLALCHEMY: &str = "2.1.9";
 /// The last that Python 3.11 runs.
@@ -263,7 +264,7 @@ fn servers(cache: &Path) -> Vec<Tool> {
 /// Drivers and object mappers of the tests.
 fn drivers(cache: &Path) -> Vec<Tool> {
     let node = ebpf::tool_dir(cache, "postgres-drivers-node", NODE_POSTGRES);
-    let python = ebpf::tool_dir(cache, "postgres-drivers-python", &format!("{PSYCOPG}-{ASYNCPG}"));
+    let python = ebpf::tool_dir(cache, "postgres-drivers-python", &format!("{PSYCOPG}-{ASYNCPG}-{PG8000}"));
     let orms = ebpf::tool_dir(cache, "orms-python", &format!("{SQLALCHEMY}-{DJANGO}"));
     let typeorm = ebpf::tool_dir(cache, "orms-node", TYPEORM);
     let provider = ebpf::tool_dir(cache, "openid-provider", OPENID_PROVIDER);
@@ -276,9 +277,9 @@ fn drivers(cache: &Path) -> Vec<Tool> {
         },
         Tool {
             name: "psycopg",
-            reason: "tests: the drivers psycopg and asyncpg",
+            reason: "tests: the drivers psycopg, asyncpg and pg8000",
             file: python.join("bin/installed"),
-            install: venv_install(&python, &format!("psycopg[binary]=={PSYCOPG} asyncpg=={ASYNCPG}")),
+            install: venv_install(&python, &format!("psycopg[binary]=={PSYCOPG} asyncpg=={ASYNCPG} pg8000=={PG8000}")),
         },
         Tool {
             name: "sqlalchemy",

@@ -5,6 +5,7 @@
 //! `labelled.rs` says of them.
 
 mod labelled;
+mod with_sqlx;
 
 use std::path::Path;
 use std::process::Command;
@@ -14,7 +15,7 @@ use futures_util::{SinkExt, TryStreamExt};
 use crate::cluster::cached;
 use crate::shop::{Ran, Shop, Side, ran};
 
-/// The variable that has this test binary act as a client.
+/// The variable that has this test binary act as a client of that name.
 const ROLE: &str = "GATEWAY_PG_CLIENT";
 /// What its lines begin with, between those of the test harness.
 const MARK: &str = "= ";
@@ -85,7 +86,7 @@ macro_rules! clients {
     )*};
 }
 
-clients! { psql psycopg asyncpg tokio_postgres lib_pq jdbc node_postgres }
+clients! { psql psycopg asyncpg pg8000 tokio_postgres sqlx lib_pq pgx jdbc node_postgres }
 
 /// Those that need no building, and find a server by the folder of its socket.
 pub(crate) fn over_unix_sockets(shop: &Shop) -> Vec<Client> {
@@ -109,14 +110,36 @@ fn asyncpg(shop: &Shop) -> Client {
 }
 
 fn tokio_postgres(_: &Shop) -> Client {
+    of_this_binary("tokio-postgres")
+}
+
+fn sqlx(_: &Shop) -> Client {
+    of_this_binary("sqlx")
+}
+
+fn of_this_binary(driver: &str) -> Client {
     let program = ["/run/it/it", "--exact", "drivers::acts_as_a_client_when_asked", "--nocapture", "--test-threads=1"];
-    Client { variables: vec![(ROLE, "yes".to_owned())], ..Client::of(&program) }
+    Client { variables: vec![(ROLE, driver.to_owned())], ..Client::of(&program) }
+}
+
+fn pg8000(shop: &Shop) -> Client {
+    let file = shop.world.file("with_pg8000.py", include_str!("drivers/with_pg8000.py"));
+    Client::of(&[&python(), file.to_str().unwrap()])
 }
 
 fn lib_pq(shop: &Shop) -> Client {
-    needs(Path::new("/usr/share/gocode/src/github.com/lib/pq"));
-    let file = shop.world.file("pq.go", include_str!("drivers/pq.go"));
-    let program = shop.world.directory().join("pq");
+    go(shop, "pq", include_str!("drivers/pq.go"), "github.com/lib/pq")
+}
+
+fn pgx(shop: &Shop) -> Client {
+    go(shop, "pgx", include_str!("drivers/pgx.go"), "github.com/jackc/pgx/v4")
+}
+
+/// A program in Go with a package of Debian's.
+fn go(shop: &Shop, name: &str, source: &str, package: &str) -> Client {
+    needs(&Path::new("/usr/share/gocode/src").join(package));
+    let file = shop.world.file(&format!("{name}.go"), source);
+    let program = shop.world.directory().join(name);
     build(
         Command::new("go")
             .args(["build", "-o"])
@@ -207,10 +230,16 @@ fn labelled_columns_come_masked_in_both_formats_and_parameters_are_kept_masked()
 /// The entry of the client. Unasked, as in an ordinary run of the tests, it does nothing.
 #[tokio::test]
 async fn acts_as_a_client_when_asked() {
-    if std::env::var_os(ROLE).is_none() {
+    let Ok(driver) = std::env::var(ROLE) else { return };
+    let variable = |name| std::env::var(name).unwrap();
+    if driver == "sqlx" {
+        let client = with_sqlx::connect().await;
+        match std::env::var("STATEMENTS") {
+            Ok(statements) => with_sqlx::read(client, &statements).await,
+            Err(_) => with_sqlx::work(client, &variable("REFUSED")).await.unwrap(),
+        }
         return;
     }
-    let variable = |name| std::env::var(name).unwrap();
     let mut config = ::tokio_postgres::Config::new();
     config.host(variable("PGHOST")).dbname(variable("PGDATABASE")).user(variable("PGUSER"));
     let (mut client, connection) = config.connect(::tokio_postgres::NoTls).await.unwrap();

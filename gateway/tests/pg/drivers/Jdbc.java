@@ -62,7 +62,7 @@ public class Jdbc {
                 continue;
             }
             try (PreparedStatement prepared = connection.prepareStatement(text.replace("$1", "?"))) {
-                for (int round = 0; round < 6; round++) {
+                for (int round = 0; round < 10; round++) {
                     prepared.setInt(1, round % 3 + 1);
                     print(prepared, null);
                 }
@@ -70,6 +70,15 @@ public class Jdbc {
             try (Statement statement = connection.createStatement()) {
                 print(statement, text.replace("$1", "1"));
             }
+            // With these two the driver reads by a portal, two rows at a time.
+            connection.setAutoCommit(false);
+            try (PreparedStatement prepared = connection.prepareStatement(text.replace("$1", "?"))) {
+                prepared.setFetchSize(2);
+                prepared.setInt(1, 1);
+                print(prepared, null);
+            }
+            connection.rollback();
+            connection.setAutoCommit(true);
         }
     }
 

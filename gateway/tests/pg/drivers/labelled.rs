@@ -6,7 +6,7 @@
 
 use bytes::BytesMut;
 use futures_util::TryStreamExt;
-use tokio_postgres::types::{FromSql, Type};
+use tokio_postgres::types::{FromSql, ToSql, Type};
 
 use super::{Client, MARK};
 use crate::shop::{Ran, Shop, Side};
@@ -145,10 +145,28 @@ pub(super) async fn read(client: &tokio_postgres::Client, statements: &str) {
             say(format!("{:?}", String::from_utf8(out.to_vec()).unwrap()));
             continue;
         }
-        for id in 1..=3 {
-            match client.query(statement, &[&id]).await {
+        let prepared = client.prepare(statement).await;
+        for id in [1, 2, 3, 1, 2, 3, 1, 2, 3, 1] {
+            // What is denied is so when it is prepared; past the gateway the server says it each time.
+            let result = match &prepared {
+                Ok(prepared) => client.query(prepared, &[&id]).await,
+                Err(_) => client.query(statement, &[&id]).await,
+            };
+            match result {
                 Ok(rows) => rows.iter().for_each(|row| say(described(row))),
                 Err(error) => failed(error),
+            }
+        }
+        for id in 1..=3 {
+            // Both in one pipeline.
+            let values: [&(dyn ToSql + Sync); 1] = [&id];
+            let (first, second) = (client.query(statement, &values), client.query(statement, &values));
+            let (first, second) = futures_util::future::join(first, second).await;
+            for result in [first, second] {
+                match result {
+                    Ok(rows) => rows.iter().for_each(|row| say(described(row))),
+                    Err(error) => failed(error),
+                }
             }
             match client.simple_query(&statement.replace("$1", &id.to_string())).await {
                 Ok(messages) => say(format!("{messages:?}")),

@@ -97,7 +97,8 @@ func labelled(settings string, statements []string) {
 			continue
 		}
 		prepared, failure := db.Prepare(text)
-		for id := 1; id <= 3; id++ {
+		for round := 0; round < 10; round++ {
+			id := round%3 + 1
 			print(db.Query(text, id))
 			if failure == nil {
 				print(prepared.Query(id))

@@ -14,9 +14,12 @@ async def labelled(connection, text):
         await connection.copy_from_table(text.split()[1], columns=columns, output=out, **(csv if columns else {}))
         print(out.getvalue().decode())
         return
-    for number in (1, 2, 3, 1):
+    async def served(number):
+        async with connection.transaction():
+            return [row async for row in connection.cursor(text, number, prefetch=1)]
+    for number in range(11):
         try:
-            rows = await connection.fetch(text, number)
+            rows = await (connection.fetch(text, number % 3 + 1) if number < 10 else served(1))
             print([[(name, type(value), value) for name, value in row.items()] for row in rows])
         except asyncpg.PostgresError as error:
             print("error", error.sqlstate)

@@ -7,6 +7,26 @@ import psycopg
 connection = psycopg.connect(autocommit=True)
 
 
+def shown(cursor):
+    columns = cursor.description or ()
+    print([(column.name, column.type_code) for column in columns], cursor.fetchall() if columns else None)
+
+
+def together(text):
+    """Three times in one pipeline; by a cursor of the server; ten times prepared."""
+    with connection.pipeline():
+        cursors = [connection.execute(text, [number], prepare=False) for number in (1, 2, 3)]
+    for cursor in cursors:
+        shown(cursor)
+    with connection.transaction(), connection.cursor(name="served") as served:
+        shown(served.execute(text, [1]))
+
+
+def ten(text):
+    for number in range(10):
+        shown(connection.execute(text, [number % 3 + 1], prepare=True))
+
+
 def labelled(text):
     if text.startswith("COPY"):
         with connection.cursor().copy(text) as copy:
@@ -20,11 +40,16 @@ def labelled(text):
                     cursor = connection.execute(simple.replace("$1", str(number)))
                 else:
                     cursor = connection.execute(text, [number], **options)
-                columns = cursor.description or ()
-                print([(column.name, column.type_code) for column in columns], cursor.fetchall() if columns else None)
+                shown(cursor)
             except psycopg.Error as error:
                 print("error", error.sqlstate)
                 print(error, file=sys.stderr)
+    for way in (together, ten):
+        try:
+            way(text)
+        except psycopg.Error as error:
+            print("error", error.sqlstate)
+            print(error, file=sys.stderr)
 
 
 for statement in os.environ.get("STATEMENTS", "").splitlines():
