@@ -249,7 +249,7 @@ impl<J: Judge> Engine<J> {
     /// Puts a question of ours to the server; what the client sends meanwhile waits.
     async fn inquire(&mut self, question: &str) -> Result<(), Cause> {
         let Self { link, front, judge, .. } = self;
-        link.to_server.bytes.extend_from_slice(&ours::query(question));
+        link.to_server.bytes.extend_from_slice(&ours::question(question));
         link.state.send_question();
         let answer = poll_fn(|cx| {
             loop {

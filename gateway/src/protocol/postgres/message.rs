@@ -163,12 +163,30 @@ pub(super) mod ours {
     /// Describes a statement that cannot exist: fails, changes nothing else, and so ends an implicit transaction
     /// without a commit. A client cannot prepare under this name: see [`RESERVED`].
     pub(in super::super) const FAIL: &[u8] = b"D\0\0\0\x16S/gateway/refused\0";
-    /// The name in [`FAIL`].
-    pub(in super::super) const RESERVED: &[u8] = b"/gateway/refused";
+    /// What the names of ours begin with: that in [`FAIL`], and that of a [`question`].
+    pub(in super::super) const RESERVED: &[u8] = b"/gateway/";
+    const QUESTION: &str = "/gateway/question";
 
     /// A Query.
     pub(in super::super) fn query(text: &str) -> Vec<u8> {
         framed(b'Q', &[text.as_bytes(), b"\0"].concat())
+    }
+    /// A query of ours that leaves all as it is. A Query would take the client's unnamed statement with it, which some
+    /// clients prepare in one pipeline and bind in the next.
+    pub(in super::super) fn question(text: &str) -> Vec<u8> {
+        let name = [QUESTION.as_bytes(), b"\0"].concat();
+        let close = |kind: &[u8]| framed(b'C', &[kind, &name].concat());
+        [
+            // One that failed may have left it.
+            close(b"S"),
+            parse(QUESTION, text, &[0; 2]),
+            framed(b'B', &[&name[..], &name, &[0; 6]].concat()),
+            execute(QUESTION),
+            close(b"P"),
+            close(b"S"),
+            SYNC.to_vec(),
+        ]
+        .concat()
     }
     /// A Parse, with the parameter types of another.
     pub(in super::super) fn parse(name: &str, text: &str, types: &[u8]) -> Vec<u8> {

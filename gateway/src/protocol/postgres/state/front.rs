@@ -150,7 +150,7 @@ impl<J: Judge> State<J> {
     fn offer_parse<'a>(&mut self, body: &'a [u8]) -> Step<'a, J> {
         let Some((name, rest)) = split_string(body) else { return violation("a Parse without a name") };
         let Some((text, types)) = split_string(rest) else { return violation("a Parse without a text") };
-        let (Ok(name), false) = (std::str::from_utf8(name), name == ours::RESERVED) else {
+        let (Ok(name), false) = (std::str::from_utf8(name), name.starts_with(ours::RESERVED)) else {
             return violation("a statement name that is not UTF-8, or reserved");
         };
         if !self.statements.is_free(name, self.pipeline) {

@@ -70,6 +70,7 @@ impl<J: Judge> State<J> {
         let Some(Item { kind: Awaited::OurQuestion(answer), .. }) = self.awaited.front_mut() else { return None };
         match kind {
             Backend::ParameterStatus | Backend::NotificationResponse => return None,
+            Backend::ParseComplete | Backend::BindComplete | Backend::CloseComplete => {}
             Backend::RowDescription | Backend::CommandComplete | Backend::NoticeResponse => {}
             Backend::DataRow => {
                 if answer.row(message).is_none() {
