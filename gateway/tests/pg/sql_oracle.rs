@@ -3,7 +3,7 @@
 //! In: texts on the edges of the grammar. Out: a failure wherever our reading and the server's differ.
 
 use gateway::protocol::postgres::sql::facts::{Effect, Object};
-use gateway::protocol::postgres::sql::functions::{FunctionClass, class};
+use gateway::protocol::postgres::sql::functions::{FunctionClass, YOUNG, class, of_class};
 use gateway::protocol::postgres::sql::scan::scan;
 use gateway::protocol::postgres::sql::{Caps, SqlError, read};
 use std::collections::{BTreeMap, BTreeSet};
@@ -497,18 +497,17 @@ fn our_grammar_agrees_with_the_servers() {
 
 #[test]
 fn every_function_of_the_server_has_a_class() {
+    let unknown = |client: &Client| -> Vec<String> {
+        let query = "SELECT DISTINCT proname FROM pg_proc WHERE pronamespace = 'pg_catalog'::regnamespace
+            AND NOT 'internal'::regtype = ANY (proargtypes) AND prorettype NOT IN ('trigger'::regtype,
+            'event_trigger'::regtype, 'internal'::regtype, 'language_handler'::regtype, 'fdw_handler'::regtype,
+            'index_am_handler'::regtype, 'tsm_handler'::regtype, 'table_am_handler'::regtype)";
+        let names = client.query(query).into_iter().map(|row| row.get::<_, String>(0));
+        names.filter(|name| class(None, name) == FunctionClass::User).collect()
+    };
     let client = Client::connect(Version::V15.encrypted(), "oracle_functions");
-    let query = "SELECT DISTINCT proname FROM pg_proc WHERE pronamespace = 'pg_catalog'::regnamespace
-        AND NOT 'internal'::regtype = ANY (proargtypes) AND prorettype NOT IN ('trigger'::regtype, 'event_trigger'::regtype,
-        'internal'::regtype, 'language_handler'::regtype, 'fdw_handler'::regtype, 'index_am_handler'::regtype,
-        'tsm_handler'::regtype, 'table_am_handler'::regtype)";
-    let unknown: Vec<String> = client
-        .query(query)
-        .iter()
-        .map(|row| row.get::<_, String>(0))
-        .filter(|name| class(None, name) == FunctionClass::User)
-        .collect();
-    assert!(unknown.is_empty(), "{unknown:?}");
+    let newest = Client::connect(Version::V18.encrypted(), "oracle_functions");
+    assert_eq!((unknown(&client), unknown(&newest)), (Vec::new(), Vec::new()));
     // What is called pure neither is volatile nor returns rows of a relation by name.
     let volatile =
         "SELECT DISTINCT proname FROM pg_proc WHERE pronamespace = 'pg_catalog'::regnamespace AND provolatile = 'v'";
@@ -520,6 +519,19 @@ fn every_function_of_the_server_has_a_class() {
         .collect();
     let known = ["clock_timestamp", "currval", "gen_random_uuid", "lastval", "random", "timeofday"];
     assert_eq!(pure.iter().map(String::as_str).collect::<Vec<_>>(), known);
+}
+
+#[test]
+fn what_an_older_server_lacks_is_known_to_be_young() {
+    let client = Client::connect(Version::V15.encrypted(), "oracle_young");
+    let rows = client.query("SELECT DISTINCT proname::text FROM pg_proc WHERE oid < 16384");
+    let here: BTreeSet<String> = rows.iter().map(|row| row.get(0)).collect();
+    let young: BTreeSet<&str> = YOUNG.split_ascii_whitespace().collect();
+    let harmless = [FunctionClass::Pure, FunctionClass::Reader, FunctionClass::Session];
+    let names = || harmless.into_iter().flat_map(of_class);
+    let missing: Vec<&str> = names().filter(|name| !here.contains(*name) && !young.contains(name)).collect();
+    assert_eq!(missing, Vec::<&str>::new());
+    assert!(names().any(|name| !here.contains(name)), "this server has them all");
 }
 
 #[test]

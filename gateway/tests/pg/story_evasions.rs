@@ -16,6 +16,8 @@ const TABLES: &str = "SET ROLE agent;
     CREATE FUNCTION wipes(VARIADIC int[]) RETURNS int LANGUAGE sql AS 'DELETE FROM public.orders; SELECT 1';
     CREATE FUNCTION wipes(int, int) RETURNS int LANGUAGE sql AS 'DELETE FROM public.orders; SELECT 1';
     CREATE FUNCTION wiped(notes) RETURNS int LANGUAGE sql AS 'DELETE FROM public.orders; SELECT 1';
+    CREATE FUNCTION initcap(varchar) RETURNS text LANGUAGE sql AS 'DELETE FROM public.orders; SELECT $1';
+    CREATE FUNCTION uuidv7(text) RETURNS text LANGUAGE sql AS 'DELETE FROM public.orders; SELECT $1';
     CREATE PROCEDURE wiping() LANGUAGE sql AS 'DELETE FROM public.orders';
     CREATE OPERATOR !!! (leftarg = int, rightarg = int, function = wipes);
     CREATE FUNCTION wipes(notes, int) RETURNS int LANGUAGE sql AS 'DELETE FROM public.orders; SELECT 1';

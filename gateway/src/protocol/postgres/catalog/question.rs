@@ -5,6 +5,7 @@
 
 use crate::masking::file::{ColumnPattern, Glob};
 use crate::masking::rules::Labels;
+use crate::protocol::postgres::sql::functions::YOUNG;
 
 /// Columns of each row of the answer.
 pub(super) const WIDTH: usize = 9;
@@ -50,16 +51,21 @@ pub fn question(labels: &Labels, known: &[u32]) -> String {
         let known: Vec<_> = known.iter().map(u32::to_string).collect();
         seeds.push(format!("c.oid OPERATOR(pg_catalog.=) ANY ('{{{}}}'::pg_catalog.oid[])", known.join(",")));
     }
-    QUESTION.replace("SEEDS", &seeds.join(" OR ")).replace("CALLS\n", CALLS)
+    QUESTION.replace("SEEDS", &seeds.join(" OR ")).replace("CALLS\n", &calls())
 }
 
 /// Asks, where nothing is labelled, for calls alone that a text does not show.
 #[must_use]
 pub fn question_of_calls() -> String {
     format!(
-        "WITH answer(kind, a, b, c, d, e, f, g, h) AS (\n{CALLS}  UNION ALL\n{newest})\n{ANSWER}",
+        "WITH answer(kind, a, b, c, d, e, f, g, h) AS (\n{calls}  UNION ALL\n{newest})\n{ANSWER}",
+        calls = calls(),
         newest = "  SELECT 'newest', '0', pg_catalog.getdatabaseencoding()::pg_catalog.text, NULL, NULL, NULL, NULL, NULL, NULL"
     )
+}
+
+fn calls() -> String {
+    CALLS.replace("YOUNG", &YOUNG.split_ascii_whitespace().collect::<Vec<_>>().join(","))
 }
 
 fn seed(pattern: &ColumnPattern) -> String {
@@ -206,12 +212,22 @@ CALLS
   FROM pg_catalog.pg_class c)
 SELECT kind, a, b, c, d, e, f, g, h FROM answer ORDER BY 1, 2, 3, 4, 5"#;
 
-/// Functions that can be called as if they were a column, an operator or a type.
+/// Functions that can be called as if they were a column, an operator or a type, or by the name of one of the server's,
+/// where their arguments fit better or the search path comes to them first (func_get_detail, parse_func.c).
 const CALLS: &str = r#"  SELECT DISTINCT 'function', p.proname::pg_catalog.text, NULL, NULL, NULL, NULL, NULL, NULL, NULL
   FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) p.proargtypes[0]
   WHERE p.oid OPERATOR(pg_catalog.>=) '16384'::pg_catalog.oid
     AND p.pronargs OPERATOR(pg_catalog.-) p.pronargdefaults OPERATOR(pg_catalog.<=) 1
     AND t.typtype OPERATOR(pg_catalog.=) ANY ('{c,p}'::pg_catalog."char"[])
+  UNION ALL
+  SELECT DISTINCT 'function', p.proname::pg_catalog.text, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+  FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_language g ON g.oid OPERATOR(pg_catalog.=) p.prolang
+  WHERE p.oid OPERATOR(pg_catalog.>=) '16384'::pg_catalog.oid
+    AND g.lanname OPERATOR(pg_catalog.<>) ALL ('{internal,c}'::pg_catalog.name[])
+    AND p.provolatile OPERATOR(pg_catalog.<>) 'i'::pg_catalog."char"
+    AND (p.proname OPERATOR(pg_catalog.=) ANY ('{YOUNG}'::pg_catalog.name[])
+      OR EXISTS (SELECT 1 FROM pg_catalog.pg_proc b WHERE b.proname OPERATOR(pg_catalog.=) p.proname
+        AND b.oid OPERATOR(pg_catalog.<) '16384'::pg_catalog.oid))
   UNION ALL
   SELECT DISTINCT 'function', o.oprname::pg_catalog.text, NULL, NULL, NULL, NULL, NULL, NULL, NULL
   FROM pg_catalog.pg_operator o JOIN pg_catalog.pg_proc p ON p.oid OPERATOR(pg_catalog.=) o.oprcode

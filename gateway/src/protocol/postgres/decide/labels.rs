@@ -278,9 +278,12 @@ fn has_hidden_calls(facts: &Facts, catalog: &Catalog) -> bool {
     facts.statements.iter().any(|statement| hidden_calls(statement, catalog).next().is_some())
 }
 
-/// The names of such calls in a statement.
+/// The names of such calls in a statement: of fields, operators and casts, and of functions of the server that somebody
+/// has one of, too.
 pub(super) fn hidden_calls<'s>(statement: &'s Statement, catalog: &'s Catalog) -> impl Iterator<Item = &'s String> {
-    statement.attributes.iter().chain(&statement.types).filter(|name| catalog.is_hidden_call(name))
+    let unqualified = statement.calls.iter().filter(|call| call.schema.is_none()).map(|call| &call.name);
+    let names = statement.attributes.iter().chain(&statement.types).chain(unqualified);
+    names.filter(|name| catalog.is_hidden_call(name))
 }
 
 /// Whether a message keeps the rows of a prepared statement, its own or an earlier one's: CREATE TABLE … AS EXECUTE.

@@ -114,6 +114,18 @@ SELECT 1 + 1;
 -- held
 SELECT 1 OPERATOR(public.!!!) 1;
 
+-- held: the server has one of that name too, of which the arguments fit less
+SELECT initcap('a'::varchar);
+
+-- held
+SELECT count(*) FROM orders WHERE initcap(item::varchar) = 'x';
+
+-- held: a name that only newer servers have
+SELECT uuidv7('x');
+
+-- passes: the server's own
+SELECT pg_catalog.initcap('a');
+
 -- held
 SELECT n.wiped FROM notes n;
 
