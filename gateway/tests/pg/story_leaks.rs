@@ -13,7 +13,7 @@ use crate::clickhouse::ClickHouse;
 use crate::cluster::{self, Cluster, Version};
 use crate::corpus::{self, Case, Outcome};
 use crate::shop::{Shop, Side};
-use crate::talk::{Door, Message, Talk, Way};
+use crate::talk::{Door, Message, Talk, Way, frame, frames};
 use crate::wait;
 
 /// What stands before the labels where everything is as shipped.
@@ -193,4 +193,181 @@ fn labels_alone_hide_values_on_15() {
 #[test]
 fn labels_alone_hide_values_on_18() {
     nothing_leaks_without_the_guard(Version::V18, cluster::remote_newest());
+}
+
+fn parse(name: &str, text: &str) -> Vec<u8> {
+    frame(b'P', &[name.as_bytes(), b"\0", text.as_bytes(), b"\0\0\0"].concat())
+}
+
+/// A portal of a statement without parameters, with results in this format.
+fn bind(portal: &str, name: &str, format: u8) -> Vec<u8> {
+    frame(b'B', &[portal.as_bytes(), b"\0", name.as_bytes(), &[0, 0, 0, 0, 0, 0, 1, 0, format]].concat())
+}
+
+fn describe(kind: u8, name: &str) -> Vec<u8> {
+    frame(b'D', &[&[kind], name.as_bytes(), b"\0"].concat())
+}
+
+fn execute(portal: &str, rows: u32) -> Vec<u8> {
+    frame(b'E', &[portal.as_bytes(), b"\0", &rows.to_be_bytes()].concat())
+}
+
+fn query(text: &str) -> Vec<u8> {
+    frames(Way::Simple, text)
+}
+
+/// Bytes in one write each, every one up to the next ReadyForQuery. Names that one protocol makes are used by the other, and
+/// what a statement reads has changed when it runs: the server plans it anew (`RevalidateCachedQuery`, plancache.c).
+fn by_name() -> Vec<(&'static str, Vec<Vec<u8>>)> {
+    const READ: &str = "SELECT ssn, salary FROM customers";
+    let sync = || frame(b'S', b"");
+    let run = |text: &str| [parse("", text), bind("", "", 0), execute("", 0)].concat();
+    let again = |format| [bind("", "s", format), execute("", 0), sync()].concat();
+    let shadow = "CREATE TEMP TABLE customers (id int, ssn text, salary int)";
+    let made = || [parse("s", READ), describe(b'S', "s"), sync()].concat();
+    vec![
+        ("a statement of SQL, bound", vec![query(&format!("PREPARE s AS {READ}")), again(0), again(1)]),
+        ("a statement of the protocol, executed by SQL", vec![made(), query("EXECUTE s")]),
+        (
+            "a cursor of SQL, run by the protocol",
+            vec![
+                query("BEGIN"),
+                query(&format!("DECLARE c CURSOR FOR {READ}")),
+                [describe(b'P', "c"), execute("c", 1), execute("c", 0), sync()].concat(),
+            ],
+        ),
+        (
+            "a portal of the protocol, fetched by SQL",
+            vec![
+                query("BEGIN"),
+                [parse("s", READ), bind("p", "s", 1), execute("p", 1), sync()].concat(),
+                query("FETCH ALL FROM p"),
+                query("MOVE BACKWARD ALL FROM p"),
+                query("FETCH 1 FROM p"),
+            ],
+        ),
+        (
+            "portals side by side, in pieces and in both formats",
+            vec![
+                [
+                    parse("s", READ),
+                    bind("a", "s", 0),
+                    bind("b", "s", 1),
+                    execute("a", 1),
+                    execute("b", 1),
+                    execute("a", 1),
+                    execute("b", 0),
+                    sync(),
+                ]
+                .concat(),
+            ],
+        ),
+        (
+            "a format for each column, and nobody asks for a description",
+            vec![
+                [
+                    parse("", READ),
+                    frame(b'B', b"\0\0\0\0\0\0\0\x02\0\x01\0\0"),
+                    execute("", 0),
+                    frame(b'B', b"\0\0\0\0\0\0\0\x02\0\0\0\x01"),
+                    execute("", 0),
+                    sync(),
+                ]
+                .concat(),
+            ],
+        ),
+        (
+            "the temporary table that a statement read is gone",
+            vec![query(shadow), made(), again(0), query("DROP TABLE pg_temp.customers"), again(0), again(1)],
+        ),
+        (
+            "it goes in the same pipeline",
+            vec![
+                query(shadow),
+                [parse("s", READ), run("DROP TABLE pg_temp.customers"), again(0)].concat(),
+                [run("DISCARD TEMP"), again(1)].concat(),
+                again(0),
+            ],
+        ),
+        (
+            "the transaction that made it is rolled back",
+            vec![query("BEGIN"), query(shadow), made(), again(0), query("ROLLBACK"), again(0), query("EXECUTE s")],
+        ),
+        (
+            "it is gone at the end of its transaction",
+            vec![
+                query("BEGIN"),
+                query(&format!("{shadow} ON COMMIT DROP")),
+                query(&format!("PREPARE s AS {READ}")),
+                query("EXECUTE s"),
+                query("COMMIT"),
+                query("EXECUTE s"),
+                again(1),
+            ],
+        ),
+        (
+            "the search path finds another relation",
+            vec![
+                query("SET search_path = other, public"),
+                made(),
+                again(0),
+                query("SET search_path = public"),
+                again(0),
+                query("EXECUTE s"),
+                query("BEGIN; SET LOCAL search_path = other; EXECUTE s; ROLLBACK; EXECUTE s"),
+            ],
+        ),
+        (
+            "a name that is made anew while its portal waits",
+            vec![
+                query("BEGIN"),
+                [
+                    parse("s", "SELECT 'x', 1"),
+                    bind("p", "s", 0),
+                    frame(b'C', b"Ss\0"),
+                    parse("s", READ),
+                    bind("q", "s", 0),
+                    execute("p", 0),
+                    execute("q", 0),
+                    sync(),
+                ]
+                .concat(),
+            ],
+        ),
+    ]
+}
+
+fn names_show_no_more(cluster: &'static Cluster) {
+    let (shop, masking) = Shop::with_corpus(cluster);
+    shop.admin("CREATE SCHEMA other; CREATE TABLE other.customers (id int, ssn text, salary int)");
+    let _gateway = shop.attach_with(&masking);
+    let (inside, outside) = (Door::new(&shop, Side::Inside), shop.beside());
+    for (what, writes) in by_name() {
+        let talked = |door: &Door| {
+            let mut talk = door.session("postgres");
+            let all: Vec<Message> = writes
+                .iter()
+                .flat_map(|bytes| {
+                    talk.send(bytes);
+                    talk.answer(1)
+                })
+                .collect();
+            all
+        };
+        let ours = talked(&inside);
+        assert!(in_messages(&ours).is_none(), "{what}: {}", lines(&ours));
+        let is_masked = |message: &Message| message.line().contains("[ssn") || message.refusal().is_some();
+        assert!(ours.iter().any(is_masked), "{what}: nothing was asked: {}", lines(&ours));
+        assert!(in_messages(&talked(&outside)).is_some(), "{what}: no value is shown without a gateway either");
+    }
+}
+
+#[test]
+fn a_name_shows_no_more_than_what_it_stands_for_on_15() {
+    names_show_no_more(cluster::remote());
+}
+
+#[test]
+fn a_name_shows_no_more_than_what_it_stands_for_on_18() {
+    names_show_no_more(cluster::remote_newest());
 }

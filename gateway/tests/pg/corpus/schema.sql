@@ -57,6 +57,10 @@ CREATE TYPE pair AS (a text, b int);
 CREATE DOMAIN mail AS text CHECK (value LIKE '%@%');
 CREATE TABLE snapshots (id int, one customers, many customers[]);
 INSERT INTO snapshots SELECT id, c, ARRAY[c] FROM customers c;
+-- Computed when it is read where the server can do that (18), else when it is written.
+DO $$ DECLARE how text := CASE WHEN current_setting('server_version_num')::int < 180000 THEN 'STORED' ELSE 'VIRTUAL' END;
+    BEGIN EXECUTE 'CREATE TABLE computed (id int, ssn text, twice text GENERATED ALWAYS AS (ssn || ''+'') ' || how || ')'; END $$;
+INSERT INTO computed VALUES (1, '000-73-9184');
 RESET ROLE;
 CREATE FUNCTION untrusted(int) RETURNS text LANGUAGE plpgsql SECURITY DEFINER AS
     'BEGIN RETURN (SELECT ssn FROM public.customers WHERE id = $1); END';
