@@ -1068,6 +1068,17 @@ const MUTATIONS: &[Mutation] = &[
         ],
     },
     Mutation {
+        name: "affected-later",
+        guarantee: "G2",
+        mechanism: "who waits too long for a yes to a change gives up its locks, and the request stays",
+        edits: &[Edit {
+            file: "gateway/src/protocol/postgres/decide/hold.rs",
+            from: "Outcome::Expired if matter.changed.is_some() && self",
+            to: "Outcome::Expired if matter.changed.is_some_and(|rows| rows == 0) && self",
+        }],
+        tests: &["story_changes::who_waited_half_a_minute_gives_its_locks_up_and_comes_back_after_the_yes"],
+    },
+    Mutation {
         name: "affected-rows",
         guarantee: "G2",
         mechanism: "a yes to a change is for as many rows",
@@ -1605,6 +1616,20 @@ const MUTATIONS: &[Mutation] = &[
         tests: &["story_evasions::nothing_that_is_forbidden_happens_on_15"],
     },
     Mutation {
+        name: "overloads",
+        guarantee: "G2",
+        mechanism: "a function of somebody's that has a name of the server's asks for it",
+        edits: &[Edit {
+            file: "gateway/src/protocol/postgres/decide/labels.rs",
+            from: ".filter(|call| call.schema.is_none())",
+            to: ".filter(|call| call.schema.is_none() && call.name.is_empty())",
+        }],
+        tests: &[
+            "story_evasions::nothing_that_is_forbidden_happens_on_15",
+            "story_evasions::nothing_that_is_forbidden_happens_on_18",
+        ],
+    },
+    Mutation {
         name: "hidden-calls",
         guarantee: "G2",
         mechanism: "what may call a function that somebody made asks for it, as a column, an operator or a cast too",
@@ -1637,6 +1662,20 @@ const MUTATIONS: &[Mutation] = &[
             file: "gateway/src/protocol/postgres/state/front.rs",
             from: "self.transaction == Transaction::Open && denial.is_the_servers_too;",
             to: "denial.message.is_empty() && denial.is_the_servers_too;",
+        }],
+        tests: &[
+            "story_transparency::every_message_is_the_same_on_15",
+            "story_transparency::every_message_is_the_same_on_18",
+        ],
+    },
+    Mutation {
+        name: "unnamed-statement",
+        guarantee: "G2",
+        mechanism: "a question of ours leaves the client's unnamed statement as it is",
+        edits: &[Edit {
+            file: "gateway/src/protocol/postgres/engine.rs",
+            from: "&ours::question(question)",
+            to: "&ours::query(question)",
         }],
         tests: &[
             "story_transparency::every_message_is_the_same_on_15",

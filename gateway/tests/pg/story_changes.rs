@@ -173,6 +173,38 @@ fn an_agent_comes_back_with_the_same_change_of_the_same_rows() {
     assert_eq!(shop.admin("SELECT count(*) FROM orders"), "95");
 }
 
+#[test]
+fn who_waited_half_a_minute_gives_its_locks_up_and_comes_back_after_the_yes() {
+    let shop = Shop::new();
+    let _gateway = attach(&shop, "timeout = \"10m\"");
+    let psql = start_psql(&shop, &[FORTY, "SELECT 'alive'"]);
+    let ticket = asked(&shop, 0, 40);
+    let ran = end(psql);
+    let request = format!("Request {ticket} waits for approval");
+    assert!(ran.err.contains(&request) && ran.err.contains("nothing of it is committed"), "{ran:?}");
+    assert!(ran.out.ends_with("alive") && !ran.out.contains("UPDATE"), "{ran:?}");
+    is_unlocked(&shop);
+    assert_eq!(changed(&shop), "0");
+    // The request outlived its locks: people decide in their own time, and nobody is asked again.
+    assert!(shop.world.events("approval.expired").is_empty());
+    approve(&shop, &ticket);
+    assert_eq!(changed(&shop), "0", "a yes alone changes nothing");
+    let ran = end(start_psql(&shop, &[FORTY]));
+    assert!(ran.ok && ran.out.contains("UPDATE 40") && !ran.err.contains("waits as request"), "{ran:?}");
+    assert_eq!(changed(&shop), "40");
+    // In a transaction of the client's it is no longer, and that one fails.
+    let block = ["BEGIN", "UPDATE orders SET item = 'block' WHERE id <= 5", "COMMIT"];
+    let psql = start_psql(&shop, &block);
+    let ticket = asked(&shop, 1, 5);
+    let ran = end(psql);
+    assert!(ran.err.contains(&format!("Request {ticket} waits")) && ran.out.ends_with("ROLLBACK"), "{ran:?}");
+    is_unlocked(&shop);
+    approve(&shop, &ticket);
+    let ran = end(start_psql(&shop, &block));
+    assert!(ran.ok && ran.out.ends_with("COMMIT"), "{ran:?}");
+    assert_eq!(shop.admin("SELECT count(*) FROM orders WHERE item = 'block'"), "5");
+}
+
 /// Each outcome as one line.
 const PYTHON: &str = r#"
 import asyncio, asyncpg, psycopg
