@@ -32,6 +32,7 @@ use super::head::Head;
 use super::reply::{Refusal, ReplyBody, full};
 use super::upstream::{Onward, Way};
 use crate::audit::event::Status;
+use forward::Forward;
 use recording::Recorder;
 use spdy::Spdy;
 use tap::{Framing, Tap};
@@ -125,16 +126,16 @@ pub(super) async fn upgrade(
     way: &Arc<Way>,
     wish: Wish<'_>,
 ) -> Result<Response<ReplyBody>, Refusal> {
-    if wish.head.info.subresource() == Some("portforward") {
-        return forward::upgrade(session, way, wish).await;
-    }
     let Wish { head, permit, request, mut forward } = wish;
-    let sent = match head_for_server(head, forward.headers_mut()) {
-        Ok(()) => session.upstream.send_alone(&session.judge, way, forward).await,
+    let sent = match Stream::begin(head, request.headers(), &mut forward) {
+        Ok(stream) => {
+            let sent = session.upstream.send_alone(&session.judge, way, forward).await;
+            sent.map(|response| (stream, response))
+        }
         Err(refusal) => Err(refusal),
     };
-    let response = match sent {
-        Ok(response) => response,
+    let (stream, response) = match sent {
+        Ok(sent) => sent,
         Err(refusal) => {
             session.judge.lost(&permit, &refusal);
             return Err(refusal);
@@ -145,18 +146,46 @@ pub(super) async fn upgrade(
     }
     let mut accepted = Response::new(full(Bytes::new()));
     *accepted.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-    for (name, value) in response.headers() {
-        if ![CONTENT_LENGTH, TRANSFER_ENCODING].contains(name) {
-            accepted.headers_mut().append(name, value.clone());
-        }
+    *accepted.headers_mut() = stream.answer(response.headers());
+    let (judge, forwards) = (Arc::clone(&session.judge), Arc::clone(&session.forwards));
+    match stream {
+        Stream::Tapped(framing) => session.streams.spawn(run(judge, permit, framing, request, response)),
+        Stream::Forward(forward) => session.streams.spawn(forward.run((judge, permit), forwards, request, response)),
     }
-    let framing = match head.upgrade.as_deref() {
-        Some("websocket") => Framing::WebSocket(WebSocket::default()),
-        _ => Framing::Spdy(Spdy::default()),
-    };
-    let judge = Arc::clone(&session.judge);
-    session.streams.spawn(run(judge, permit, framing, request, response));
     Ok(accepted)
+}
+
+/// What a connection becomes.
+enum Stream {
+    /// Exec or attach.
+    Tapped(Framing),
+    Forward(Forward),
+}
+
+impl Stream {
+    /// Reads what the client wants to speak, and writes what the server is to.
+    fn begin(head: &Head, headers: &HeaderMap, forward: &mut Onward) -> Result<Self, Refusal> {
+        if head.info.subresource() == Some("portforward") {
+            return Forward::begin(head, headers, forward).map(Self::Forward);
+        }
+        head_for_server(head, forward.headers_mut())?;
+        Ok(Self::Tapped(match head.upgrade.as_deref() {
+            Some("websocket") => Framing::WebSocket(WebSocket::default()),
+            _ => Framing::Spdy(Spdy::default()),
+        }))
+    }
+
+    /// The head of our answer: the server's own, unless the client speaks something else than we do to the server.
+    fn answer(&self, server: &HeaderMap) -> HeaderMap {
+        let mut headers = match self {
+            Self::Forward(forward) => forward.answer().unwrap_or(server).clone(),
+            Self::Tapped(_) => server.clone(),
+        };
+        for name in [CONTENT_LENGTH, TRANSFER_ENCODING] {
+            headers.remove(name);
+        }
+        headers
+    }
 }
 
 /// Carries a stream to its end, and writes what became of it.

@@ -16,25 +16,22 @@ use std::time::Duration;
 
 use aws_lc_rs::digest;
 use base64::Engine as _;
-use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper::header::{CONNECTION, HeaderMap, HeaderName, HeaderValue, UPGRADE};
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
 use tokio::io::split;
 use tokio::task::JoinSet;
 
 use super::channel::Fault;
-use super::{EXTENSIONS, PROTOCOLS, Wish, offered, until_revoked};
+use super::{EXTENSIONS, PROTOCOLS, offered, until_revoked};
 use crate::conn::BoxConn;
 use crate::protocol::forward::{Channels, Forwards, Onward, Pending, pipe};
-use crate::protocol::kubernetes::answer;
-use crate::protocol::kubernetes::decide::Judge;
-use crate::protocol::kubernetes::engine::Session;
+use crate::protocol::kubernetes::decide::{Judge, Permit};
 use crate::protocol::kubernetes::head::Head;
-use crate::protocol::kubernetes::reply::{Refusal, ReplyBody, full};
-use crate::protocol::kubernetes::upstream::Way;
+use crate::protocol::kubernetes::reply::Refusal;
+use crate::protocol::kubernetes::upstream;
 use mux::{Mux, Opened};
 use numbered::{Numbered, Tunnel};
 use pairs::Pairs;
@@ -148,53 +145,49 @@ fn spoken(head: &Head, headers: &HeaderMap) -> Result<Spoken, Refusal> {
     Ok(Spoken { wire, answer: answer.into_iter().collect() })
 }
 
-/// Sends a permitted request on and serves the connections in it.
-///
-/// # Errors
-/// With what the client reads.
-pub(super) async fn upgrade(
-    session: &Arc<Session>,
-    way: &Arc<Way>,
-    wish: Wish<'_>,
-) -> Result<Response<ReplyBody>, Refusal> {
-    let Wish { head, permit, request, mut forward } = wish;
-    let sent = match (spoken(head, request.headers()), pod(head)) {
-        (Ok(spoken), Ok(pod)) => {
-            let headers = forward.headers_mut();
-            for name in [EXTENSIONS, PROTOCOLS, KEY, VERSION] {
-                headers.remove(name);
-            }
-            headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
-            headers.insert(UPGRADE, HeaderValue::from_static("SPDY/3.1"));
-            headers.insert(STREAM_PROTOCOL, PORT_FORWARD);
-            *forward.method_mut() = Method::POST;
-            let sent = session.upstream.send_alone(&session.judge, way, forward).await;
-            sent.map(|response| (spoken, pod, response))
+/// A port-forward that begins.
+pub(super) struct Forward {
+    spoken: Spoken,
+    pod: String,
+}
+
+impl Forward {
+    /// Reads what the client wants; the server is spoken to by SPDY/3.1 alone.
+    ///
+    /// # Errors
+    /// With what the client reads.
+    pub(super) fn begin(head: &Head, headers: &HeaderMap, forward: &mut upstream::Onward) -> Result<Self, Refusal> {
+        let begun = Self { spoken: spoken(head, headers)?, pod: pod(head)? };
+        let headers = forward.headers_mut();
+        for name in [EXTENSIONS, PROTOCOLS, KEY, VERSION] {
+            headers.remove(name);
         }
-        (Err(refusal), _) | (_, Err(refusal)) => Err(refusal),
-    };
-    let (spoken, pod, response) = match sent {
-        Ok(sent) => sent,
-        Err(refusal) => {
-            session.judge.lost(&permit, &refusal);
-            return Err(refusal);
-        }
-    };
-    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-        return answer::pass(&session.judge, permit, &head.info, response);
+        headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+        headers.insert(UPGRADE, HeaderValue::from_static("SPDY/3.1"));
+        headers.insert(STREAM_PROTOCOL, PORT_FORWARD);
+        *forward.method_mut() = Method::POST;
+        Ok(begun)
     }
-    let mut accepted = Response::new(full(Bytes::new()));
-    *accepted.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-    *accepted.headers_mut() = if spoken.answer.is_empty() { response.headers().clone() } else { spoken.answer };
-    let (judge, forwards) = (Arc::clone(&session.judge), Arc::clone(&session.forwards));
-    session.streams.spawn(async move {
+
+    /// The head of our answer, where the server's is not for this client.
+    pub(super) fn answer(&self) -> Option<&HeaderMap> {
+        Some(&self.spoken.answer).filter(|answer| !answer.is_empty())
+    }
+
+    /// Serves the connections in it, and writes what became of it.
+    pub(super) async fn run(
+        self,
+        (judge, permit): (Arc<Judge>, Permit),
+        forwards: Arc<dyn Forwards>,
+        request: Request<Incoming>,
+        response: Response<Incoming>,
+    ) {
         let permit = Arc::new(permit);
-        let into = Into { pod, forwards, judge: Arc::clone(&judge) };
-        let both = carry(into, spoken.wire, request, response);
+        let into = Into { pod: self.pod, forwards, judge: Arc::clone(&judge) };
+        let both = carry(into, self.spoken.wire, request, response);
         let ended = until_revoked(&judge, &permit, both).await;
         judge.outcome(&permit, ended);
-    });
-    Ok(accepted)
+    }
 }
 
 /// The pod, as `NAME.NAMESPACE`.
