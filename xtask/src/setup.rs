@@ -41,6 +41,8 @@ const KUBERNETES: &str = "1.20.5+really1.20.2-1.1+deb12u1";
 const KUBECTL: &str = "1.37.1";
 /// The Python client, from PyPI.
 const KUBERNETES_CLIENT: &str = "37.0.2";
+/// Of the libraries of Debian sid that the tests' programs in Go are built with, and of those programs.
+const KUBE_GO: &str = "0.36-1";
 const LINKER_NAME: &str = "bpf-linker";
 /// The SQL of the server's own tests, of the version that Debian has.
 const REGRESSION_SQL: &str = "15";
@@ -217,6 +219,7 @@ fn servers(cache: &Path) -> Vec<Tool> {
     let kubectl = ebpf::tool_dir(cache, "kubectl", KUBECTL);
     let clients = ebpf::tool_dir(cache, "kube-clients", KUBERNETES_CLIENT);
     let regression = ebpf::tool_dir(cache, "regression-sql", REGRESSION_SQL);
+    let go = ebpf::tool_dir(cache, "kube-go", KUBE_GO);
     vec![
         postgres_tool(cache, POSTGRES_18),
         Tool {
@@ -242,6 +245,12 @@ fn servers(cache: &Path) -> Vec<Tool> {
             reason: "tests: the Python client, and Ansible's modules for Kubernetes from Debian's package",
             file: clients.join("collections/ansible_collections/kubernetes/core/MANIFEST.json"),
             install: kubernetes_clients(&clients),
+        },
+        Tool {
+            name: "kube-go",
+            reason: "tests: a typed client in Go, and exec as API servers of today have it; 200 MB, built in four minutes",
+            file: go.join("front"),
+            install: kubernetes_go(&go),
         },
         Tool {
             name: "regression-sql",
@@ -336,6 +345,14 @@ fn kubernetes_build(folder: &Path) -> Command {
     command
 }
 
+/// Not pinned: Debian keeps the newest of each suite alone.
+fn kubernetes_go(folder: &Path) -> Command {
+    let mut command = Command::new("sh");
+    command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/src/setup/kube-go.sh")).arg(folder);
+    command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/../gateway/tests/kube/clients/go"));
+    command
+}
+
 /// Of the 200 MB of collections in Debian's package one is wanted.
 fn kubernetes_clients(folder: &Path) -> Command {
     let collections = folder.join("collections/ansible_collections");
@@ -410,7 +427,7 @@ mod tests {
     #[test]
     fn installs_every_tool_into_the_cache_at_a_pinned_version() {
         let cache = Path::new("/cache");
-        for tool in tools(cache).into_iter().filter(|tool| tool.name != "regression-sql") {
+        for tool in tools(cache).into_iter().filter(|tool| !["regression-sql", "kube-go"].contains(&tool.name)) {
             let line = line(&tool.install);
             assert!(tool.file.starts_with("/cache/tools"), "{}", tool.file.display());
             assert!(

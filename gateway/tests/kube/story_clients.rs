@@ -61,6 +61,34 @@ fn the_python_client_does_the_same_but_for_secrets() {
 }
 
 #[test]
+fn a_typed_client_of_go_does_the_same_in_protobuf() {
+    let site = Site::new();
+    let gateway = site.attach_with(LIFTED, Some(POLICY));
+    let typed = cached("kube-go-").join("typed");
+    let (inside, past) = both(&site, &[typed.to_str().unwrap(), &site.namespace], &[]);
+    drop(gateway);
+    assert!(inside.ok && past.ok, "inside: {inside:?}\npast: {past:?}");
+    // What is hidden, and what policies forbid or hold, each with what the client is told.
+    let other = [
+        ("word: done", "[secret•••]"),
+        ("what was read, written back", "holds a masked value"),
+        ("the node's files", "guard.kubernetes.pods"),
+        ("scale to zero", "guard.kubernetes.scale-to-zero"),
+        ("role", "guard.kubernetes.rights"),
+    ];
+    assert_eq!(inside.out.lines().count(), past.out.lines().count(), "inside: {inside:?}\npast: {past:?}");
+    for (inside, past) in inside.out.lines().zip(past.out.lines()) {
+        let told = other.iter().find(|(what, _)| past.starts_with(what)).map(|(_, told)| told);
+        assert!(past.contains(": done"), "{past}");
+        assert!(told.map_or(inside == past, |told| inside.contains(told)), "{inside}\n{past}");
+    }
+    // It was protobuf all along, on both sides of the gateway.
+    let made = site.request(|body| body["verb"] == "create" && body["resource"] == "deployments.apps");
+    let facts = &made["decision"]["input"]["questions"][0]["context"]["body"];
+    assert_eq!(facts["images"][0], "docker.io/test/app:1", "{made}");
+}
+
+#[test]
 fn ansible_does_the_same() {
     let site = site();
     let _gateway = site.attach_with(LIFTED, Some(POLICY));

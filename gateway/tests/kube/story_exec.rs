@@ -1,8 +1,11 @@
 //! Commands in containers: judged, masked, recorded, by WebSocket and by SPDY.
 
+use std::fs;
 use std::io::Write;
-use std::process::Stdio;
+use std::path::PathBuf;
+use std::process::{Child, Stdio};
 
+use crate::node::{ADDRESS, cached};
 use crate::site::{Kubectl, Ran, Site};
 use crate::wait;
 
@@ -83,6 +86,60 @@ fn commands_run_masked_and_recorded_by_every_protocol() {
     let played = site.world.cli(&["replay", &session, "--play", "--speed", "1000"]);
     assert!(played.out.contains("card ****************"), "{}", played.out);
     assert!(site.world.cli(&["audit", "verify"]).status.success());
+}
+
+/// The API server's own handlers of today in front of the lab's kubelet; it ends with it.
+struct Front {
+    program: Child,
+    said: PathBuf,
+}
+
+impl Front {
+    fn start(site: &Site) -> Self {
+        let said = site.world.directory().join("front.log");
+        let mut front = site.node.enter(cached("kube-go-").join("front").to_str().unwrap());
+        front.arg(&site.node.home).arg(format!("{ADDRESS}:6444")).stdout(fs::File::create(&said).unwrap());
+        let front = Self { program: front.spawn().unwrap(), said };
+        wait::until("the front", || front.said().contains("ready"));
+        front
+    }
+
+    fn said(&self) -> String {
+        fs::read_to_string(&self.said).unwrap()
+    }
+}
+
+impl Drop for Front {
+    fn drop(&mut self) {
+        let _ = (self.program.kill(), self.program.wait());
+    }
+}
+
+#[test]
+fn commands_and_forwards_go_by_what_servers_of_today_speak() {
+    let site = Site::new();
+    let front = Front::start(&site);
+    let target = site.target(&site.token()).replace("environment", "ports = [6444]\nenvironment");
+    let _gateway = site.attach_to(&format!("{LIFTED}{target}"), Some(RUN));
+    site.pod("worker");
+    let ran = exec(&site, WAYS[0], "", &["--", "sh", "-c", "echo out card 4111111111111111; echo err >&2; exit 3"]);
+    assert_eq!(ran.out, "out card ****************\n", "{ran:?}");
+    assert!(!ran.ok && ran.err.starts_with("err\n") && ran.err.contains("exit code 3"), "{ran:?}");
+    // The end of standard input is a message of its own there.
+    for lines in LINES {
+        let text = "a line\n".repeat(lines);
+        let ran = exec(&site, WAYS[0], &text, &["-i", "--", "cat"]);
+        assert!(ran.ok && ran.out == text, "{} bytes of {}, {}", ran.out.len(), text.len(), ran.err);
+    }
+    let ran = exec(&site, WAYS[0], "", &["--", "/bin/env"]);
+    assert!(!ran.ok && ran.err.contains("no printenv"), "{ran:?}");
+    forwards(&site, Kubectl::Today, 18_090);
+    let said = front.said();
+    let of = |start: &str| said.lines().filter(|line| line.starts_with(start)).count();
+    // Two ways of `cat`, the first command, and the one that the forward begins with.
+    assert_eq!((of("exec websocket [v5.channel.k8s.io"), of("exec")), (4, 4), "{said}");
+    assert!(of("portforward ") >= 1, "{said}");
+    site.world.event("kubernetes.outcome", |body| body["exit_status"] == 3);
 }
 
 #[test]

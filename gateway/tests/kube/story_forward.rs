@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use crate::site::{Kubectl, Ran, Site, ran};
 use crate::wait;
@@ -98,7 +99,9 @@ fn a_forward_to_a_database_is_read_like_a_connection_to_it() {
     for (number, way) in (0..).zip(WAYS) {
         let port = 18_432 + number;
         let _forward = Forward::start(&site, way, &format!("{port}:5432"));
-        wait::until("an answer through the forwarded port", || psql(&site, port, "SELECT 1").out == "1");
+        wait::for_some_within(Duration::from_secs(120), "an answer through the forwarded port", || {
+            (psql(&site, port, "SELECT 1").out == "1").then_some(())
+        });
         let card = psql(&site, port, "SELECT card FROM payment LIMIT 1");
         assert!(card.ok && !card.out.contains("4111111111111111"), "{way:?} {card:?}");
         let long = psql(&site, port, "SELECT repeat('x', 1000000)");

@@ -38,8 +38,18 @@ fn a_pod_that_reaches_for_the_node_is_denied_however_it_is_written() {
     let json = r#"{"apiVersion":"v1","kind":"Pod","metadata":{"name":"g"},"spec":{"hostPID":false,"hostPID":true,"containers":[{"name":"a","image":"x"}]}}"#;
     let ran = site.curl(&["--data-binary", json, "-H", "content-type: application/json"], &path);
     assert!(ran.out.contains("a key twice"), "{ran:?}");
-    let ran = site.curl(&["--data-binary", "k8s", "-H", "content-type: application/vnd.kubernetes.protobuf"], &path);
-    assert!(ran.out.contains("UnsupportedMediaType"), "{ran:?}");
+    // An envelope of `v1 Pod`, in it field 2 (`spec`), in it field 12 (`hostPID`); and a kind that there is none of.
+    let envelope = |kind: &str, message: &str| format!("k8s\0\n\t\n\x02v1\x12\x03{kind}\x12{message}");
+    for (name, body, said) in [
+        ("pod", envelope("Pod", "\x04\x12\x02\x60\x01"), "guard.kubernetes.pods"),
+        ("pot", envelope("Pot", "\0"), "`v1 Pot` in a body of protobuf cannot be read here: send application/json"),
+        ("cut", "k8s\0\n\t".to_owned(), "a length beyond its end"),
+    ] {
+        let body = format!("@{}", site.world.file(name, &body).display());
+        let ran =
+            site.curl(&["--data-binary", &body, "-H", "content-type: application/vnd.kubernetes.protobuf"], &path);
+        assert!(ran.out.contains(said), "{name} {ran:?}");
+    }
     assert!(site.admin(&["get", "pods", "-o", "name"]).is_empty());
 }
 

@@ -9,6 +9,39 @@ const SHELLS: &str = "protocol::shell::tests::real_shells_run_nothing_that_the_f
 
 pub(super) const IN_THE_LIBRARY: &[Mutation] = &[
     Mutation {
+        name: "kube-protobuf",
+        guarantee: "G2",
+        mechanism: "what protobuf says twice is refused",
+        edits: &[Edit {
+            file: "gateway/src/protocol/kubernetes/body/protobuf.rs",
+            from: "                    return Err(broken(\"a field twice\"));\n",
+            to: "",
+        }],
+        tests: &["protocol::kubernetes::body::protobuf::tests::what_two_readers_take_for_two_things_is_refused"],
+    },
+    Mutation {
+        name: "kube-protobuf-table",
+        guarantee: "G2",
+        mechanism: "what the table of messages lacks is refused",
+        edits: &[Edit {
+            file: "gateway/src/protocol/kubernetes/body/protobuf.rs",
+            from: "known.get(&number).ok_or_else(unlisted)?",
+            to: "known.get(&number).or(known.get(&1)).ok_or_else(unlisted)?",
+        }],
+        tests: &["protocol::kubernetes::body::protobuf::tests::what_the_table_lacks_is_named_with_the_way_out"],
+    },
+    Mutation {
+        name: "kube-scale",
+        guarantee: "G2",
+        mechanism: "a scale without a number is one to zero",
+        edits: &[Edit {
+            file: "gateway/src/protocol/kubernetes/body/facts.rs",
+            from: "        found.replicas.get_or_insert(0);\n",
+            to: "",
+        }],
+        tests: &["protocol::kubernetes::body::tests::a_scale_without_a_number_is_one_to_zero"],
+    },
+    Mutation {
         name: "removed-by-seal",
         guarantee: "G3",
         mechanism: "what is gone without a seal that says so is a breach",

@@ -6,6 +6,7 @@
 
 mod facts;
 mod json;
+mod protobuf;
 #[cfg(test)]
 mod tests;
 
@@ -20,8 +21,6 @@ use crate::policy::vocabulary::names::PatchKind;
 
 /// The largest body: what the API server takes by default (`MaxRequestBodyBytes`).
 pub(super) const LARGEST: usize = 3 * 1024 * 1024;
-/// How bodies begin that hold an object in protobuf (`runtime/serializer/protobuf`).
-const PROTOBUF: &[u8] = b"k8s\0";
 
 /// Why a body is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -31,6 +30,12 @@ pub enum BodyFault {
     Media {
         /// The media type.
         media: String,
+    },
+    /// Protobuf has no names: what the table lacks nobody can judge.
+    #[error("`{what}` in a body of protobuf cannot be read here: send application/json")]
+    Unlisted {
+        /// A kind or a field.
+        what: String,
     },
     /// It is not what its type says.
     #[error("the body cannot be read: {reason}")]
@@ -74,6 +79,7 @@ pub struct Parsed {
 enum Form {
     Json,
     Yaml,
+    Protobuf,
 }
 
 /// Reads a body; an empty one says nothing.
@@ -94,17 +100,13 @@ pub fn read(verb: Verb, resource: &Resource, media: &str, body: &Bytes) -> Resul
         (Verb::Patch, _) => return Err(unknown()),
         (_, "application/json" | "") => (Form::Json, None),
         (_, "application/yaml" | "application/x-yaml" | "text/yaml") => (Form::Yaml, None),
-        // What one may do: kubectl asks in protobuf alone, and nothing in it is an object of the cluster.
-        (Verb::Create, "application/vnd.kubernetes.protobuf")
-            if is_own_review(resource) && body.starts_with(PROTOBUF) =>
-        {
-            return Ok(Parsed::default());
-        }
+        (_, "application/vnd.kubernetes.protobuf") => (Form::Protobuf, None),
         _ => return Err(unknown()),
     };
     let json = match form {
         Form::Json => Json::from_json(body)?,
         Form::Yaml => Json::from_yaml(body)?,
+        Form::Protobuf => protobuf::read(body)?,
     };
     let mut parsed = of_json(verb, resource, patch, &json)?;
     if contains_mask(body) || holds_mask(&json) {
@@ -133,13 +135,6 @@ fn of_json(verb: Verb, resource: &Resource, patch: Option<PatchKind>, json: &Jso
         });
     }
     Ok(Parsed { facts: Some(facts::of(resource, std::slice::from_ref(json), Vec::new())), ..Parsed::default() })
-}
-
-/// Reviews of the asker's own rights.
-fn is_own_review(resource: &Resource) -> bool {
-    resource.subresource.is_empty()
-        && matches!(resource.group.as_str(), "authorization.k8s.io" | "authentication.k8s.io")
-        && resource.resource.starts_with("self")
 }
 
 /// Also in base64, as `data` of Secrets holds it, and in the annotation that holds what was last applied.

@@ -212,7 +212,9 @@ async fn read(request: &mut Request<Incoming>) -> Result<(Head, Bytes, Parsed), 
         Some(resource) if has_object(&head) => {
             let media = request.headers().get(CONTENT_TYPE).and_then(|media| media.to_str().ok()).unwrap_or_default();
             body::read(head.info.verb, resource, media, &bytes).map_err(|fault| match fault {
-                BodyFault::Media { .. } => Refusal::unsupported(format!("gateway: {fault}")),
+                BodyFault::Media { .. } | BodyFault::Unlisted { .. } => {
+                    Refusal::unsupported(format!("gateway: {fault}"))
+                }
                 BodyFault::Mask | BodyFault::Elsewhere { .. } => Refusal::forbidden(format!("gateway: {fault}")),
                 BodyFault::Syntax { .. } => Refusal::bad_request(format!("gateway: {fault}")),
             })?

@@ -27,12 +27,13 @@ pub fn uri(bytes: &[u8]) {
 
 /// Bodies: what goes on in place of one is read as the same.
 pub fn body(bytes: &[u8]) {
-    const MEDIA: [&str; 5] = [
+    const MEDIA: [&str; 6] = [
         "application/json",
         "application/yaml",
         "application/json-patch+json",
         "application/apply-patch+yaml",
         "application/strategic-merge-patch+json",
+        "application/vnd.kubernetes.protobuf",
     ];
     let Some((choice, rest)) = bytes.split_first() else { return };
     let Some(media) = MEDIA.get(usize::from(*choice) % MEDIA.len()) else { return };

@@ -32,6 +32,10 @@ pub(super) fn of(resource: &Resource, values: &[Json], removed: Vec<String>) -> 
     for value in values {
         found.walk(value);
     }
+    if resource.subresource == "scale" {
+        // A zero is left out there, and what is taken away is one.
+        found.replicas.get_or_insert(0);
+    }
     let shared = |set: BTreeSet<String>| set.into_iter().map(Into::into).collect::<Vec<Arc<str>>>();
     let registries = found.images.iter().map(|image| registry(image).to_owned()).collect();
     Body {
