@@ -30,7 +30,7 @@ pub(crate) const LINKER: [Package; 4] = [
 ];
 
 /// Everything else.
-pub(crate) const OTHERS: [Package; 50] = [
+pub(crate) const OTHERS: [Package; 52] = [
     package("clang", "bindings of the SQL parser: compiler headers"),
     package("libclang-dev", "bindings of the SQL parser: libclang"),
     package("iproute2", "tests: network namespaces, veth"),
