@@ -4,6 +4,8 @@
 //! borders, each with up to `MAX_DESCRIPTORS` descriptors. The engine is the less trusted end: the warden takes no
 //! path, program or command from it.
 
+mod people;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -22,19 +24,26 @@ use serde::{Deserialize, Serialize};
 use tokio::io::Interest;
 use tokio::net::UnixDatagram;
 
+pub use people::{Decide, Person, Question, Revoke, WindowRequest};
+
 use crate::host::cgroup::Place;
-use crate::id::{HostId, JournalId, TicketId};
+use crate::id::{HostId, JournalId};
+use crate::state::Change;
 use crate::trust::leaf::Leaf;
 
-/// The largest message: what does not fit travels as a descriptor.
+/// The largest message in one packet: what does not fit travels as a file, which nobody can change any more.
 const MAX_MESSAGE: usize = 64 * 1024;
-/// Descriptors with one message.
-const MAX_DESCRIPTORS: usize = 2;
+/// The largest message at all.
+const MAX_LONG: usize = 64 * 1024 * 1024;
+/// Stands for a message that came as a file; no JSON begins so.
+const LONG: &[u8] = b"L";
+/// Descriptors with one message, the file of a long one among them.
+const MAX_DESCRIPTORS: usize = 4;
 
 /// What the warden tells the engine.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum ToEngine {
-    /// First of all. With it: the segment to append to, and a file that holds the `Bundle`.
+    /// First of all. With it: the segment to append to, a file that holds the `Bundle`, and one of what was kept.
     Start {
         /// This installation.
         host: HostId,
@@ -72,12 +81,19 @@ pub enum ToEngine {
         /// The certificate, or why there is none.
         result: Result<String, String>,
     },
+    /// The answer to `ToWarden::Keep`.
+    Kept {
+        /// The number of the request.
+        request: u64,
+        /// Why it is not kept.
+        result: Result<(), String>,
+    },
     /// An operator's question.
     Ask {
         /// Comes back with the answer.
         request: u64,
         /// What is asked.
-        question: Question,
+        question: Box<Question>,
     },
     /// Take nothing new, end what runs.
     Drain,
@@ -136,6 +152,13 @@ pub enum ToWarden {
         /// The public key, made for this login.
         key: String,
     },
+    /// Changes are to outlive the engine: all of them, or none.
+    Keep {
+        /// Comes back with the answer.
+        request: u64,
+        /// In their order.
+        changes: Vec<Change>,
+    },
     /// A name stands for these addresses, and may be connected to. What it opens, and for how long at most, the
     /// warden's own configuration says.
     Admit {
@@ -164,41 +187,6 @@ pub enum ToWarden {
         /// JSON for the one who asked.
         answer: serde_json::Value,
     },
-}
-
-/// What an operator may ask the engine.
-#[derive(Debug, Serialize, Deserialize)]
-pub enum Question {
-    /// The sessions that run.
-    Sessions,
-    /// The requests that wait for people.
-    Approvals {
-        /// Those that need one of these groups; `None`: all.
-        of_groups: Option<Vec<String>>,
-    },
-    /// A person's say on one.
-    Decide(Decide),
-}
-
-/// A person's say on a held request, whom the warden has looked at.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Decide {
-    /// Which request.
-    pub ticket: TicketId,
-    /// Yes or no.
-    pub approve: bool,
-    /// Who.
-    pub person: String,
-    /// Their number on this host.
-    pub uid: Option<u32>,
-    /// The groups that they are in.
-    pub groups: Vec<String>,
-    /// Where it was said.
-    pub channel: String,
-    /// How the channel knew the person.
-    pub known_by: String,
-    /// In their words.
-    pub reason: Option<String>,
 }
 
 /// A connection of a workload, as the kernel noted it.
@@ -387,10 +375,16 @@ impl Bridge {
     /// Sends a message with descriptors.
     ///
     /// # Errors
-    /// Where the other end is gone or the message is larger than 64 KiB.
+    /// Where the other end is gone or the message is larger than 64 MiB.
     pub async fn send(&self, message: &impl Serialize, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
         let bytes = encode(message)?;
-        self.socket.async_io(Interest::WRITABLE, || send(self.socket.as_fd(), &bytes, descriptors)).await
+        if bytes.len() <= MAX_MESSAGE {
+            return self.socket.async_io(Interest::WRITABLE, || send(self.socket.as_fd(), &bytes, descriptors)).await;
+        }
+        let file = sealed_file(&bytes)?;
+        let mut all = descriptors.to_vec();
+        all.push(file.as_fd());
+        self.socket.async_io(Interest::WRITABLE, || send(self.socket.as_fd(), LONG, &all)).await
     }
 
     /// Receives a message with its descriptors; `None` once the other end is gone.
@@ -400,8 +394,12 @@ impl Bridge {
     pub async fn receive<T: DeserializeOwned>(&self) -> io::Result<Option<(T, Vec<OwnedFd>)>> {
         let mut buffer = vec![0; MAX_MESSAGE];
         let read = || receive(self.socket.as_fd(), &mut buffer);
-        let (length, descriptors) = self.socket.async_io(Interest::READABLE, read).await?;
+        let (length, mut descriptors) = self.socket.async_io(Interest::READABLE, read).await?;
         match buffer.get(..length) {
+            Some(LONG) => {
+                let file = descriptors.pop().ok_or(io::ErrorKind::InvalidData)?;
+                Ok(Some((serde_json::from_slice(&read_sealed(file)?)?, descriptors)))
+            }
             Some(bytes) if !bytes.is_empty() => Ok(Some((serde_json::from_slice(bytes)?, descriptors))),
             _ => Ok(None),
         }
@@ -410,8 +408,8 @@ impl Bridge {
 
 fn encode(message: &impl Serialize) -> io::Result<Vec<u8>> {
     let bytes = serde_json::to_vec(message)?;
-    if bytes.len() > MAX_MESSAGE {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "a message between warden and engine exceeds 64 KiB"));
+    if bytes.len() > MAX_LONG {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "a message between warden and engine exceeds 64 MiB"));
     }
     Ok(bytes)
 }
@@ -458,6 +456,25 @@ pub fn sealed_file(bytes: &[u8]) -> io::Result<OwnedFd> {
     Ok(file.into())
 }
 
+/// What such a file holds. Any other, which could change or keep the reader waiting, is refused.
+fn read_sealed(file: OwnedFd) -> io::Result<Vec<u8>> {
+    use rustix::fs::SealFlags;
+    use std::io::{Read, Seek};
+    let seals = rustix::fs::fcntl_get_seals(&file)?;
+    let mut file = std::fs::File::from(file);
+    let length = file.metadata()?.len();
+    if !seals.contains(SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE) || length > MAX_LONG as u64 {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "a long message between warden and engine is not sealed",
+        ));
+    }
+    let mut bytes = Vec::new();
+    file.rewind()?;
+    file.read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -479,10 +496,31 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_long_message_travels_as_a_file_that_nobody_can_change() {
+        let (one, other) = pair().unwrap();
+        let (one, other) = (Bridge::new(one).unwrap(), Bridge::new(other).unwrap());
+        let text = "x".repeat(3 * MAX_MESSAGE);
+        let file = sealed_file(b"policies").unwrap();
+        one.send(&text, &[file.as_fd()]).await.unwrap();
+        let (message, descriptors) = other.receive::<String>().await.unwrap().unwrap();
+        assert_eq!((message, descriptors.len()), (text, 1));
+        // A compromised engine could keep the warden waiting on what it reads, or change it.
+        let (reading, _writing) = io::pipe().unwrap();
+        let open = rustix::fs::memfd_create("open", rustix::fs::MemfdFlags::ALLOW_SEALING).unwrap();
+        for hostile in [OwnedFd::from(reading), open] {
+            one.socket
+                .async_io(Interest::WRITABLE, || send(one.socket.as_fd(), LONG, &[hostile.as_fd()]))
+                .await
+                .unwrap();
+            assert!(other.receive::<String>().await.is_err());
+        }
+    }
+
+    #[tokio::test]
     async fn what_does_not_fit_is_refused_where_it_is_sent() {
         let (one, _other) = pair().unwrap();
         let one = Bridge::new(one).unwrap();
-        let error = one.send(&"x".repeat(MAX_MESSAGE), &[]).await.unwrap_err();
+        let error = one.send(&"x".repeat(MAX_LONG), &[]).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
     }
 }

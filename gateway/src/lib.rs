@@ -20,6 +20,7 @@ pub mod bridge;
 pub mod sandbox;
 pub mod host;
 pub mod trust;
+pub mod state;
 
 // The steps, in the order of a connection.
 pub mod capture;

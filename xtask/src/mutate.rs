@@ -896,8 +896,8 @@ const MUTATIONS: &[Mutation] = &[
         mechanism: "every group of the policies that hold a request has to approve",
         edits: &[Edit {
             file: "gateway/src/approval/ticket.rs",
-            from: ".all(|(group, count)|",
-            to: ".any(|(group, count)|",
+            from: "needed.iter().all(|needed|",
+            to: "needed.iter().any(|needed|",
         }],
         tests: &["story_people::every_group_has_to_approve_and_one_no_ends_it"],
     },
@@ -911,6 +911,111 @@ const MUTATIONS: &[Mutation] = &[
             to: "if cast.counts_for(&self.ticket).is_empty() && cast.groups.is_empty() {",
         }],
         tests: &["story_people::who_is_not_of_a_needed_group_decides_nothing"],
+    },
+    Mutation {
+        name: "kept-use",
+        guarantee: "G2",
+        mechanism: "an approval is used once that is kept, so that a restart does not bring it back",
+        edits: &[Edit {
+            file: "gateway/src/approval/desk.rs",
+            from: "        let kept = self.store.keep(vec![Change::Gone { ticket: id }]).await;",
+            to: "        let kept: Result<(), String> = Ok(());",
+        }],
+        tests: &[
+            "story_approvals::requests_and_votes_outlive_gateway_and_engine_and_what_was_used_does_not_come_again",
+        ],
+    },
+    Mutation {
+        name: "kept-votes",
+        guarantee: "G2",
+        mechanism: "votes are kept, so that a restart gives nobody a second one",
+        edits: &[Edit {
+            file: "gateway/src/approval/desk.rs",
+            from: "        self.store.keep(vec![change]).await.map_err(|reason| DeskError::NotKept { reason })?;\n        Ok(stands)",
+            to: "        drop(change);\n        Ok(stands)",
+        }],
+        tests: &[
+            "story_approvals::requests_and_votes_outlive_gateway_and_engine_and_what_was_used_does_not_come_again",
+        ],
+    },
+    Mutation {
+        name: "own-request",
+        guarantee: "G2",
+        mechanism: "who asks does not approve",
+        edits: &[Edit {
+            file: "gateway/src/approval/desk.rs",
+            from: "if cast.approves == Approves::Yes && self.ticket.is_asked_by(cast) {",
+            to: "if cast.groups.is_empty() && self.ticket.is_asked_by(cast) {",
+        }],
+        tests: &[
+            "story_approvals::a_yes_needs_a_reason_where_policy_says_so_and_never_comes_from_who_asks",
+            "story_windows::what_policy_lets_a_window_do_is_done_while_it_is_open_and_sessions_end_with_it",
+        ],
+    },
+    Mutation {
+        name: "reasons",
+        guarantee: "G2",
+        mechanism: "a yes says why where policy wants that",
+        edits: &[Edit {
+            file: "gateway/src/approval/desk.rs",
+            from: "if needed.terms.reason && cast",
+            to: "if needed.terms.reason && needed.count == 0 && cast",
+        }],
+        tests: &["story_approvals::a_yes_needs_a_reason_where_policy_says_so_and_never_comes_from_who_asks"],
+    },
+    Mutation {
+        name: "hours",
+        guarantee: "G2",
+        mechanism: "a yes counts within the hours of policy",
+        edits: &[Edit {
+            file: "gateway/src/approval/desk.rs",
+            from: "until = until.min(closes.ok_or_else(|| DeskError::Closed { hours: needed.terms.hours() })?);",
+            to: "until = until.min(closes.unwrap_or(until));",
+        }],
+        tests: &["story_approvals::outside_of_its_hours_a_yes_does_not_count"],
+    },
+    Mutation {
+        name: "same-rules",
+        guarantee: "G2",
+        mechanism: "an approval is for the rules under which it was given",
+        edits: &[
+            Edit {
+                file: "gateway/src/approval/desk.rs",
+                from: "entry.binding == *binding && entry.ticket.needed == needed && entry.ends > now",
+                to: "entry.binding == *binding && needed.len() < 99 && entry.ends > now",
+            },
+            Edit {
+                file: "gateway/src/approval/desk.rs",
+                from: "            && entry.ticket.needed == Needed::of(held)\n",
+                to: "            && Needed::of(held).len() < 99\n",
+            },
+        ],
+        tests: &["story_approvals::a_yes_is_for_the_rules_under_which_it_was_given"],
+    },
+    Mutation {
+        name: "window-ends",
+        guarantee: "G6",
+        mechanism: "sessions end with the window that they rest on",
+        edits: &[Edit {
+            file: "gateway/src/engine/mod.rs",
+            from: "engine.windows.ended(&facts.windows);",
+            to: "engine.windows.ended(&[]);",
+        }],
+        tests: &[
+            "story_windows::what_policy_lets_a_window_do_is_done_while_it_is_open_and_sessions_end_with_it",
+            "story_windows::a_window_ends_by_itself_and_with_it_the_sessions_that_rest_on_it",
+        ],
+    },
+    Mutation {
+        name: "window-credential",
+        guarantee: "G5",
+        mechanism: "a credential that waits for a window is not supplied without it",
+        edits: &[Edit {
+            file: "gateway/src/session/mod.rs",
+            from: "if let Some(reason) = facts.shut() {",
+            to: "if let Some(reason) = facts.shut().filter(String::is_empty) {",
+        }],
+        tests: &["story_windows::a_credential_is_supplied_only_while_its_window_is_open"],
     },
     Mutation {
         name: "revoked",
@@ -928,7 +1033,7 @@ const MUTATIONS: &[Mutation] = &[
         guarantee: "G7",
         mechanism: "an approver whose uid runs inside has no vote",
         edits: &[Edit {
-            file: "gateway/src/warden/operator.rs",
+            file: "gateway/src/warden/approvals.rs",
             from: "if let Some(name) = self.runs_inside(uid) {",
             to: "if let Some(name) = self.runs_inside(uid).filter(|_| uid == 0) {",
         }],
@@ -1073,8 +1178,8 @@ const MUTATIONS: &[Mutation] = &[
         mechanism: "who waits too long for a yes to a change gives up its locks, and the request stays",
         edits: &[Edit {
             file: "gateway/src/protocol/postgres/decide/hold.rs",
-            from: "Outcome::Expired if matter.changed.is_some() && self",
-            to: "Outcome::Expired if matter.changed.is_some_and(|rows| rows == 0) && self",
+            from: "                if matter.changed.is_some() && self",
+            to: "                if matter.changed.is_some_and(|rows| rows == 0) && self",
         }],
         tests: &["story_changes::who_waited_half_a_minute_gives_its_locks_up_and_comes_back_after_the_yes"],
     },
@@ -1721,8 +1826,8 @@ const MUTATIONS: &[Mutation] = &[
         mechanism: "an approval is good for one run",
         edits: &[Edit {
             file: "gateway/src/approval/desk.rs",
-            from: "        entries.remove(&id);\n        Some(hold.approve())",
-            to: "        Some(hold.approve())",
+            from: "        fits && entries.remove(&id).is_some()",
+            to: "        fits",
         }],
         tests: &["story_holds::an_approval_is_for_what_the_statement_meant_and_not_for_its_words"],
     },

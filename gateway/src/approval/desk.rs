@@ -1,22 +1,26 @@
 //! Where held requests wait, are looked up, voted on, and used up.
 //!
-//! In: holds, votes, time. Out: each approval at most once, to the request that it was given for. The binding is a keyed
-//! hash over the exact bytes and what they mean: any change is a new request.
+//! In: holds, votes, time. Out: each approval at most once, to the request that it was given for, also over a restart: it
+//! is used once that is kept. The binding is a keyed hash over the exact bytes and what they mean: any change is a new
+//! request, and so is the same one under other rules.
 
 use std::collections::BTreeMap;
+use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lc_rs::hmac;
-use aws_lc_rs::rand::SystemRandom;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::ticket::{Approves, Cast, Open, State, Ticket, state};
-use crate::audit::JournalError;
+use super::said::{DeskError, Found, Outcome};
+use super::ticket::{Approves, Cast, Needed, Open, State, Ticket, state};
+use crate::audit::{JournalError, Timestamp};
 use crate::budget::may_take;
 use crate::id::TicketId;
-use crate::policy::Hold;
+use crate::policy::{Held, Hold};
+use crate::state::{Change, KeptTicket};
 
 /// Tickets of one workload at once: beyond, its holds are denied.
 const MAX_PER_WORKLOAD: usize = 64;
@@ -41,78 +45,13 @@ impl Binding {
     }
 }
 
-/// Why something is not done at the desk.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum DeskError {
-    /// There is no such ticket, or no longer.
-    #[error("no request waits under `{ticket}`: `gateway approvals` lists what waits")]
-    NoSuchTicket {
-        /// The id.
-        ticket: TicketId,
-    },
-    /// The person is in none of the groups.
-    #[error("{person} is in none of the groups that it needs: {}", .needed.join(", "))]
-    NotAsked {
-        /// Who.
-        person: String,
-        /// The groups.
-        needed: Vec<String>,
-    },
-    /// The person has voted.
-    #[error("{person} has voted on it already: it needs somebody else")]
-    Voted {
-        /// Who.
-        person: String,
-    },
-    /// It is denied, or the vote would add nothing.
-    #[error("it is decided already: it was {how}")]
-    Decided {
-        /// How.
-        how: String,
-    },
-    /// What is not recorded does not count.
-    #[error("the vote could not be recorded, so it does not count: {reason}")]
-    Unrecorded {
-        /// The journal's reason.
-        reason: String,
-    },
-    /// Too many wait.
-    #[error("as many requests wait for approval as may: decide some first")]
-    Full,
-}
+/// Keeps what is to outlive the process.
+pub trait Store: Send + Sync {
+    /// Keeps changes, all of them or none; errs with the reason. Called in the order in which they happen.
+    fn keep(&self, changes: Vec<Change>) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
 
-/// A request that was made before.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Found {
-    /// It waits.
-    Waiting(TicketId),
-    /// It may go on, once.
-    Approved(TicketId),
-    /// Somebody said no, which stands until its time is over.
-    Denied {
-        /// The request.
-        ticket: TicketId,
-        /// Who.
-        person: String,
-        /// Why.
-        reason: Option<String>,
-    },
-}
-
-/// What a wait came to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
-    /// It may go on, once.
-    Approved,
-    /// Somebody said no.
-    Denied {
-        /// Who.
-        person: String,
-        /// Why.
-        reason: Option<String>,
-    },
-    /// Nobody decided in time.
-    Expired,
+    /// The same, where nobody waits for it.
+    fn note(&self, change: Change);
 }
 
 struct Entry {
@@ -126,8 +65,11 @@ struct Entry {
 impl Entry {
     fn admits(&self, cast: &Cast) -> Result<(), DeskError> {
         if cast.counts_for(&self.ticket).is_empty() {
-            let needed = self.ticket.needed.iter().map(|(group, _)| group.clone()).collect();
+            let needed = self.ticket.needed.iter().map(|needed| needed.group.clone()).collect();
             return Err(DeskError::NotAsked { person: cast.person.clone(), needed });
+        }
+        if cast.approves == Approves::Yes && self.ticket.is_asked_by(cast) {
+            return Err(DeskError::OwnRequest { person: cast.person.clone() });
         }
         match (&*self.state.borrow(), cast.approves) {
             (State::Denied { person, .. }, _) => return Err(DeskError::Decided { how: format!("denied by {person}") }),
@@ -146,16 +88,53 @@ impl Entry {
 pub struct Desk {
     key: hmac::Key,
     entries: Mutex<BTreeMap<TicketId, Entry>>,
+    store: Arc<dyn Store>,
+}
+
+/// A request that is not kept yet: given up meanwhile, it is off the desk.
+struct Opening<'d> {
+    desk: &'d Desk,
+    id: Option<TicketId>,
+}
+
+impl Drop for Opening<'_> {
+    fn drop(&mut self) {
+        if let Some(id) = self.id {
+            self.desk.entries.lock().remove(&id);
+            self.desk.store.note(Change::Gone { ticket: id });
+        }
+    }
 }
 
 impl Desk {
-    /// An empty desk with a key of its own: approvals do not outlive the process.
+    /// A desk with what was kept of it, and what has ended since, each with the reason: that is kept still.
     ///
     /// # Errors
-    /// Where the system has no randomness.
-    pub fn new() -> Result<Self, aws_lc_rs::error::Unspecified> {
-        let key = hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new())?;
-        Ok(Self { key, entries: Mutex::default() })
+    /// Where what was kept is of another version.
+    pub fn restore(
+        (key, kept): (&[u8], Vec<KeptTicket>),
+        store: Arc<dyn Store>,
+    ) -> serde_json::Result<(Self, Vec<(Ticket, &'static str)>)> {
+        let (mut entries, mut ended) = (BTreeMap::new(), Vec::new());
+        for KeptTicket { binding, text, votes } in kept {
+            let ticket: Ticket = serde_json::from_str(&text)?;
+            let votes = votes.iter().map(|vote| serde_json::from_str(vote)).collect::<Result<Vec<Cast>, _>>()?;
+            let left = ticket.expires.as_micros().saturating_sub(Timestamp::now().as_micros());
+            let over = if left == 0 {
+                Some("timeout")
+            } else {
+                ticket.attended.then_some("its client was lost in a restart of the gateway")
+            };
+            if let Some(reason) = over {
+                ended.push((ticket, reason));
+                continue;
+            }
+            let state = watch::Sender::new(state(&ticket.needed, &votes));
+            let ends = Instant::now() + Duration::from_micros(left);
+            entries.insert(ticket.id, Entry { binding: Binding(binding), votes, ends, state, ticket });
+        }
+        let key = hmac::Key::new(hmac::HMAC_SHA256, key);
+        Ok((Self { key, entries: Mutex::new(entries), store }, ended))
     }
 
     /// Binds a request: all parts count, each with its length, so that none can pass for another.
@@ -169,12 +148,13 @@ impl Desk {
         Binding(context.sign().as_ref().to_vec())
     }
 
-    /// Whether the same request was made before and still stands.
+    /// Whether the same request was made before under the same rules, and still stands.
     #[must_use]
-    pub fn find(&self, binding: &Binding) -> Option<Found> {
+    pub fn find(&self, binding: &Binding, held: &Held) -> Option<Found> {
         let entries = self.entries.lock();
-        let now = Instant::now();
-        let entry = entries.values().find(|entry| entry.binding == *binding && entry.ends > now)?;
+        let (now, needed) = (Instant::now(), Needed::of(held));
+        let is_it = |entry: &&Entry| entry.binding == *binding && entry.ticket.needed == needed && entry.ends > now;
+        let entry = entries.values().find(is_it)?;
         let ticket = entry.ticket.id;
         Some(match &*entry.state.borrow() {
             State::Waiting => Found::Waiting(ticket),
@@ -185,22 +165,33 @@ impl Desk {
         })
     }
 
-    /// Puts a request on the desk.
+    /// Puts a request on the desk, until it expires.
     ///
     /// # Errors
-    /// Where too many wait.
-    pub fn open(&self, ticket: Ticket, binding: Binding, time: Duration) -> Result<(), DeskError> {
+    /// Where too many wait, or it cannot be kept.
+    pub async fn open(&self, ticket: Ticket, binding: Binding) -> Result<(), DeskError> {
+        let text = serde_json::to_string(&ticket).map_err(|error| DeskError::NotKept { reason: error.to_string() })?;
+        let change = Change::Asked { ticket: ticket.id, binding: binding.0.clone(), text };
+        let mut opening = Opening { desk: self, id: Some(ticket.id) };
+        self.insert(ticket, binding).inspect_err(|_| opening.id = None)?;
+        self.store.keep(vec![change]).await.map_err(|reason| DeskError::NotKept { reason })?;
+        opening.id = None;
+        Ok(())
+    }
+
+    fn insert(&self, ticket: Ticket, binding: Binding) -> Result<(), DeskError> {
         let mut entries = self.entries.lock();
-        let of_workload = entries.values().filter(|entry| entry.ticket.workload == ticket.workload).count();
+        let of_workload = entries.values().filter(|entry| entry.ticket.about.workload == ticket.about.workload).count();
         let attachment = ticket.attachment();
         let of_attachment = entries.values().filter(|entry| entry.ticket.attachment() == attachment).count();
         if of_workload >= MAX_PER_WORKLOAD || !may_take(of_attachment as u64, entries.len() as u64, MAX_TICKETS) {
             return Err(DeskError::Full);
         }
+        let left = ticket.expires.as_micros().saturating_sub(Timestamp::now().as_micros());
         let entry = Entry {
             binding,
             votes: Vec::new(),
-            ends: Instant::now() + time,
+            ends: Instant::now() + Duration::from_micros(left),
             state: watch::Sender::new(State::Waiting),
             ticket,
         };
@@ -227,47 +218,92 @@ impl Desk {
         }
     }
 
-    /// Uses an approval up: the permit is given once, to whoever comes first with the bound request.
-    #[must_use]
-    pub fn consume<P>(&self, id: TicketId, binding: &Binding, hold: Hold<P>) -> Option<P> {
-        let mut entries = self.entries.lock();
-        let entry = entries.get(&id)?;
-        let fits = entry.binding == *binding && entry.ends > Instant::now() && *entry.state.borrow() == State::Approved;
-        if !fits {
-            return None;
+    /// Uses an approval up: the permit is given once, to whoever comes first with the bound request, and not before it is
+    /// kept that it was given.
+    ///
+    /// # Errors
+    /// Where that cannot be kept: the approval is lost then.
+    pub async fn consume<P>(&self, id: TicketId, binding: &Binding, hold: Hold<P>) -> Result<Option<P>, DeskError> {
+        if !self.take(id, binding, hold.held()) {
+            return Ok(None);
         }
-        entries.remove(&id);
-        Some(hold.approve())
+        let kept = self.store.keep(vec![Change::Gone { ticket: id }]).await;
+        kept.map_err(|reason| DeskError::NotKept { reason })?;
+        Ok(Some(hold.approve()))
+    }
+
+    fn take(&self, id: TicketId, binding: &Binding, held: &Held) -> bool {
+        let mut entries = self.entries.lock();
+        let Some(entry) = entries.get(&id) else { return false };
+        let fits = entry.binding == *binding
+            && entry.ticket.needed == Needed::of(held)
+            && entry.ends > Instant::now()
+            && *entry.state.borrow() == State::Approved;
+        fits && entries.remove(&id).is_some()
+    }
+
+    /// Takes a request for a window off the desk that enough have approved, with their votes.
+    #[must_use]
+    pub fn take_window(&self, id: TicketId) -> Option<(Ticket, Vec<Cast>)> {
+        let mut entries = self.entries.lock();
+        let entry = entries.get(&id).filter(|entry| entry.ticket.window.is_some())?;
+        let is_due = entry.ends > Instant::now() && *entry.state.borrow() == State::Approved;
+        let entry = if is_due { entries.remove(&id) } else { None }?;
+        Some((entry.ticket, entry.votes))
     }
 
     /// Takes a vote, once it is recorded. Returns where the ticket stands then. A no ends it, also after it was approved
     /// and before the approval is used.
     ///
     /// # Errors
-    /// Where there is no such ticket, the person may not vote on it, or the vote could not be recorded.
-    pub fn vote(
+    /// Where there is no such ticket, the person may not vote on it, or the vote could not be recorded or kept.
+    pub async fn vote(
         &self,
         id: TicketId,
         cast: Cast,
         record: impl FnOnce(&Ticket, &Cast) -> Result<(), JournalError>,
     ) -> Result<State, DeskError> {
+        let (stands, change) = self.count(id, cast, record)?;
+        self.store.keep(vec![change]).await.map_err(|reason| DeskError::NotKept { reason })?;
+        Ok(stands)
+    }
+
+    fn count(
+        &self,
+        id: TicketId,
+        mut cast: Cast,
+        record: impl FnOnce(&Ticket, &Cast) -> Result<(), JournalError>,
+    ) -> Result<(State, Change), DeskError> {
         let mut entries = self.entries.lock();
         let now = Instant::now();
         let entry = entries.get_mut(&id).filter(|entry| entry.ends > now);
         let entry = entry.ok_or(DeskError::NoSuchTicket { ticket: id })?;
         entry.admits(&cast)?;
-        record(&entry.ticket, &cast).map_err(|error| DeskError::Unrecorded { reason: error.to_string() })?;
+        let until = terms(&entry.ticket, &mut cast)?;
+        let lost = |reason: String| DeskError::Unrecorded { reason };
+        let vote = serde_json::to_string(&cast).map_err(|error| lost(error.to_string()))?;
+        record(&entry.ticket, &cast).map_err(|error| lost(error.to_string()))?;
+        if until < entry.ticket.expires {
+            entry.ticket.expires = until;
+            let left = until.as_micros().saturating_sub(Timestamp::now().as_micros());
+            entry.ends = entry.ends.min(Instant::now() + Duration::from_micros(left));
+        }
+        let text = serde_json::to_string(&entry.ticket).map_err(|error| lost(error.to_string()))?;
         entry.votes.push(cast);
         let stands = state(&entry.ticket.needed, &entry.votes);
         entry.state.send_replace(stands.clone());
-        Ok(stands)
+        Ok((stands, Change::Said { ticket: id, vote, text }))
     }
 
     /// Takes a ticket off the desk that nobody has denied; false where there is none.
     pub fn withdraw(&self, id: TicketId) -> bool {
         let mut entries = self.entries.lock();
         let stands = entries.get(&id).is_some_and(|entry| !matches!(*entry.state.borrow(), State::Denied { .. }));
-        stands && entries.remove(&id).is_some()
+        let is_gone = stands && entries.remove(&id).is_some();
+        if is_gone {
+            self.store.note(Change::Gone { ticket: id });
+        }
+        is_gone
     }
 
     /// Takes those off that a user of this host approved who no longer votes for all that it counted for.
@@ -279,7 +315,7 @@ impl Desk {
         };
         let mut entries = self.entries.lock();
         let gone = entries.extract_if(.., |_, entry| !entry.votes.iter().all(|cast| stands(&entry.ticket, cast)));
-        gone.map(|(_, entry)| entry.ticket).collect()
+        gone.map(|(_, entry)| self.gone(entry)).collect()
     }
 
     /// Takes those off whose time is over.
@@ -288,7 +324,12 @@ impl Desk {
         let now = Instant::now();
         let mut entries = self.entries.lock();
         let over: Vec<_> = entries.values().filter(|entry| entry.ends <= now).map(|entry| entry.ticket.id).collect();
-        over.iter().filter_map(|id| entries.remove(id)).map(|entry| entry.ticket).collect()
+        over.iter().filter_map(|id| entries.remove(id)).map(|entry| self.gone(entry)).collect()
+    }
+
+    fn gone(&self, entry: Entry) -> Ticket {
+        self.store.note(Change::Gone { ticket: entry.ticket.id });
+        entry.ticket
     }
 
     /// What waits, what was approved and not used yet, and what was denied and may be asked again.
@@ -304,6 +345,23 @@ impl Desk {
         })
         .collect()
     }
+}
+
+/// The terms of a yes: for which groups it counts now, and until when it may be used.
+fn terms(ticket: &Ticket, cast: &mut Cast) -> Result<Timestamp, DeskError> {
+    cast.groups = cast.counts_for(ticket);
+    let mut until = Timestamp::from_micros(u64::MAX);
+    if cast.approves == Approves::No {
+        return Ok(until);
+    }
+    for needed in ticket.needed.iter().filter(|needed| cast.groups.contains(&needed.group)) {
+        if needed.terms.reason && cast.reason.as_ref().is_none_or(|reason| reason.trim().is_empty()) {
+            return Err(DeskError::NoReason);
+        }
+        let closes = needed.terms.closes(Timestamp::now());
+        until = until.min(closes.ok_or_else(|| DeskError::Closed { hours: needed.terms.hours() })?);
+    }
+    Ok(until)
 }
 
 #[cfg(test)]

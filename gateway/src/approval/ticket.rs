@@ -5,21 +5,51 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::desk::Binding;
-use crate::audit::event::{ApprovalRequested, Event};
-use crate::audit::{Kept, Seq, Timestamp};
+use super::window::WindowAsked;
+use crate::audit::event::{ApprovalRequested, Event, Who};
+use crate::audit::{Kept, Seq, SessionGuard, Timestamp};
 use crate::id::{SessionId, TicketId};
-use crate::policy::Held;
+use crate::policy::{Held, Terms};
+
+/// Questions of policy that approvers read, of those that a request asks.
+const MAX_ASKS: usize = 100;
 
 /// A held request, as approvers see it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Ticket {
     /// Its id.
     pub id: TicketId,
-    /// The session that it came in.
-    pub session: SessionId,
+    /// The session that it came in, and its line in the engine's journal; none of a window.
+    pub session: Option<SessionId>,
+    /// Its line in the journal.
+    pub request: Option<Seq>,
+    /// Who asks, as the kernel and a token say.
+    pub who: Option<Who>,
+    /// What is asked.
+    #[serde(flatten)]
+    pub about: About,
+    /// Policies that hold it.
+    pub policies: Vec<String>,
+    /// Their words.
+    pub messages: Vec<String>,
+    /// Who has to approve.
+    pub needed: Vec<Needed>,
+    /// When it was asked.
+    pub asked: Timestamp,
+    /// When it ends by itself.
+    pub expires: Timestamp,
+    /// Its client waits, and nothing is left of it without that one.
+    pub attended: bool,
+    /// The window that it is for.
+    pub window: Option<WindowAsked>,
+}
+
+/// What a ticket says of a request.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct About {
     /// Who asks.
     pub workload: String,
-    /// Where to: target and database.
+    /// Where to: target and database, host or namespace.
     pub destination: String,
     /// What is asked, its constants left out.
     pub summary: Kept,
@@ -27,81 +57,142 @@ pub struct Ticket {
     pub opaque: Vec<String>,
     /// How many rows it has changed already, where its commit is what waits.
     pub changed: Option<u64>,
-    /// Policies that hold it, and their words.
-    pub policies: Vec<String>,
-    /// Groups that have to approve, with how many members each.
-    pub needed: Vec<(String, u8)>,
-    /// When it was asked.
-    pub asked: Timestamp,
-    /// When it ends by itself.
-    pub expires: Timestamp,
+    /// What it would do: effects and what they are on.
+    #[serde(default)]
+    pub asks: Vec<String>,
 }
 
-/// What a ticket says of a request.
-pub struct About {
-    /// Who asks.
-    pub workload: String,
-    /// Where to.
-    pub destination: String,
-    /// What is asked, its constants left out.
-    pub summary: Kept,
-    /// Why its effects cannot all be read, where they cannot.
-    pub opaque: Vec<String>,
+/// Members of a group who have to approve.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Needed {
+    /// The group.
+    pub group: String,
+    /// How many of it.
+    pub count: u8,
+    /// On what terms their yes counts.
+    #[serde(flatten)]
+    pub terms: Terms,
+}
+
+impl About {
+    /// The same, with what the request would do, each through `mask`: names in it are a client's.
+    #[must_use]
+    pub fn with_asks(mut self, held: &Held, mask: impl Fn(&str) -> String) -> Self {
+        self.asks = held.asked().iter().take(MAX_ASKS).map(|asked| mask(asked)).collect();
+        if let Some(more) = held.asked().len().checked_sub(MAX_ASKS).filter(|more| *more > 0) {
+            self.asks.push(format!("… and {more} more"));
+        }
+        self
+    }
+}
+
+impl Needed {
+    /// What a hold needs.
+    pub(super) fn of(held: &Held) -> Vec<Self> {
+        let needed = held.votes().iter();
+        needed
+            .map(|vote| Self { group: vote.group.to_string(), count: vote.count, terms: vote.terms.clone() })
+            .collect()
+    }
 }
 
 impl Ticket {
-    /// A ticket for a hold, which ends by itself after `time`.
+    /// A ticket for a hold of a session, which ends by itself after `time` unless its policies say so earlier or later.
     #[must_use]
-    pub fn new(session: SessionId, about: About, held: &Held, time: Duration) -> Self {
+    pub fn new(guard: &SessionGuard, request: Seq, about: About, held: &Held, time: Duration) -> Self {
         let asked = Timestamp::now();
-        let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
-        let About { workload, destination, summary, opaque } = about;
         Self {
             id: TicketId::generate(),
-            session,
-            workload,
-            destination,
-            summary,
-            opaque,
-            changed: None,
+            session: Some(guard.session()),
+            request: Some(request),
+            who: Some(guard.who().clone()),
+            about,
             policies: held.policies().iter().map(ToString::to_string).collect(),
-            needed: held.votes().iter().map(|vote| (vote.group.to_string(), vote.count)).collect(),
+            messages: held.messages().iter().map(ToString::to_string).collect(),
+            needed: Needed::of(held),
             asked,
-            expires: Timestamp::from_micros(asked.as_micros().saturating_add(micros)),
+            expires: later(asked, held.expires().unwrap_or(time)),
+            attended: false,
+            window: None,
+        }
+    }
+
+    /// A request for a window.
+    #[must_use]
+    pub fn of_window(asked: WindowAsked, about: About, needed: Vec<Needed>, time: Duration) -> Self {
+        let now = Timestamp::now();
+        Self {
+            id: TicketId::generate(),
+            session: None,
+            request: None,
+            who: None,
+            about,
+            policies: Vec::new(),
+            messages: Vec::new(),
+            needed,
+            asked: now,
+            expires: later(now, time),
+            attended: false,
+            window: Some(asked),
         }
     }
 
     /// The attachment of who asks: the first part of the workload's name.
     #[must_use]
     pub fn attachment(&self) -> &str {
-        self.workload.split('/').next().unwrap_or_default()
+        self.about.workload.split('/').next().unwrap_or_default()
     }
 
-    /// What the journal gets of it: `request` is the line of the request that it is for.
+    /// Whether a person asks for it, so that their yes does not count. Root on this host is whoever root is in containers
+    /// too, so its number says nothing.
     #[must_use]
-    pub fn requested(&self, request: Seq, binding: &Binding) -> Event {
+    pub fn is_asked_by(&self, cast: &Cast) -> bool {
+        let is_user = |uid: u32| uid != 0 && cast.uid == Some(uid);
+        let is_subject = |who: &Who| {
+            who.token
+                .as_ref()
+                .zip(cast.subject.as_ref())
+                .is_some_and(|(token, (issuer, subject))| token.issuer == *issuer && token.subject == *subject)
+        };
+        let asks = |who: &Who| is_user(who.uid) || is_subject(who);
+        let wants =
+            |window: &WindowAsked| window.person == cast.person || window.uid.is_some_and(|uid| cast.uid == Some(uid));
+        self.who.as_ref().is_some_and(asks) || self.window.as_ref().is_some_and(wants)
+    }
+
+    /// What the journal gets of it.
+    #[must_use]
+    pub fn requested(&self, binding: &Binding) -> Event {
         Event::ApprovalRequested(Box::new(ApprovalRequested {
             ticket: self.id,
-            request,
-            summary: self.summary.clone(),
-            changed: self.changed,
+            request: self.request.unwrap_or_default(),
+            summary: self.about.summary.clone(),
+            changed: self.about.changed,
             binding: binding.to_hex(),
             policies: self.policies.clone(),
-            groups: self.needed.iter().map(|(group, _)| group.clone()).collect(),
-            needed: self.needed.iter().map(|(_, count)| u32::from(*count)).sum(),
+            groups: self.needed.iter().map(|needed| needed.group.clone()).collect(),
+            needed: self.needed.iter().map(|needed| u32::from(needed.count)).sum(),
             expires: self.expires,
         }))
     }
 }
 
+/// So long after a time.
+pub(super) fn later(time: Timestamp, by: Duration) -> Timestamp {
+    let micros = u64::try_from(by.as_micros()).unwrap_or(u64::MAX);
+    Timestamp::from_micros(time.as_micros().saturating_add(micros))
+}
+
 /// A person's say.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cast {
     /// Who: one vote each.
     pub person: String,
     /// Their number, where they are a user of this host: names can change between two votes.
     pub uid: Option<u32>,
-    /// The groups that they are in.
+    /// Issuer and subject, where a token says who they are.
+    pub subject: Option<(String, String)>,
+    /// The groups that they are in; once taken, those for which it counts.
     pub groups: Vec<String>,
     /// Yes or no.
     pub approves: Approves,
@@ -119,13 +210,14 @@ impl Cast {
     /// The groups of a ticket for which it counts.
     #[must_use]
     pub fn counts_for(&self, ticket: &Ticket) -> Vec<String> {
-        let needed = ticket.needed.iter().map(|(group, _)| group);
+        let needed = ticket.needed.iter().map(|needed| &needed.group);
         needed.filter(|group| self.groups.contains(group)).cloned().collect()
     }
 }
 
 /// What a person says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Approves {
     /// It may go on.
     Yes,
@@ -162,13 +254,12 @@ pub enum State {
 
 /// Where a ticket stands after these votes.
 #[must_use]
-pub fn state(needed: &[(String, u8)], votes: &[Cast]) -> State {
+pub fn state(needed: &[Needed], votes: &[Cast]) -> State {
     if let Some(no) = votes.iter().find(|cast| cast.approves == Approves::No) {
         return State::Denied { person: no.person.clone(), reason: no.reason.clone() };
     }
-    let has_all = needed
-        .iter()
-        .all(|(group, count)| votes.iter().filter(|cast| cast.groups.contains(group)).count() >= usize::from(*count));
+    let has = |group: &String| votes.iter().filter(|cast| cast.groups.contains(group)).count();
+    let has_all = needed.iter().all(|needed| has(&needed.group) >= usize::from(needed.count));
     if has_all { State::Approved } else { State::Waiting }
 }
 
@@ -178,12 +269,16 @@ mod tests {
 
     fn cast(person: &str, groups: &[&str], approves: Approves) -> Cast {
         let groups = groups.iter().map(ToString::to_string).collect();
-        Cast { person: person.into(), uid: None, groups, approves, reason: None }
+        Cast { person: person.into(), uid: None, subject: None, groups, approves, reason: None }
+    }
+
+    fn needed(group: &str, count: u8) -> Needed {
+        Needed { group: group.to_owned(), count, terms: Terms::default() }
     }
 
     #[test]
     fn every_group_has_to_approve_with_as_many_as_it_says() {
-        let needed = [("local:dba".to_owned(), 2), ("local:sec".to_owned(), 1)];
+        let needed = [needed("local:dba", 2), needed("local:sec", 1)];
         let alice = cast("alice", &["local:dba", "local:sec"], Approves::Yes);
         let bob = cast("bob", &["local:dba"], Approves::Yes);
         assert_eq!(state(&needed, std::slice::from_ref(&alice)), State::Waiting);
@@ -193,7 +288,7 @@ mod tests {
 
     #[test]
     fn one_no_is_enough() {
-        let needed = [("local:dba".to_owned(), 1)];
+        let needed = [needed("local:dba", 1)];
         let votes = [cast("alice", &["local:dba"], Approves::Yes), cast("bob", &[], Approves::No)];
         assert!(matches!(state(&needed, &votes), State::Denied { person, .. } if person == "bob"));
     }

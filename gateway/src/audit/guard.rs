@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
-use super::event::{Body, Counters, EndCause, Event, SessionEnd, SessionStart};
+use super::event::{Body, Counters, EndCause, Event, SessionEnd, SessionStart, Who};
 use super::journal::{Account, By, Committed, Journal, JournalError, Seq};
 use crate::id::SessionId;
 
@@ -48,6 +48,7 @@ pub struct SessionGuard {
     journal: Arc<Journal>,
     account: Arc<Account>,
     session: SessionId,
+    who: Who,
     opened: Instant,
     counts: Counts,
     ended: AtomicBool,
@@ -63,6 +64,7 @@ impl SessionGuard {
             journal,
             account,
             session,
+            who: start.who.clone(),
             opened: Instant::now(),
             counts: Counts::default(),
             ended: AtomicBool::new(false),
@@ -81,6 +83,12 @@ impl SessionGuard {
     #[must_use]
     pub fn session(&self) -> SessionId {
         self.session
+    }
+
+    /// Who connected, for attribution.
+    #[must_use]
+    pub fn who(&self) -> &Who {
+        &self.who
     }
 
     /// The counters that its end will tell.

@@ -1,7 +1,8 @@
 //! `gateway approvals`, `approve` and `deny`: people decide what policy holds.
 
 use anyhow::bail;
-use clap::Args;
+use clap::{Args, Subcommand};
+use serde::Deserialize;
 use serde_json::Value;
 
 use super::Output;
@@ -10,6 +11,7 @@ use super::terminal::{visible, width, wrapped};
 use crate::control::client::ClientError;
 use crate::control::service::Decision;
 use crate::id::TicketId;
+use crate::policy::Terms;
 
 /// Which request, and why.
 #[derive(Debug, Args)]
@@ -21,9 +23,29 @@ pub(super) struct Arguments {
     reason: Option<String>,
 }
 
-pub(super) fn list(output: Output) -> anyhow::Result<()> {
+/// Which requests.
+#[derive(Debug, Args)]
+pub(super) struct ListArguments {
+    #[command(subcommand)]
+    one: Option<One>,
+}
+
+#[derive(Debug, Subcommand)]
+enum One {
+    /// One request: who, what, where, why it is held, what was said, and the session so far
+    Show {
+        /// The request's id
+        id: TicketId,
+    },
+}
+
+pub(super) fn list(arguments: &ListArguments, output: Output) -> anyhow::Result<()> {
     runtime()?.block_on(async {
         let client = running().await?.ok_or(ClientError::NotRunning)?;
+        if let Some(One::Show { id }) = arguments.one {
+            let one: Value = client.post("/v1/approval", &id).await?;
+            return output.print(&one, whole);
+        }
         let tickets: Vec<Value> = client.get("/v1/approvals").await?;
         output.print(&tickets, |tickets| {
             if tickets.is_empty() {
@@ -63,11 +85,12 @@ fn entry(value: &Value) -> String {
     let changed =
         changed.map(|rows| format!("\n  it has changed {}, not committed yet", counted(rows))).unwrap_or_default();
     let votes = all(value, "/votes");
-    let needed = |vote: &Value| {
-        let (group, count) = (of(vote, "/0"), vote.get(1).and_then(Value::as_u64).unwrap_or(1));
+    let needed = |needed: &Value| {
+        let (group, count) = (of(needed, "/group"), needed.get("count").and_then(Value::as_u64).unwrap_or(1));
         let is_for =
             |vote: &&Value| of(vote, "/vote") == "approved" && all(vote, "/groups").contains(&group.as_str().into());
-        format!("{} of {count} of {group}", votes.iter().filter(is_for).count())
+        let terms = Terms::deserialize(needed).map(|terms| terms.to_string()).unwrap_or_default();
+        format!("{} of {count} of {group}{terms}", votes.iter().filter(is_for).count())
     };
     let needed: Vec<_> = all(value, "/ticket/needed").iter().map(needed).collect();
     let said = |vote: &Value| {
@@ -75,18 +98,67 @@ fn entry(value: &Value) -> String {
         let reason = if reason.is_empty() { String::new() } else { format!(": {reason}") };
         format!("  {} {} for {}{reason}\n", of(vote, "/person"), of(vote, "/vote"), texts(&all(vote, "/groups")))
     };
+    let policies = texts(&all(value, "/ticket/policies"));
+    let held = if policies.is_empty() { "asked for by a person".to_owned() } else { format!("held by {policies}") };
+    let session = of(value, "/ticket/session");
+    let session = if session.is_empty() { session } else { format!(", session {session}") };
     format!(
-        "{}  {}  {} → {}, session {}\n    {summary}{opaque}{changed}\n  held by {}, until {}\n  has {}\n{}",
+        "{}  {}  {} → {}{session}\n    {summary}{opaque}{changed}\n  {held}, until {}\n  has {}\n{}",
         of(value, "/ticket/id"),
         of(value, "/state"),
         of(value, "/ticket/workload"),
         of(value, "/ticket/destination"),
-        of(value, "/ticket/session"),
-        texts(&all(value, "/ticket/policies")),
         of(value, "/ticket/expires"),
         needed.join(" and "),
         votes.iter().map(said).collect::<String>(),
     )
+}
+
+/// One request with all that there is about it.
+fn whole(value: &Value) -> String {
+    let of = |path: &str| match value.pointer(path) {
+        Some(Value::String(text)) => visible(text),
+        Some(Value::Null) | None => String::new(),
+        Some(other) => visible(&other.to_string()),
+    };
+    let list = |path: &str| value.pointer(path).and_then(Value::as_array).cloned().unwrap_or_default();
+    let mut text = entry(value);
+    for (label, path) in [
+        ("asked by", "/ticket/window/person"),
+        ("instance", "/ticket/who/workload_instance"),
+        ("cgroup", "/ticket/who/cgroup"),
+        ("container", "/ticket/who/container/id"),
+        ("pod", "/ticket/who/container/pod_uid"),
+        ("executable", "/ticket/who/executable"),
+        ("process", "/ticket/who/pid"),
+        ("uid", "/ticket/who/uid"),
+        ("token of", "/ticket/who/token/subject"),
+        ("issuer", "/ticket/who/token/issuer"),
+        ("asked", "/ticket/asked"),
+    ] {
+        let found = of(path);
+        if !found.is_empty() {
+            text += &format!("  {label:<10} {found}\n");
+        }
+    }
+    for (label, path) in [("why", "/ticket/messages"), ("would", "/ticket/asks")] {
+        for line in list(path).iter().filter_map(Value::as_str) {
+            text += &format!("  {label:<10} {}\n", visible(line));
+        }
+    }
+    text + &so_far(&list("/so_far"))
+}
+
+fn so_far(events: &[Value]) -> String {
+    let mut text = String::new();
+    for event in events {
+        let of = |path: &str| event.pointer(path).and_then(Value::as_str).map(visible).unwrap_or_default();
+        let what = ["/body/text", "/body/summary", "/body/reason", "/body/status", "/body/cause"].map(of);
+        let what = what.into_iter().find(|text| !text.is_empty()).unwrap_or_default();
+        let what = wrapped(&what, width() - 6).join("\n      ");
+        text += &format!("    {}  {}  {}\n      {what}\n", of("/time"), of("/kind"), of("/body/decision/verdict"));
+    }
+    if text.is_empty() { text } else { format!("  the session so far:\n{text}") }
 }
 
 fn counted(rows: u64) -> String {
@@ -104,12 +176,12 @@ mod tests {
             "ticket": {
                 "id": "01a2", "workload": "agents", "destination": "shop/shop", "session": "01a1", "expires": "2026-01-02T03:04:05Z",
                 "summary": "UPDATE orders\nSET item = $1\u{202e}", "opaque": [], "changed": 40, "policies": ["shop.write"],
-                "needed": [["local:dba", 2], ["local:sre", 1]],
+                "needed": [{ "group": "local:dba", "count": 2, "reason": true }, { "group": "local:sre", "count": 1 }],
             },
             "votes": [{ "person": "alice", "vote": "approved", "groups": ["local:dba"], "reason": "ok\u{1b}[2J" }],
         });
         let expected = "01a2  waiting  agents → shop/shop, session 01a1\n    UPDATE orders\n    SET item = $1\\u{202e}\n  it has changed 40 rows, not committed yet\n  held by shop.write, until \
-                        2026-01-02T03:04:05Z\n  has 1 of 2 of local:dba and 0 of 1 of local:sre\n  alice approved for \
+                        2026-01-02T03:04:05Z\n  has 1 of 2 of local:dba with a reason and 0 of 1 of local:sre\n  alice approved for \
                         local:dba: ok\\u{1b}[2J\n";
         assert_eq!(entry(&value), expected);
     }

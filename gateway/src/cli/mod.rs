@@ -21,6 +21,7 @@ mod status;
 mod terminal;
 mod trust;
 mod user;
+mod windows;
 
 #[cfg(any(fuzzing, test))]
 pub use replay::fuzzing;
@@ -68,11 +69,17 @@ enum Command {
     /// One session as a timeline, from the journal
     Replay(replay::Arguments),
     /// Requests that wait for a person
-    Approvals,
+    Approvals(approvals::ListArguments),
     /// Let a held request go on, once
     Approve(approvals::Arguments),
     /// Refuse a held request
     Deny(approvals::Arguments),
+    /// Ask for a window: a workload may do at a target what policies say of it, until a time
+    Request(windows::RequestArguments),
+    /// The windows that are open
+    Windows,
+    /// End a window, and the sessions that rest on it
+    Revoke(windows::RevokeArguments),
     /// Events, from the journal
     Events(events::EventsArguments),
     /// The journal: is it whole? And the schema of its copy
@@ -152,9 +159,12 @@ pub fn main() -> ExitCode {
         Command::Purge => detach::purge(),
         Command::Sessions(arguments) => events::sessions(&arguments, output),
         Command::Replay(arguments) => replay::run(&arguments, output),
-        Command::Approvals => approvals::list(output),
+        Command::Approvals(arguments) => approvals::list(&arguments, output),
         Command::Approve(arguments) => approvals::decide(arguments, true, output),
         Command::Deny(arguments) => approvals::decide(arguments, false, output),
+        Command::Request(arguments) => windows::request(arguments, output),
+        Command::Windows => windows::list(output),
+        Command::Revoke(arguments) => windows::revoke(arguments, output),
         Command::Events(arguments) => events::events(&arguments, output),
         Command::Audit(command) => audit::run(command, output),
         Command::Policy(command) => policy::run(command, output),

@@ -1,4 +1,5 @@
-//! `[approval]` and `[exec]`: whom the gateway knows by name, and how held requests wait for them.
+//! `[approval]`, `[[window]]` and `[exec]`: whom the gateway knows by name, how held requests wait for them, and which
+//! windows they may open.
 //!
 //! In: names and numbers of OS users. Out: the same with their groups, `local:NAME` each. Which user a name is now is
 //! for the warden to look up: this file opens none.
@@ -8,6 +9,7 @@ use std::time::Duration;
 
 use super::attach::is_name;
 use super::table::Section;
+use super::{Config, Target};
 
 /// The groups of approvers on this host, by OS user: its name, or its number for users of a directory service.
 pub type HostApprovers = BTreeMap<String, BTreeSet<String>>;
@@ -21,7 +23,31 @@ pub struct ApprovalSection {
     pub on_hold: Option<OnHold>,
     /// Who votes by `gateway approve` and `deny`.
     pub host: HostApprovers,
+    /// Windows that can be asked for.
+    pub windows: Vec<WindowRule>,
 }
+
+/// `[[window]]`: what policies call by its name in `context.session.grants`, opened for a workload, a target and a time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WindowRule {
+    /// As policies and credentials name it.
+    pub name: String,
+    /// The group that has to approve it.
+    pub group: String,
+    /// How many of its members.
+    pub approvers: u8,
+    /// The targets that it can be opened to; empty: all.
+    pub targets: Vec<String>,
+    /// The attachments that it can be opened for; empty: all.
+    pub within: Vec<String>,
+    /// The longest time that it can be open.
+    pub longest: Duration,
+    /// Groups whose members may open it alone, at once: break-glass.
+    pub break_glass: Vec<String>,
+}
+
+/// How long a window may be open unless the configuration says more: as long as a task takes, not as a day does.
+const LONGEST: Duration = Duration::from_secs(3_600);
 
 /// `on_hold`
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,7 +61,7 @@ pub enum OnHold {
 impl Default for ApprovalSection {
     fn default() -> Self {
         // Long enough for a person who is asked by a message, short enough that a forgotten request does not surprise.
-        Self { timeout: Duration::from_secs(15 * 60), on_hold: None, host: HostApprovers::new() }
+        Self { timeout: Duration::from_secs(15 * 60), on_hold: None, host: HostApprovers::new(), windows: Vec::new() }
     }
 }
 
@@ -57,9 +83,47 @@ pub(super) fn read(root: &Section<'_, '_>) -> ApprovalSection {
         timeout: section.duration("timeout").unwrap_or(defaults.timeout),
         on_hold: section.one_of("on_hold", &[("wait", OnHold::Wait), ("return", OnHold::Return)]),
         host: host(&section),
+        windows: root.sections("window").iter().filter_map(window).collect(),
     };
     section.finish();
     read
+}
+
+fn window(section: &Section<'_, '_>) -> Option<WindowRule> {
+    let (name, group) = (section.required("name"), section.required("approval"));
+    if name.as_ref().is_some_and(|name| !is_name(name)) {
+        section.fault("name", "a name is made of letters, digits, `-`, `_` and `.`, at most 64 of them");
+    }
+    let approvers = section.number("approvers", 1..=9).unwrap_or(1);
+    let (targets, within) = (section.strings("targets"), section.strings("within"));
+    let longest = section.duration("longest").unwrap_or(LONGEST);
+    let break_glass = section.strings("break_glass");
+    section.finish();
+    let approvers = u8::try_from(approvers).unwrap_or(1);
+    Some(WindowRule { name: name?, group: group?, approvers, targets, within, longest, break_glass })
+}
+
+/// What only the whole file can tell: names that it does not have.
+pub(super) fn check_windows(root: &Section<'_, '_>, config: &Config) {
+    let windows = &config.approval.windows;
+    let mut names = BTreeSet::new();
+    let is_target = |name: &String| config.targets.iter().any(|target| target.name == *name);
+    for (section, window) in root.sections("window").iter().zip(windows) {
+        if !names.insert(&window.name) {
+            section.fault("name", format!("`{}` is there twice", window.name));
+        }
+        for name in window.targets.iter().filter(|name| !is_target(name)) {
+            section.fault("targets", format!("there is no target `{name}`"));
+        }
+    }
+    let wanted = |target: &Target| target.credential.as_ref().and_then(|credential| credential.window.clone());
+    for (target, window) in config.targets.iter().filter_map(|target| Some((target, wanted(target)?))) {
+        if !names.contains(&window) {
+            let reason =
+                format!("the credential of `{}` waits for the window `{window}`, which no [[window]] is", target.name);
+            root.fault("target", reason);
+        }
+    }
 }
 
 fn host(section: &Section<'_, '_>) -> HostApprovers {

@@ -17,7 +17,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use approval::{ApprovalSection, HostApprovers, OnHold};
+pub use approval::{ApprovalSection, HostApprovers, OnHold, WindowRule};
 pub use attach::{Attach, is_name};
 pub use audit::{ClickHouse, ClickHouseTls, Syslog, Transport};
 pub use egress::{AllowedName, AllowedNetwork, Egress, NamePattern, is_host_name};
@@ -26,6 +26,7 @@ pub use oidc::{ALGORITHMS, Oidc, Place};
 pub use ssh::{Shell, SshServer};
 pub use target::{CredentialSource, MaskedBy, SecretSource, Target, Tls, TlsMode};
 
+pub use table::duration_of;
 use table::{Section, Source};
 
 /// Where the configuration is looked for when none is named.
@@ -228,6 +229,7 @@ fn read(root: &Section<'_, '_>) -> Config {
         identity.fault("oidc", "an attachment has a `token_file`, and nobody says who may have issued what is in it");
     }
     egress::check(&egress, &config);
+    approval::check_windows(root, &config);
     for section in [identity, policy, masking, journal, audit, egress, postgres, undeclared] {
         section.finish();
     }

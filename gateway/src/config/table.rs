@@ -48,6 +48,16 @@ impl<'s> Source<'s> {
     }
 }
 
+/// A time between `1s` and `24h`.
+#[must_use]
+pub fn duration_of(text: &str) -> Option<Duration> {
+    let unit = |suffix: &str, seconds: u64| {
+        let number: u64 = text.strip_suffix(suffix)?.parse().ok()?;
+        number.checked_mul(seconds).filter(|seconds| (1..=86_400).contains(seconds)).map(Duration::from_secs)
+    };
+    unit("s", 1).or_else(|| unit("m", 60)).or_else(|| unit("h", 3_600))
+}
+
 /// A table that is read key by key.
 pub struct Section<'t, 's> {
     source: &'t Source<'s>,
@@ -190,11 +200,7 @@ impl<'t, 's> Section<'t, 's> {
     #[must_use]
     pub fn duration(&self, key: &'static str) -> Option<Duration> {
         let text = self.string(key)?;
-        let unit = |suffix: &str, seconds: u64| {
-            let number: u64 = text.strip_suffix(suffix)?.parse().ok()?;
-            number.checked_mul(seconds).filter(|seconds| (1..=86_400).contains(seconds)).map(Duration::from_secs)
-        };
-        let time = unit("s", 1).or_else(|| unit("m", 60)).or_else(|| unit("h", 3_600));
+        let time = duration_of(&text);
         if time.is_none() {
             self.fault(key, format!("`{text}` is no time between `1s` and `24h`: write `30s`, `15m` or `2h`"));
         }

@@ -93,6 +93,8 @@ pub struct CredentialSource {
     pub impersonate: bool,
     /// Send it to a server that is not verified: a gap.
     pub allow_unverified: bool,
+    /// It is supplied only while this window is open for the workload; `None`: always.
+    pub window: Option<String>,
 }
 
 /// Where a secret comes from.
@@ -270,6 +272,7 @@ fn read_credential(section: &Section<'_, '_>, tls: &Tls, ssh: Option<&SshServer>
     let key = read_secret(section, "key");
     let certificate = section.flag("certificate").unwrap_or(false);
     let allow_unverified = section.flag("allow_unverified").unwrap_or(false);
+    let window = section.string("window");
     let proofs = [section.has_table("password"), section.has_table("key"), certificate];
     let count = proofs.iter().filter(|is_there| **is_there).count();
     if section.is_there() && ssh.is_some() && count != 1 {
@@ -298,7 +301,7 @@ fn read_credential(section: &Section<'_, '_>, tls: &Tls, ssh: Option<&SshServer>
     let user = user?;
     let for_users = if for_users.is_empty() { vec![user.clone()] } else { for_users };
     let impersonate = false;
-    Some(CredentialSource { user, for_users, password, key, certificate, impersonate, allow_unverified })
+    Some(CredentialSource { user, for_users, password, key, certificate, impersonate, allow_unverified, window })
 }
 
 /// The credential of a Kubernetes API: a bearer token, or the client certificate of `[target.tls]`.
@@ -316,6 +319,7 @@ fn read_token(section: &Section<'_, '_>, tls: &Tls) -> Option<CredentialSource> 
     }
     let user = section.string("user").unwrap_or_else(|| "gateway".to_owned());
     let impersonate = section.flag("impersonate").unwrap_or(false);
+    let window = section.string("window");
     section.finish();
     Some(CredentialSource {
         user,
@@ -325,6 +329,7 @@ fn read_token(section: &Section<'_, '_>, tls: &Tls) -> Option<CredentialSource> 
         certificate: false,
         impersonate,
         allow_unverified: false,
+        window,
     })
 }
 

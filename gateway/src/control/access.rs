@@ -14,8 +14,16 @@ pub enum Command {
     Sessions,
     /// The requests that wait for people.
     Approvals,
+    /// One of them, with all that there is about it.
+    Approval,
     /// A say on one.
     Decide,
+    /// A window is asked for.
+    Window,
+    /// The windows that are open.
+    Windows,
+    /// A window is to end.
+    Revoke,
     /// Policies anew.
     Reload,
     /// A subtree is to be intercepted.
@@ -52,7 +60,11 @@ impl Command {
             "/v1/status" => (Method::GET, Self::Status),
             "/v1/sessions" => (Method::GET, Self::Sessions),
             "/v1/approvals" => (Method::GET, Self::Approvals),
+            "/v1/approval" => (Method::POST, Self::Approval),
             "/v1/decide" => (Method::POST, Self::Decide),
+            "/v1/window" => (Method::POST, Self::Window),
+            "/v1/windows" => (Method::GET, Self::Windows),
+            "/v1/revoke" => (Method::POST, Self::Revoke),
             "/v1/reload" => (Method::POST, Self::Reload),
             "/v1/attach" => (Method::POST, Self::Attach),
             "/v1/detach" => (Method::POST, Self::Detach),
@@ -71,13 +83,18 @@ impl Command {
             // Root's commands give root up on another way.
             Self::Exec if asker.uid == 0 => Err("root's commands do not run in root's name: use --user".into()),
             _ if asker.uid == 0 => Ok(()),
-            Self::Approvals | Self::Decide if asker.rights.approve => Ok(()),
+            Self::Approvals | Self::Approval | Self::Decide if asker.rights.approve => Ok(()),
+            Self::Window | Self::Windows | Self::Revoke if asker.rights.approve || asker.rights.exec => Ok(()),
             Self::Exec if asker.rights.exec => Ok(()),
             Self::Exec => Err(format!(
                 "uid {} may run no commands here: name the user in `[exec] users` in the configuration, or use sudo",
                 asker.uid
             )),
-            Self::Approvals | Self::Decide => Err(format!(
+            Self::Window | Self::Windows | Self::Revoke => Err(format!(
+                "uid {} may not ask for windows: name the user under `[approval] host` or in `[exec] users` in the configuration",
+                asker.uid
+            )),
+            Self::Approvals | Self::Approval | Self::Decide => Err(format!(
                 "uid {} votes for no group: `[approval] host` in the configuration says who does",
                 asker.uid
             )),
@@ -92,11 +109,15 @@ impl Command {
 mod tests {
     use super::*;
 
-    const WIRE: [(Method, &str, Command); 8] = [
+    const WIRE: [(Method, &str, Command); 12] = [
         (Method::GET, "/v1/status", Command::Status),
         (Method::GET, "/v1/sessions", Command::Sessions),
         (Method::GET, "/v1/approvals", Command::Approvals),
+        (Method::POST, "/v1/approval", Command::Approval),
         (Method::POST, "/v1/decide", Command::Decide),
+        (Method::POST, "/v1/window", Command::Window),
+        (Method::GET, "/v1/windows", Command::Windows),
+        (Method::POST, "/v1/revoke", Command::Revoke),
         (Method::POST, "/v1/reload", Command::Reload),
         (Method::POST, "/v1/attach", Command::Attach),
         (Method::POST, "/v1/detach", Command::Detach),
@@ -110,8 +131,10 @@ mod tests {
             let may = |uid, approve, exec| command.permit(Asker { uid, rights: Rights { approve, exec } }).is_ok();
             assert_eq!(may(0, false, false), path != "/v1/exec", "{path}");
             assert!(!may(1000, false, false), "{path}");
-            assert_eq!(may(1000, true, false), matches!(path, "/v1/approvals" | "/v1/decide"), "{path}");
-            assert_eq!(may(1000, false, true), path == "/v1/exec", "{path}");
+            let of_windows = matches!(path, "/v1/window" | "/v1/windows" | "/v1/revoke");
+            let of_requests = matches!(path, "/v1/approvals" | "/v1/approval" | "/v1/decide");
+            assert_eq!(may(1000, true, false), of_requests || of_windows, "{path}");
+            assert_eq!(may(1000, false, true), path == "/v1/exec" || of_windows, "{path}");
         }
     }
 

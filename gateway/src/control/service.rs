@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -111,6 +112,34 @@ pub struct Decision {
     pub ticket: TicketId,
     /// Yes or no.
     pub approve: bool,
+    /// In their words.
+    pub reason: Option<String>,
+}
+
+/// A window that a person asks for.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WindowWanted {
+    /// Its name in the configuration.
+    pub name: String,
+    /// For which workload, or for all of an attachment.
+    pub workload: String,
+    /// To which target.
+    pub target: String,
+    /// For how long.
+    pub time: Duration,
+    /// Why.
+    pub reason: String,
+    /// It is to open at once.
+    pub break_glass: bool,
+}
+
+/// A window that a person ends.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ending {
+    /// The request for it.
+    pub window: TicketId,
     /// In their words.
     pub reason: Option<String>,
 }
@@ -236,6 +265,39 @@ pub trait Operator: Clone + Send + Sync + 'static {
     /// # Errors
     /// Where no engine runs.
     fn approvals(&self, uid: u32) -> impl Future<Output = Result<serde_json::Value, OperatorError>> + Send;
+
+    /// One request that this user votes on, with the session so far.
+    ///
+    /// # Errors
+    /// Where there is no such, or no engine runs.
+    fn approval(
+        &self,
+        uid: u32,
+        ticket: TicketId,
+    ) -> impl Future<Output = Result<serde_json::Value, OperatorError>> + Send;
+
+    /// Puts a person's request for a window before those who approve it, or opens it at once in an emergency.
+    ///
+    /// # Errors
+    /// Where the configuration does not have it so, or no engine runs.
+    fn window(
+        &self,
+        uid: u32,
+        wanted: WindowWanted,
+    ) -> impl Future<Output = Result<serde_json::Value, OperatorError>> + Send;
+
+    /// The windows that are open.
+    ///
+    /// # Errors
+    /// Where no engine runs.
+    fn windows(&self) -> impl Future<Output = Result<serde_json::Value, OperatorError>> + Send;
+
+    /// Ends a window.
+    ///
+    /// # Errors
+    /// Where it is not this user's to end, or no engine runs.
+    fn revoke(&self, uid: u32, ending: Ending)
+    -> impl Future<Output = Result<serde_json::Value, OperatorError>> + Send;
 
     /// Takes the say of an OS user, whom the socket has looked at.
     ///

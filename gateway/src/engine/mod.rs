@@ -9,14 +9,16 @@ mod dialler;
 mod disk;
 mod forwarder;
 mod issuer;
+mod keeper;
 mod lane;
 mod refused_questions;
 mod resolver;
 mod settings;
 mod tokens;
 mod upstreams;
+mod windows;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::Read;
 use std::net::IpAddr;
@@ -36,7 +38,7 @@ pub use certifier::Certifier;
 pub use dialler::{DialError, Dialler};
 pub use settings::Settings;
 
-use crate::approval::Desk;
+use crate::approval::{Desk, Store, Window, Windows};
 use crate::audit::event::{EndCause, Role};
 use crate::audit::journal::Disk;
 use crate::audit::{Durability, Journal, Opening};
@@ -48,6 +50,7 @@ use crate::policy::PolicySnapshot;
 use crate::protocol::postgres::{Analyses, CancelKeys, Shared, sql};
 use crate::sandbox::{self, Part};
 use crate::session::{Facts, Within};
+use crate::state;
 
 /// How often the warden hears of us; the hooks close after two seconds of silence.
 const HEARTBEAT: Duration = Duration::from_millis(500);
@@ -73,6 +76,8 @@ pub struct Engine {
     rules: watch::Sender<Arc<Rules>>,
     analyses: Arc<Analyses>,
     desk: Arc<Desk>,
+    windows: Windows,
+    keeper: Arc<keeper::Keeper>,
     cancel_keys: Arc<CancelKeys>,
     outbox: mpsc::Sender<ToWarden>,
     /// With the session around it.
@@ -105,7 +110,7 @@ async fn serve(socket: OwnedFd, lanes: Arc<Lanes>) -> anyhow::Result<()> {
     let Some((ToEngine::Start { host, journal }, descriptors)) = bridge.receive().await? else {
         bail!("the warden did not say start");
     };
-    let engine = match Engine::open((host, journal), descriptors, &bridge, lanes) {
+    let (engine, restored) = match Engine::open((host, journal), descriptors, &bridge, lanes) {
         Ok(engine) => engine,
         Err(error) => {
             bridge.send(&ToWarden::CannotStart(format!("{error:#}")), &[]).await?;
@@ -114,6 +119,8 @@ async fn serve(socket: OwnedFd, lanes: Arc<Lanes>) -> anyhow::Result<()> {
     };
     engine.renew_tokens(&engine.settings());
     bridge.send(&ToWarden::Ready, &[]).await?;
+    // Not before: it is the first that the warden hears.
+    engine.record_restored(&restored.ended, &restored.approvers);
     let beating = Arc::clone(&engine);
     tokio::spawn(async move {
         let mut tick = tokio::time::interval(HEARTBEAT);
@@ -141,17 +148,26 @@ async fn serve(socket: OwnedFd, lanes: Arc<Lanes>) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// What has to be told of what was kept.
+struct Restored {
+    ended: approvals::Ended,
+    approvers: BTreeMap<u32, BTreeSet<String>>,
+}
+
 impl Engine {
     fn open(
         (host, journal): (HostId, JournalId),
         descriptors: Vec<OwnedFd>,
         bridge: &Arc<Bridge>,
         lanes: Arc<Lanes>,
-    ) -> anyhow::Result<Arc<Self>> {
+    ) -> anyhow::Result<(Arc<Self>, Restored)> {
         let mut descriptors = descriptors.into_iter();
         let segment = descriptors.next().ok_or_else(|| anyhow!("the warden sent no journal"))?;
         let bundle = descriptors.next().ok_or_else(|| anyhow!("the warden sent no bundle"))?;
-        let settings = Settings::first(read_bundle(bundle)?).map_err(|error| anyhow!(error))?;
+        let kept = descriptors.next().ok_or_else(|| anyhow!("the warden sent nothing of what was kept"))?;
+        let mut bundle = read_bundle(bundle)?;
+        let approvers = std::mem::take(&mut bundle.approvers);
+        let settings = Settings::first(bundle).map_err(|error| anyhow!(error))?;
         let opening = Opening {
             journal,
             host,
@@ -177,13 +193,18 @@ impl Engine {
                 }
             }
         });
-        Ok(Arc::new(Self {
+        let keeper = Arc::new(keeper::Keeper::new(outbox.clone()));
+        let store: Arc<dyn Store> = Arc::clone(&keeper) as _;
+        let (desk, windows, ended) = approvals::restore(read_kept(kept)?, store)?;
+        let engine = Arc::new(Self {
             journal,
             policies: watch::Sender::new(Arc::clone(settings.policies())),
             rules: watch::Sender::new(Arc::clone(settings.masking())),
             settings: watch::Sender::new(Arc::new(settings)),
             analyses: Arc::new(Analyses::new(reader)),
-            desk: Arc::new(Desk::new().map_err(|_| anyhow!("no randomness for the key of approvals"))?),
+            desk: Arc::new(desk),
+            windows,
+            keeper,
             cancel_keys: Arc::default(),
             dialler: Dialler::new(outbox.clone()),
             certifier: Arc::new(certifier::Certifier::new(outbox.clone())),
@@ -194,7 +215,8 @@ impl Engine {
             bindings: tokens::Bindings::default(),
             drain: watch::Sender::new(false),
             disk: watch::Sender::new(Disk::Enough),
-        }))
+        });
+        Ok((engine, Restored { ended, approvers }))
     }
 
     /// Configuration and policies in force.
@@ -232,6 +254,12 @@ impl Engine {
         self.forwarder.name_of(attachment, address)
     }
 
+    /// The windows that are open for a workload at a target.
+    #[must_use]
+    pub fn windows_of(&self, workload: &str, target: &str) -> Vec<Arc<Window>> {
+        self.windows.of_session(workload, target)
+    }
+
     /// The journal.
     #[must_use]
     pub fn journal(&self) -> &Arc<Journal> {
@@ -263,12 +291,14 @@ impl Engine {
         let engine = Arc::clone(self);
         tokio::spawn(async move {
             let (around, token) = (ended(facts.within.as_ref()), engine.token_ended(&facts.workload));
-            tokio::pin!(around, token);
+            let window = engine.windows.ended(&facts.windows);
+            tokio::pin!(around, token, window);
             let (cause, reason) = loop {
                 tokio::select! {
                     () = ending.closed() => return,
                     (cause, reason) = &mut around => break (cause, format!("the session around it ended: {reason}")),
                     reason = &mut token => break (EndCause::Token, reason),
+                    name = &mut window => break (EndCause::Approval, format!("the window {name} is not open any more")),
                     _ = drain.wait_for(|drain| *drain) => break (EndCause::Shutdown, "the gateway stops".to_owned()),
                     _ = disk.wait_for(|disk| *disk == Disk::Critical) => {
                         break (EndCause::Disk, "the disk of the gateway's journal is nearly full".to_owned());
@@ -297,18 +327,19 @@ impl Engine {
             ToEngine::Admitted { request, result } => self.forwarder.admitted(request, result),
             ToEngine::Socket { request, error } => self.dialler.answer(request, descriptors, error),
             ToEngine::Certified { request, result } => self.certifier.answer(request, result),
+            ToEngine::Kept { request, result } => self.keeper.answer(request, result),
             ToEngine::Segment => self.go_on_in(descriptors),
             ToEngine::Reload => {
                 let result = self.reload(descriptors).err();
                 let _ = self.outbox.send(ToWarden::Reloaded(result)).await;
             }
             ToEngine::Ask { request, question } => {
-                let answer = match question {
-                    Question::Sessions => self.sessions(),
-                    Question::Approvals { of_groups } => self.approvals(of_groups.as_deref()),
-                    Question::Decide(decide) => self.decide(decide),
-                };
-                let _ = self.outbox.send(ToWarden::Answer { request, answer }).await;
+                // What a person says is kept by the warden first, whose word comes this way too.
+                let engine = Arc::clone(self);
+                tokio::spawn(async move {
+                    let answer = engine.reply(*question).await;
+                    let _ = engine.outbox.send(ToWarden::Answer { request, answer }).await;
+                });
             }
             ToEngine::Drain => {
                 self.end_sessions().await;
@@ -318,6 +349,17 @@ impl Engine {
             ToEngine::Start { .. } => return false,
         }
         true
+    }
+
+    async fn reply(&self, question: Question) -> serde_json::Value {
+        match question {
+            Question::Sessions => self.sessions(),
+            Question::Approvals { of_groups } => self.approvals(of_groups.as_deref()),
+            Question::Decide(decide) => self.decide(decide).await,
+            Question::Window(request) => self.ask_for_window(request).await,
+            Question::Windows => self.list_windows(),
+            Question::Revoke(revoke) => self.revoke_window(revoke).await,
+        }
     }
 
     /// A journal that does not go on says so to whoever adds the next line.
@@ -377,6 +419,12 @@ async fn ended(within: Option<&Within>) -> (EndCause, String) {
     }
     // The session around it is gone by itself: its streams tell.
     std::future::pending().await
+}
+
+fn read_kept(file: OwnedFd) -> anyhow::Result<state::Kept> {
+    let mut text = Vec::new();
+    File::from(file).take(MAX_BUNDLE).read_to_end(&mut text)?;
+    serde_json::from_slice(&text).context("what the warden kept was not understood")
 }
 
 fn read_bundle(file: OwnedFd) -> anyhow::Result<Bundle> {

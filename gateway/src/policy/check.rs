@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use cedar_policy::ffi::DetailedError;
 use cedar_policy::{ActionConstraint, Effect, EntityUid, Policy, PolicyId, PolicySet, ValidationMode, Validator};
@@ -15,6 +16,8 @@ use super::load::{KnownIds, PolicyFile, Source};
 use super::reads::Reads;
 use super::schema::Schema;
 use super::slice::PolicyEntry;
+use super::terms::Terms;
+use crate::config::duration_of;
 
 /// How many known ids a fault lists.
 const LISTED: usize = 8;
@@ -160,7 +163,7 @@ fn annotations(located: &Located<'_>, faults: &mut Vec<Fault>) -> Option<Vote> {
                     fault(name, Reason::Cap { policy: policy.clone(), name: name.to_owned() });
                 }
             }
-            "message" | "approval" | "approvers" => {
+            "message" | "approval" | "approvers" | "reason" | "expires" | "hours" => {
                 if text.trim().is_empty() {
                     fault(name, Reason::EmptyAnnotation { policy: policy.clone(), name: name.to_owned() });
                 }
@@ -180,7 +183,38 @@ fn annotations(located: &Located<'_>, faults: &mut Vec<Fault>) -> Option<Vote> {
     if count.is_none() {
         fault("approvers", Reason::Approvers { policy });
     }
-    Some(Vote { group: approval?.into(), count: count? })
+    let terms = terms(located, faults);
+    Some(Vote { group: approval?.into(), count: count?, terms: terms? })
+}
+
+/// The terms of its approval; none where one of them is a fault.
+fn terms(located: &Located<'_>, faults: &mut Vec<Fault>) -> Option<Terms> {
+    let mut terms = Terms::default();
+    let mut is_right = true;
+    for (name, text) in located.policy.annotations() {
+        let what = match name {
+            "reason" => {
+                (text == "required").then(|| terms.reason = true).ok_or("`required`, or be left out".to_owned())
+            }
+            "expires" => duration(text).map(|time| terms.expires = Some(time)),
+            "hours" => text.parse().map(|hours| terms.hours.push(hours)).map_err(|error| format!("hours: {error}")),
+            _ => continue,
+        };
+        let what = what.and_then(|()| match located.policy.annotation("approval") {
+            Some(_) => Ok(()),
+            None => Err("an `@approval` beside it".to_owned()),
+        });
+        if let Err(needs) = what {
+            is_right = false;
+            let reason = Reason::Term { policy: located.id.clone(), name: name.to_owned(), needs };
+            faults.push(located.fault_at(&format!("@{name}"), reason));
+        }
+    }
+    is_right.then_some(terms)
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    duration_of(text).ok_or_else(|| "a time between `1s` and `24h`, such as `15m`".to_owned())
 }
 
 fn scope(located: &Located<'_>, faults: &mut Vec<Fault>) {

@@ -6,8 +6,10 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::permit::{ConnectPermit, Epoch, RequestPermit, WouldBe};
+use super::terms::Terms;
 
 /// The answer to one question, from the mildest to the strictest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -48,14 +50,17 @@ pub struct Vote {
     pub group: Arc<str>,
     /// How many different members of it.
     pub count: u8,
+    /// On what terms their yes counts.
+    pub terms: Terms,
 }
 
 impl fmt::Display for Vote {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.count {
-            1 => f.write_str(&self.group),
-            count => write!(f, "{count} of {}", self.group),
+            1 => f.write_str(&self.group)?,
+            count => write!(f, "{count} of {}", self.group)?,
         }
+        self.terms.fmt(f)
     }
 }
 
@@ -207,6 +212,7 @@ pub struct Held {
     pub(super) policies: Vec<Arc<str>>,
     pub(super) messages: Vec<Arc<str>>,
     pub(super) votes: Vec<Vote>,
+    pub(super) asked: Vec<Arc<str>>,
 }
 
 impl Held {
@@ -226,6 +232,25 @@ impl Held {
     #[must_use]
     pub fn votes(&self) -> &[Vote] {
         &self.votes
+    }
+
+    /// All that it would do: the questions that policy was asked.
+    #[must_use]
+    pub fn asked(&self) -> &[Arc<str>] {
+        &self.asked
+    }
+
+    /// For how long it may wait, where its policies say so.
+    #[must_use]
+    pub fn expires(&self) -> Option<Duration> {
+        self.votes.iter().filter_map(|vote| vote.terms.expires).min()
+    }
+
+    /// For how long it waits where nothing is said of it in policies, in words.
+    #[must_use]
+    pub fn patience(&self, usual: Duration) -> String {
+        let seconds = self.expires().unwrap_or(usual).as_secs();
+        if seconds < 60 { format!("{seconds} seconds") } else { format!("{} minutes", seconds.div_ceil(60)) }
     }
 
     /// Which policies hold it, and why, in words.
@@ -329,17 +354,18 @@ pub(super) fn held<'a>(answers: impl Iterator<Item = &'a Arc<Answer>> + Clone) -
         policies: distinct_ids(waiting().flat_map(|answer| &answer.policies)),
         messages: distinct_ids(waiting().flat_map(|answer| &answer.messages)),
         votes: most(waiting().flat_map(|answer| &answer.votes)),
+        asked: distinct_ids(answers.map(|answer| &answer.asked)),
     }
 }
 
-/// One vote for each group, the highest count of any.
+/// One vote for each group: the highest count of any, on the terms of all.
 pub(super) fn most<'a>(votes: impl Iterator<Item = &'a Vote>) -> Vec<Vote> {
-    let mut counts: BTreeMap<&Arc<str>, u8> = BTreeMap::new();
+    let mut all: BTreeMap<&Arc<str>, (u8, Terms)> = BTreeMap::new();
     for vote in votes {
-        let count = counts.entry(&vote.group).or_default();
-        *count = vote.count.max(*count);
+        let (count, terms) = all.entry(&vote.group).or_default();
+        (*count, *terms) = (vote.count.max(*count), terms.and(&vote.terms));
     }
-    counts.into_iter().map(|(group, count)| Vote { group: group.clone(), count }).collect()
+    all.into_iter().map(|(group, (count, terms))| Vote { group: group.clone(), count, terms }).collect()
 }
 
 pub(super) fn distinct_ids<'a>(items: impl Iterator<Item = &'a Arc<str>>) -> Vec<Arc<str>> {
@@ -350,4 +376,20 @@ pub(super) fn distinct_ids<'a>(items: impl Iterator<Item = &'a Arc<str>>) -> Vec
         }
     }
     all
+}
+
+#[cfg(test)]
+impl Held {
+    /// What a hold of such votes waits for.
+    pub(crate) fn for_tests(votes: Vec<Vote>) -> Self {
+        Self { policies: Vec::new(), messages: Vec::new(), votes, asked: Vec::new() }
+    }
+}
+
+#[cfg(test)]
+impl<P> Hold<P> {
+    /// A hold of the first set of policies.
+    pub(crate) fn for_tests(held: Held, permit: P) -> Self {
+        Self { held, epoch: Epoch { counter: 1, digest: [0; 32] }, permit }
+    }
 }

@@ -154,7 +154,7 @@ pub(super) fn authorize(slice: &Slice, asked: &Translated, subject: Subject<'_>)
     }
     if response.decision() == CedarDecision::Allow {
         let caps = widest(&decided);
-        return Answer { caps, beyond: beyond(&decided), ..answered(Verdict::Allow, subject, &decided) };
+        return Answer { caps, beyond: beyond(subject, &decided), ..answered(Verdict::Allow, subject, &decided) };
     }
     let can_wait = !decided.is_empty() && decided.iter().all(|entry| entry.vote.is_some());
     if can_wait {
@@ -163,7 +163,7 @@ pub(super) fn authorize(slice: &Slice, asked: &Translated, subject: Subject<'_>)
             let permits = lifted.diagnostics().reason().filter_map(|id| slice.entry(id));
             let permits: Vec<_> = permits.map(Arc::as_ref).collect();
             let caps = decided.iter().fold(widest(&permits), |caps, entry| caps.and(entry.caps));
-            return Answer { caps, beyond: beyond(&permits), ..answered(Verdict::Hold, subject, &decided) };
+            return Answer { caps, beyond: beyond(subject, &permits), ..answered(Verdict::Hold, subject, &decided) };
         }
     }
     let verdict = if subject.action == Action::DataUnmask { Verdict::Mask } else { Verdict::Deny };
@@ -185,13 +185,14 @@ fn widest(permits: &[&PolicyEntry]) -> Caps {
 }
 
 /// What a change of more rows waits for than permits let through alone, where one of them lets people raise its cap.
-fn beyond(permits: &[&PolicyEntry]) -> Option<Box<Held>> {
+fn beyond(subject: Subject<'_>, permits: &[&PolicyEntry]) -> Option<Box<Held>> {
     let raised = || permits.iter().filter(|entry| entry.vote.is_some());
     raised().next()?;
     Some(Box::new(Held {
         policies: raised().map(|entry| entry.id.clone()).collect(),
         messages: raised().filter_map(|entry| entry.message.clone()).collect(),
         votes: most(raised().filter_map(|entry| entry.vote.as_ref())),
+        asked: vec![asked(subject)],
     }))
 }
 

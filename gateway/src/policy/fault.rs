@@ -114,7 +114,7 @@ pub enum Reason {
     },
     /// An annotation that means nothing.
     #[error(
-        "`{policy}`: unknown annotation `@{name}`: known are @id, @message, @approval, @approvers, @max_rows, @max_affected and @doc"
+        "`{policy}`: unknown annotation `@{name}`: known are @id, @message, @approval, @approvers, @reason, @expires, @hours, @max_rows, @max_affected and @doc"
     )]
     UnknownAnnotation {
         /// The policy.
@@ -151,6 +151,16 @@ pub enum Reason {
     Approvers {
         /// The policy.
         policy: String,
+    },
+    /// A term of approval that makes no sense.
+    #[error("`{policy}`: `@{name}` needs {needs}")]
+    Term {
+        /// The policy.
+        policy: String,
+        /// The annotation.
+        name: String,
+        /// What it needs.
+        needs: String,
     },
     /// It would permit everything, the sight of labelled values too.
     #[error(

@@ -99,6 +99,7 @@ impl RequestPermit {
             policies: distinct_ids(waits.iter().flat_map(|held| &held.policies)),
             messages: distinct_ids(waits.iter().flat_map(|held| &held.messages)),
             votes: most(waits.iter().flat_map(|held| &held.votes)),
+            asked: distinct_ids(self.answers.iter().map(|answer| &answer.asked)),
         };
         Change::Waits(Hold { held, epoch: self.epoch, permit })
     }

@@ -1,10 +1,10 @@
 //! What is known of a connection before its first byte, in the words of policies and of events.
 
-use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
 
 use super::forward::Within;
 use super::place::Place;
+use crate::approval::Window;
 use crate::audit::KeptInput;
 use crate::audit::event::{self, Decision, EndCause, Mode, NetworkDecision, SessionStart, Verdict};
 use crate::bridge::Connection;
@@ -42,6 +42,8 @@ pub struct Facts {
     pub target: Option<Target>,
     /// The session that it runs inside of.
     pub within: Option<Within>,
+    /// The windows that were open for it when it began, on which it rests.
+    pub windows: Vec<Arc<Window>>,
     handling: Handling,
     principal: Principal,
     target_entity: Arc<Entity>,
@@ -68,12 +70,34 @@ impl Facts {
             Protocol::Ssh | Protocol::Kubernetes | Protocol::Tcp => Handling::Unread,
         };
         let what = What { protocol, handling, target, within: None };
-        Some(Self { stranger, ..Self::put_together((id, connection, workload), settings, what) })
+        let facts = Self { stranger, ..Self::put_together((id, connection, workload), settings, what) };
+        Some(facts.with_windows(engine))
+    }
+
+    fn with_windows(self, engine: &Engine) -> Self {
+        let windows = engine.windows_of(&self.workload.name, self.target_name());
+        Self { windows, ..self }
+    }
+
+    /// Why the credential of its target is not supplied now, where that waits for a window.
+    #[must_use]
+    pub fn shut(&self) -> Option<String> {
+        let target = self.target.as_ref()?;
+        let wanted = target.credential.as_ref()?.window.as_ref()?;
+        let is_open = self.windows.iter().any(|window| window.asked.name == *wanted);
+        (!is_open).then(|| {
+            let (name, workload) = (&target.name, &self.workload.name);
+            format!(
+                "the credential of {name} is supplied only while the window {wanted} is open for {workload}: a person \
+                 asks for it by `gateway request {wanted} --workload {workload} --target {name} --reason WHY`"
+            )
+        })
     }
 
     /// Those of a stream that is forwarded inside a session. `None`: the attachment is not known any more.
     #[must_use]
-    pub(super) fn inside(around: &Self, settings: Arc<Settings>, place: Place, within: Within) -> Option<Self> {
+    pub(super) fn inside(around: &Self, engine: &Engine, place: Place, within: Within) -> Option<Self> {
+        let settings = engine.settings();
         let attachment = settings.attachment(&around.connection.attachment)?;
         let workload = Workload::of(&around.connection, attachment);
         let workload = match around.workload.token() {
@@ -90,7 +114,8 @@ impl Facts {
         };
         let connection = Connection { original: place.address, ..around.connection.clone() };
         let what = What { protocol: place.protocol, handling, target, within: Some(within) };
-        Some(Self::put_together((SessionId::generate(), connection, workload), settings, what))
+        let facts = Self::put_together((SessionId::generate(), connection, workload), settings, what);
+        Some(facts.with_windows(engine))
     }
 
     fn put_together(
@@ -116,6 +141,7 @@ impl Facts {
             settings,
             target,
             within,
+            windows: Vec::new(),
             handling,
             principal,
             target_entity,
@@ -161,7 +187,7 @@ impl Facts {
             id: self.id,
             login: login.into(),
             application: application.map(Into::into),
-            grants: Arc::new(BTreeSet::new()),
+            grants: Arc::new(self.windows.iter().map(|window| window.asked.name.as_str().into()).collect()),
         }
     }
 
@@ -223,7 +249,7 @@ impl Facts {
                 epoch: epoch.counter(),
                 message,
                 ticket: None,
-                grants: Vec::new(),
+                grants: self.windows.iter().map(|window| window.asked.name.clone()).collect(),
                 input,
             },
         }

@@ -118,7 +118,7 @@ impl Forwarded {
             port: place.address.port(),
             channels,
         };
-        Facts::inside(around, settings, place, within).ok_or_else(|| "its attachment was detached".to_owned())
+        Facts::inside(around, &self.engine, place, within).ok_or_else(|| "its attachment was detached".to_owned())
     }
 }
 

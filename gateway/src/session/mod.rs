@@ -91,6 +91,10 @@ async fn admit(facts: &Facts, guard: &SessionGuard, running: &Running) -> Admiss
     if let Some(reason) = facts.stranger().filter(|_| !facts.workload.observed()) {
         return Admission::Refused(EndCause::Token, reason.to_owned());
     }
+    // A credential is not ours to lend by observing.
+    if let Some(reason) = facts.shut() {
+        return Admission::Refused(EndCause::Approval, reason);
+    }
     let decision = facts.judge_connect();
     if let Err(error) = guard.record(&Event::NetworkDecision(Box::new(facts.decided(&decision)))).await {
         tracing::error!(session = %facts.id, %error, "a decision could not be recorded");

@@ -19,6 +19,7 @@ use tokio::sync::oneshot;
 
 use super::Warden;
 use super::attachment::Attachment;
+use super::keeper::Keeper;
 use crate::audit::Layout;
 use crate::audit::event::{EngineDied, EngineStarted, Event};
 use crate::bridge::{self, Bridge, Bundle, Question, ToEngine, ToLane, ToWarden};
@@ -52,6 +53,9 @@ pub enum EngineError {
     /// What it needs could not be read.
     #[error("{0}")]
     Bundle(String),
+    /// What was kept could not be read.
+    #[error("cannot read what was kept of requests and windows: {0}")]
+    State(String),
     /// It says that it cannot work.
     #[error("the engine cannot work: {0}")]
     CannotStart(String),
@@ -114,7 +118,7 @@ impl EngineProcess {
     }
 
     /// Starts a process and waits until its policies are in force.
-    pub(super) async fn start(&self, bundle: &Bundle) -> Result<Ready, EngineError> {
+    pub(super) async fn start(&self, bundle: &Bundle, keeper: &Keeper) -> Result<Ready, EngineError> {
         let failed = |what| move |source| EngineError::Start { what, source };
         let (ours, theirs) = bridge::pair().map_err(failed("make the socket pair"))?;
         let journal = JournalId::generate();
@@ -122,10 +126,15 @@ impl EngineProcess {
         let segment = self.layout.create_journal(journal).map_err(EngineError::Journal)?;
         let _ = forbid_changes(&segment);
         let bundle = sealed(bundle).map_err(failed("hand it the configuration"))?;
+        let kept = keeper.kept().await.map_err(EngineError::State)?;
+        let kept = sealed(&kept).map_err(failed("hand it what was kept"))?;
         let child = super::start_part("engine", theirs).map_err(failed("run our own program"))?;
         let bridge = Arc::new(Bridge::new(ours).map_err(failed("watch the socket pair"))?);
         let start = ToEngine::Start { host: self.host, journal };
-        bridge.send(&start, &[segment.as_fd(), bundle.as_fd()]).await.map_err(failed("send it the journal"))?;
+        bridge
+            .send(&start, &[segment.as_fd(), bundle.as_fd(), kept.as_fd()])
+            .await
+            .map_err(failed("send it the journal"))?;
         match tokio::time::timeout(READY_TIMEOUT, bridge.receive::<ToWarden>()).await {
             Ok(Ok(Some((ToWarden::Ready, _)))) => Ok(Ready { child, bridge, journal }),
             Ok(Ok(Some((ToWarden::CannotStart(why), _)))) => Err(EngineError::CannotStart(why)),
@@ -171,7 +180,7 @@ impl EngineProcess {
         loop {
             tokio::time::sleep(RESTART_PAUSE).await;
             let started = match warden.bundle() {
-                Ok((bundle, _)) => self.start(&bundle).await,
+                Ok((bundle, _)) => self.start(&bundle, &warden.keeper).await,
                 Err(error) => Err(EngineError::Bundle(error)),
             };
             match started {
@@ -224,6 +233,7 @@ impl EngineProcess {
                 let result = warden.certify(&target, &key);
                 let _ = bridge.send(&ToEngine::Certified { request, result }, &[]).await;
             }
+            ToWarden::Keep { request, changes } => warden.keeper.keep(bridge, request, changes).await,
             ToWarden::Answered { request, datagram } => warden.forwarder.answer(request, &datagram),
             ToWarden::DialIssuer { request } => {
                 let (warden, bridge) = (Arc::clone(warden), Arc::clone(bridge));
@@ -317,7 +327,7 @@ impl EngineProcess {
         let request = self.next_question.fetch_add(1, Ordering::Relaxed);
         let (send, receive) = oneshot::channel();
         self.answers.lock().insert(request, send);
-        let asked = bridge.send(&ToEngine::Ask { request, question }, &[]).await;
+        let asked = bridge.send(&ToEngine::Ask { request, question: Box::new(question) }, &[]).await;
         let answer = tokio::time::timeout(ANSWER_TIMEOUT, receive).await;
         self.answers.lock().remove(&request);
         match (asked, answer) {
@@ -378,8 +388,8 @@ fn dial_socket(warden: &Warden, netns: u64, ipv6: bool) -> Result<OwnedFd, Strin
     }
 }
 
-fn sealed(bundle: &Bundle) -> std::io::Result<OwnedFd> {
-    bridge::sealed_file(&serde_json::to_vec(bundle)?)
+fn sealed(what: &impl serde::Serialize) -> std::io::Result<OwnedFd> {
+    bridge::sealed_file(&serde_json::to_vec(what)?)
 }
 
 /// Lets a journal file be added to, by whoever holds a descriptor, and not be changed.

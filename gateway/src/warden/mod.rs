@@ -4,11 +4,13 @@
 //! with their records handed to the engine, a sealed journal. It parses nothing that a client or server sends.
 
 mod anchor;
+mod approvals;
 mod attachment;
 mod backlog;
 mod commands;
 mod engine_process;
 mod forwarder;
+mod keeper;
 mod kernel_events;
 mod links;
 mod lock;
@@ -184,6 +186,7 @@ pub struct Warden {
     lsm: Result<Lsm, LsmError>,
     journal: Arc<Journal>,
     engine: EngineProcess,
+    keeper: keeper::Keeper,
     forwarder: forwarder::Forwarder,
     shipper: Arc<ShipperProcess>,
     attachments: Mutex<BTreeMap<String, Arc<Attachment>>>,

@@ -14,7 +14,7 @@ use super::start::copy;
 use super::{Warden, WardenError, names, people};
 use crate::audit::event::{self, Event};
 use crate::audit::journal::Disk;
-use crate::bridge::{AttachmentInfo, Decide, Question};
+use crate::bridge::{AttachmentInfo, Question};
 use crate::capture::existing::{self, OpenConnection};
 use crate::capture::gaps::{self, Gap};
 use crate::capture::links;
@@ -22,13 +22,14 @@ use crate::chain::chain;
 use crate::config::is_name;
 use crate::control::access::Rights;
 use crate::control::service::{
-    AttachRequest, Attached, AttachmentStatus, Caller, Decision, Detached, ExecRequest, ExistingConnections, Moved,
-    Operator, OperatorError, Status,
+    AttachRequest, Attached, AttachmentStatus, Caller, Decision, Detached, Ending, ExecRequest, ExistingConnections,
+    Moved, Operator, OperatorError, Status, WindowWanted,
 };
 use crate::control::{SOCKET, socket};
 use crate::host::cgroup::{Cgroup, contains};
 use crate::host::netns::Netns;
 use crate::host::process::Process;
+use crate::id::TicketId;
 use crate::identity;
 
 /// Ports that listeners are looked for on. Below the ephemeral range, so that no client is given one by chance.
@@ -279,7 +280,7 @@ impl Warden {
     }
 
     /// The attachment in which a process runs as this user, unless that is an accepted gap.
-    fn runs_inside(&self, uid: u32) -> Option<String> {
+    pub(super) fn runs_inside(&self, uid: u32) -> Option<String> {
         let accepted = self.config.lock().accept_gaps.contains(gaps::APPROVER_UID);
         let runs_in = |attachment: &Arc<Attachment>| {
             let pids =
@@ -368,37 +369,27 @@ impl Operator for Arc<Warden> {
     }
 
     async fn approvals(&self, uid: u32) -> Result<serde_json::Value, OperatorError> {
-        let groups = |uid| people::approvers(&self.config.lock()).remove(&uid).unwrap_or_default().groups;
-        let of_groups = (uid != 0).then(|| groups(uid).into_iter().collect());
-        self.engine.ask(Question::Approvals { of_groups }).await.map_err(OperatorError::Refused)
+        self.waiting(uid).await
+    }
+
+    async fn approval(&self, uid: u32, ticket: TicketId) -> Result<serde_json::Value, OperatorError> {
+        Warden::approval(self, uid, ticket).await
     }
 
     async fn decide(&self, uid: u32, decision: Decision) -> Result<serde_json::Value, OperatorError> {
-        let refused = |reason: String| Err(OperatorError::Refused(reason));
-        let Some(approver) = people::approvers(&self.config.lock()).remove(&uid) else {
-            return refused(format!(
-                "uid {uid} votes for no group: `[approval] host` in the configuration says who does"
-            ));
-        };
-        if let Some(name) = self.runs_inside(uid) {
-            return refused(format!(
-                "processes in `{name}` run as {} too, so this could be their own word: run them as a user of its own, or list `{}` under accept_gaps",
-                approver.name,
-                gaps::APPROVER_UID
-            ));
-        }
-        let Decision { ticket, approve, reason } = decision;
-        let decide = Decide {
-            ticket,
-            approve,
-            person: approver.name,
-            uid: Some(uid),
-            groups: approver.groups.into_iter().collect(),
-            channel: "cli".to_owned(),
-            known_by: "peer credentials of the control socket".to_owned(),
-            reason,
-        };
-        self.engine.ask(Question::Decide(decide)).await.map_err(OperatorError::Refused)
+        self.vote(uid, decision).await
+    }
+
+    async fn window(&self, uid: u32, wanted: WindowWanted) -> Result<serde_json::Value, OperatorError> {
+        Warden::window(self, uid, wanted).await
+    }
+
+    async fn windows(&self) -> Result<serde_json::Value, OperatorError> {
+        self.engine.ask(Question::Windows).await.map_err(OperatorError::Refused)
+    }
+
+    async fn revoke(&self, uid: u32, ending: Ending) -> Result<serde_json::Value, OperatorError> {
+        Warden::revoke(self, uid, ending).await
     }
 
     fn status(&self) -> Status {

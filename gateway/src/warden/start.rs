@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 
 use super::backlog::Backlog;
 use super::engine_process::{EngineError, EngineProcess, forbid_changes};
+use super::keeper::Keeper;
 use super::lock::{Lock, LockError};
 use super::operator::info;
 use super::shipper_process::ShipperProcess;
@@ -29,6 +30,7 @@ use crate::host::process;
 use crate::id::{HostId, InvalidId, JournalId};
 use crate::listener::Shelf;
 use crate::shipper::Settings;
+use crate::state::sqlite::StateError;
 
 /// The checkpoint of the copy, below the state directory.
 pub const CHECKPOINT: &str = "shipped.json";
@@ -83,6 +85,9 @@ pub enum StartError {
     /// What copying the journal takes could not be read.
     #[error("cannot use {0}")]
     Store(String),
+    /// What was kept of requests and windows cannot be used.
+    #[error(transparent)]
+    State(#[from] StateError),
     /// The engine did not start.
     #[error(transparent)]
     Engine(#[from] EngineError),
@@ -157,7 +162,8 @@ pub async fn start(options: Options) -> Result<Started, StartError> {
     let shipper = Arc::new(ShipperProcess::new(layout.clone()));
     shipper.set(copy(&config, host).map_err(StartError::Store)?);
     let engine = EngineProcess::new(host, layout);
-    let ready = engine.start(&bundle).await?;
+    let keeper = Keeper::start(&config.state_dir).await?;
+    let ready = engine.start(&bundle, &keeper).await?;
     let hierarchy = Hierarchy::find()?;
     // Before the task that serves it runs: the first attach may come earlier.
     engine.take_over(&ready);
@@ -169,6 +175,7 @@ pub async fn start(options: Options) -> Result<Started, StartError> {
         shelf: options.shelf,
         journal: Arc::new(journal),
         engine,
+        keeper,
         forwarder: super::forwarder::Forwarder::default(),
         shipper,
         attachments: Mutex::default(),

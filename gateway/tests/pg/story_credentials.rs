@@ -12,7 +12,7 @@ const WHO: &str = "SELECT current_user, (SELECT ssl FROM pg_stat_ssl WHERE pid =
 
 impl Shop {
     /// The configuration that declares its server, with this login.
-    fn target(&self, tls: &str, credential: &str) -> String {
+    pub fn target(&self, tls: &str, credential: &str) -> String {
         let ca = self.world.file("ca.pem", &self.cluster.ca);
         format!(
             "[[target]]\nname = \"shop\"\nprotocol = \"postgres\"\naddresses = [\"{}\"]\n\
@@ -23,7 +23,7 @@ impl Shop {
     }
 
     /// A credential with the common password.
-    fn password_of(&self, user: &str) -> String {
+    pub fn password_of(&self, user: &str) -> String {
         let file = self.world.file("secret/password", &format!("{PASSWORD}\n"));
         format!(
             "user = \"{user}\"\nfor_users = [\"agent\", \"{user}\"]\npassword = {{ file = \"{}\" }}",

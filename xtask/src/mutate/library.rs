@@ -249,6 +249,28 @@ pub(super) const IN_THE_LIBRARY: &[Mutation] = &[
         tests: &["approval::desk::tests::an_attachment_whose_workloads_flood_the_desk_is_refused_alone"],
     },
     Mutation {
+        name: "window-of-target",
+        guarantee: "G6",
+        mechanism: "a window is for its workload and target alone",
+        edits: &[Edit {
+            file: "gateway/src/approval/window.rs",
+            from: "self.asked.target == target && ",
+            to: "target.len() < 99 && ",
+        }],
+        tests: &["approval::window::tests::a_window_is_for_its_workload_and_target_alone"],
+    },
+    Mutation {
+        name: "sealed-messages",
+        guarantee: "G2",
+        mechanism: "the warden reads no file of the engine that can change or keep it waiting",
+        edits: &[Edit {
+            file: "gateway/src/bridge.rs",
+            from: "    let seals = rustix::fs::fcntl_get_seals(&file)?;",
+            to: "    let seals = SealFlags::all();",
+        }],
+        tests: &["bridge::tests::a_long_message_travels_as_a_file_that_nobody_can_change"],
+    },
+    Mutation {
         name: "sequences-in-values",
         guarantee: "G4",
         mechanism: "a value is found around the sequences of a terminal",

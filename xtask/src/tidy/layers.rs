@@ -24,9 +24,10 @@ const FORBIDDEN: [(&str, &str); 1] = [("policy", "approval")];
 const ALLOWED: [(&str, &str); 1] = [("approval", "policy")];
 
 /// Libraries and the only places (starts of paths below `gateway/src`) that may name them.
-const HOMES: [(&[&str], &[&str]); 14] = [
+const HOMES: [(&[&str], &[&str]); 15] = [
     (&["aya", "aya_obj", "aya_log"], &["capture"]),
     (&["cedar_policy"], &["policy"]),
+    (&["sqlx"], &["state"]),
     (&["pg_raw_parse"], &["protocol/postgres/sql/parse"]),
     (&["brush_parser"], &["protocol/shell/second"]),
     (&["rcgen"], &["trust"]),

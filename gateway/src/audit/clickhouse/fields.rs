@@ -140,6 +140,14 @@ const APPROVAL: &[Field] = &[
     ("reason", "reason", Text),
 ];
 
+const WINDOW: &[Field] = &[
+    ("window", "approval_id", Id),
+    ("workload", "workload", Text),
+    ("target", "target", Text),
+    ("person", "person", Text),
+    ("reason", "reason", Text),
+];
+
 const CREDENTIAL: &[Field] = &[
     ("credential", "credential", Text),
     ("target", "target", Text),
@@ -175,6 +183,7 @@ pub(super) fn of_event(kind: &str) -> &'static [&'static [Field]] {
         "credential.used" => &[CREDENTIAL],
         "token.verified" => &[ATTACHMENT, TOKEN],
         kind if kind.starts_with("approval.") => &[APPROVAL],
+        kind if kind.starts_with("window.") => &[WINDOW],
         kind if kind.starts_with("policy.") => &[POLICY],
         "network.bypass" | "dns.admitted" | "gap" | "gateway.stopped" | "token.refused" => &[ATTACHMENT],
         kind if kind.starts_with("attachment.") => &[ATTACHMENT],

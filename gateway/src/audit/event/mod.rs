@@ -21,7 +21,7 @@ pub use host::{
 pub use kubernetes::{KubernetesFrame, KubernetesFrames, KubernetesOutcome, KubernetesRequest};
 pub use request::{
     ApprovalDecided, ApprovalEnded, ApprovalRequested, CredentialUsed, Phase, PostgresOutcome, PostgresStatement,
-    Status,
+    Status, WindowClosed, WindowOpened,
 };
 pub use session::{
     Container, Counters, Decision, Destination, DnsRefused, EndCause, NetworkConnect, NetworkDecision, NetworkRefused,
@@ -143,6 +143,10 @@ events! {
     ApprovalConsumed = "approval.consumed" => ApprovalEnded,
     /// Nobody decided in time, or a side was lost.
     ApprovalExpired = "approval.expired" => ApprovalEnded,
+    /// A workload may do what policies say of a window, until its end.
+    WindowOpened = "window.opened" => Box<WindowOpened>,
+    /// It may no longer.
+    WindowClosed = "window.closed" => WindowClosed,
     /// A policy set is in force.
     PolicyLoaded = "policy.loaded" => PolicyLoaded,
     /// A policy set was refused; the one before stays in force.

@@ -162,6 +162,47 @@ pub struct ApprovalEnded {
     pub reason: String,
 }
 
+/// A window that opens.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WindowOpened {
+    /// The request for it.
+    pub window: TicketId,
+    /// Its name in the configuration.
+    pub name: String,
+    /// For which workload, or for all of an attachment.
+    pub workload: String,
+    /// To which target.
+    pub target: String,
+    /// Who asked for it.
+    pub person: String,
+    /// Who approved it.
+    pub approvers: Vec<String>,
+    /// Why, in the words of who asked.
+    pub reason: Kept,
+    /// When it ends by itself.
+    pub until: Timestamp,
+    /// It was opened in an emergency, by one person alone.
+    pub break_glass: bool,
+}
+
+/// The end of a window.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WindowClosed {
+    /// The request for it.
+    pub window: TicketId,
+    /// Its name in the configuration.
+    pub name: String,
+    /// For which workload, or for all of an attachment.
+    pub workload: String,
+    /// To which target.
+    pub target: String,
+    /// Who ended it, where somebody did.
+    #[serde(default)]
+    pub person: Option<String>,
+    /// Why.
+    pub reason: Kept,
+}
+
 /// A credential's use; its name only.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CredentialUsed {

@@ -115,13 +115,38 @@ fn each_action_is_in_one_danger_group_and_those_on_data_in_none() {
 fn accepts_what_is_known() {
     let text = r#"
         @id("a") @doc("why") permit (principal in Attachment::"agent", action in Action::"read", resource in Target::"shop-prod");
-        @id("b") @message("m") @approval("okta:anyone") @approvers("2")
+        @id("b") @message("m") @approval("okta:anyone") @approvers("2") @reason("required") @expires("5m") @hours("Mon-Fri 08:00-18:00")
         forbid (principal in Group::"local:ops", action, resource) when { resource in Environment::"production" };
         @id("c") permit (principal, action == Data::Action::"unmask", resource == DataClass::"card")
         when { context.target == Target::"undeclared" };
         @id("d") permit (principal in Group::"local:dba", action in Action::"read", resource in Postgres::Schema::"shop-prod/shop/public");
     "#;
     assert_eq!(faults(text), Vec::<String>::new());
+}
+
+#[test]
+fn reports_terms_of_approval_that_make_no_sense() {
+    let cases = [
+        (
+            "@id(\"a\") @reason(\"required\") forbid (principal, action, resource);",
+            "p.cedar:1:10: `a`: `@reason` needs an `@approval` beside it",
+        ),
+        (
+            "@id(\"a\") @approval(\"local:ops\") @reason(\"yes\") forbid (principal, action, resource);",
+            "p.cedar:1:33: `a`: `@reason` needs `required`, or be left out",
+        ),
+        (
+            "@id(\"a\") @approval(\"local:ops\") @expires(\"5\") forbid (principal, action, resource);",
+            "p.cedar:1:33: `a`: `@expires` needs a time between `1s` and `24h`, such as `15m`",
+        ),
+        (
+            "@id(\"a\") @approval(\"local:ops\") @hours(\"always\") forbid (principal, action, resource);",
+            "p.cedar:1:33: `a`: `@hours` needs hours: `always` are no hours: write `Mon-Fri 08:00-18:00`, in UTC",
+        ),
+    ];
+    for (text, expected) in cases {
+        assert_eq!(faults(text), [expected], "{text}");
+    }
 }
 
 #[test]
@@ -137,7 +162,7 @@ fn reports_each_rule_with_its_place_and_fix() {
         ),
         (
             &format!("@severity(\"high\")\n{}", permit("")),
-            "p.cedar:1:1: `a`: unknown annotation `@severity`: known are @id, @message, @approval, @approvers, @max_rows, @max_affected and @doc",
+            "p.cedar:1:1: `a`: unknown annotation `@severity`: known are @id, @message, @approval, @approvers, @reason, @expires, @hours, @max_rows, @max_affected and @doc",
         ),
         (
             &format!("@message(\"\")\n{}", permit("")),

@@ -136,6 +136,25 @@ fn kubernetes() -> [(&'static str, Value); 3] {
     ]
 }
 
+/// The same of windows.
+fn windows() -> [(&'static str, Value); 2] {
+    [
+        (
+            "window.opened",
+            json!({
+                "window": ID, "name": "repair", "workload": "agents", "target": "shop", "person": "alice",
+                "approvers": ["bob"], "reason": "why", "until": AT, "break_glass": false,
+            }),
+        ),
+        (
+            "window.closed",
+            json!({
+                "window": ID, "name": "repair", "workload": "agents", "target": "shop", "person": "alice", "reason": "why",
+            }),
+        ),
+    ]
+}
+
 /// A full body of each kind, as the journal has it.
 fn samples() -> BTreeMap<&'static str, Value> {
     let ended = json!({ "ticket": ID, "reason": "sent" });
@@ -208,6 +227,7 @@ fn samples() -> BTreeMap<&'static str, Value> {
     .chain(network())
     .chain(ssh())
     .chain(kubernetes())
+    .chain(windows())
     .collect()
 }
 
@@ -293,6 +313,8 @@ fn every_sample_has_every_field() {
     complete::<event::ApprovalRequested>(&["approval.requested"]);
     complete::<event::ApprovalDecided>(&["approval.decided"]);
     complete::<event::ApprovalEnded>(&["approval.consumed", "approval.expired"]);
+    complete::<event::WindowOpened>(&["window.opened"]);
+    complete::<event::WindowClosed>(&["window.closed"]);
     complete::<event::PolicyLoaded>(&["policy.loaded"]);
     complete::<event::PolicyRejected>(&["policy.rejected"]);
     complete::<event::CredentialUsed>(&["credential.used"]);

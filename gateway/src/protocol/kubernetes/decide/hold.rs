@@ -11,6 +11,7 @@ use crate::audit::Seq;
 use crate::audit::event::{ApprovalEnded, Event};
 use crate::config::OnHold;
 use crate::id::TicketId;
+use crate::masking::masked::Masked;
 use crate::policy::vocabulary::command;
 use crate::policy::{Hold, RequestPermit};
 use crate::protocol::kubernetes::reply::Refusal;
@@ -40,13 +41,13 @@ impl Judge {
     ) -> Result<Option<RequestPermit>, Refusal> {
         self.guard().counts().held.fetch_add(1, Ordering::Relaxed);
         let binding = self.bind(judged, questions);
-        let ticket = match self.shared.desk.find(&binding) {
+        let ticket = match self.shared.desk.find(&binding, hold.held()) {
             Some(Found::Approved(ticket)) => return self.use_up(ticket, &binding, hold).await,
             Some(Found::Waiting(ticket)) => ticket,
             Some(Found::Denied { ticket, person, reason }) => return Err(self.said_no(ticket, &person, reason)),
-            None => self.put_on_desk(self.about(judged, questions), &binding, &hold, request).await?,
+            None => self.put_on_desk(self.about(judged, questions, &hold), &binding, &hold, request).await?,
         };
-        if self.about.approval.on_hold.unwrap_or(OnHold::Return) == OnHold::Return {
+        if self.comes_back() {
             return Err(self.come_back(&hold, ticket, request));
         }
         let _attended = Attended { judge: self, ticket };
@@ -55,6 +56,10 @@ impl Judge {
             Outcome::Denied { person, reason } => Err(self.said_no(ticket, &person, reason)),
             Outcome::Expired => Err(self.refusal(&format!("request {ticket} was held, and nobody decided in time"))),
         }
+    }
+
+    fn comes_back(&self) -> bool {
+        self.about.approval.on_hold.unwrap_or(OnHold::Return) == OnHold::Return
     }
 
     /// The exact request, to that target, by that workload: what it names cannot mean something else later, but for
@@ -72,14 +77,17 @@ impl Judge {
         ])
     }
 
-    fn about(&self, judged: &Judged<'_>, questions: &Questions) -> About {
+    fn about(&self, judged: &Judged<'_>, questions: &Questions, hold: &Hold) -> About {
         let of = judged.head.info.resource.as_ref();
-        About {
+        let masking = self.masking();
+        let about = About {
             workload: self.about.principal.entity().id().to_owned(),
             destination: format!("{}/{}", self.about.target_name, of.map_or("", |of| of.namespace.as_str())),
-            summary: record::summary(judged, &self.masking()),
+            summary: record::summary(judged, &masking),
             opaque: command::opaque(&questions.all),
-        }
+            ..About::default()
+        };
+        about.with_asks(hold.held(), |text| Masked::new(text, &masking.detectors).to_string())
     }
 
     async fn put_on_desk(
@@ -90,10 +98,11 @@ impl Judge {
         request: Seq,
     ) -> Result<TicketId, Refusal> {
         let time = self.about.approval.timeout;
-        let ticket = Ticket::new(self.guard().session(), about, hold.held(), time);
-        self.guard().record(&ticket.requested(request, binding)).await.map_err(|error| self.unrecorded(&error))?;
+        let ticket = Ticket::new(self.guard(), request, about, hold.held(), time);
+        let ticket = Ticket { attended: !self.comes_back(), ..ticket };
+        self.guard().record(&ticket.requested(binding)).await.map_err(|error| self.unrecorded(&error))?;
         let id = ticket.id;
-        let opened = self.shared.desk.open(ticket, binding.clone(), time);
+        let opened = self.shared.desk.open(ticket, binding.clone()).await;
         opened.map_err(|error| self.refusal(&error.to_string()))?;
         Ok(id)
     }
@@ -103,7 +112,8 @@ impl Judge {
         if hold.epoch() != self.shared.policies.borrow().epoch() {
             return Ok(None);
         }
-        let Some(permit) = self.shared.desk.consume(ticket, binding, hold) else {
+        let consumed = self.shared.desk.consume(ticket, binding, hold).await;
+        let Some(permit) = consumed.map_err(|error| self.refusal(&error.to_string()))? else {
             return Err(self.refusal(&format!("the approval of request {ticket} was used already")));
         };
         let event = Event::ApprovalConsumed(ApprovalEnded { ticket, reason: "sent".to_owned() });
@@ -118,12 +128,12 @@ impl Judge {
 
     fn come_back(&self, hold: &Hold, ticket: TicketId, request: Seq) -> Refusal {
         Refusal::forbidden(format!(
-            "gateway: {}. Request {ticket} waits for approval by {} for {} minutes (gateway approve \
+            "gateway: {}. Request {ticket} waits for approval by {} for {} (gateway approve \
              {ticket}); nothing was sent. Send exactly the same request again after that: it then goes through once. \
              (session {}, event {request})",
             hold.held().reasons(),
             hold.held().approvers(),
-            self.about.approval.timeout.as_secs().div_ceil(60),
+            hold.held().patience(self.about.approval.timeout),
             self.guard().session()
         ))
     }

@@ -3,6 +3,7 @@
 //! In: a hold, with the request that it is for. Out: the permit once enough people said yes, or what the client reads.
 //! The client is told at once; it waits, or comes back with exactly the same request.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use crate::audit::event::{ApprovalEnded, Event};
 use crate::audit::{Kept, Seq};
 use crate::config::OnHold;
 use crate::id::TicketId;
+use crate::masking::masked::Masked;
 use crate::policy::Hold;
 use crate::protocol::postgres::judge::Say;
 use crate::protocol::postgres::reply::{Denial, SqlState};
@@ -78,7 +80,7 @@ impl PolicyJudge {
         say: &Say,
     ) -> Result<Answer<P>, Box<Denial>> {
         self.guard.counts().held.fetch_add(1, Ordering::Relaxed);
-        let ticket = match self.shared.desk.find(&matter.binding) {
+        let ticket = match self.shared.desk.find(&matter.binding, hold.held()) {
             Some(Found::Approved(ticket)) => return self.use_up(ticket, matter, hold).await,
             Some(Found::Waiting(ticket)) => ticket,
             Some(Found::Denied { ticket, person, reason }) => {
@@ -98,7 +100,9 @@ impl PolicyJudge {
         match self.shared.desk.wait(ticket, limit).await {
             Outcome::Approved => self.use_up(ticket, matter, hold).await,
             Outcome::Denied { person, reason } => Err(Box::new(self.said_no(matter, ticket, &person, reason))),
-            Outcome::Expired if matter.changed.is_some() && self.shared.desk.find(&matter.binding).is_some() => {
+            Outcome::Expired
+                if matter.changed.is_some() && self.shared.desk.find(&matter.binding, hold.held()).is_some() =>
+            {
                 // Its locks are given up; people may still decide.
                 attended.ticket = None;
                 Err(Box::new(self.come_back(matter, &hold, ticket)))
@@ -158,20 +162,27 @@ impl PolicyJudge {
     }
 
     async fn put_on_desk<P>(&self, matter: &Matter, hold: &Hold<P>) -> Result<TicketId, Box<Denial>> {
-        let time = self.about.approval.timeout;
         let database = self.login.get().map(|login| login.startup.database.clone()).unwrap_or_default();
         let about = About {
             workload: self.about.principal.entity().id().to_owned(),
             destination: format!("{}/{database}", self.about.target_name),
             summary: matter.summary.clone(),
             opaque: matter.opaque.clone(),
+            changed: matter.changed,
+            asks: Vec::new(),
         };
-        let ticket = Ticket { changed: matter.changed, ..Ticket::new(self.guard.session(), about, hold.held(), time) };
-        let requested = ticket.requested(matter.request, &matter.binding);
+        let masking = self.view.lock().as_ref().map(|view| Arc::clone(&view.masking)).unwrap_or_default();
+        let about = about.with_asks(hold.held(), |text| Masked::new(text, &masking.detectors).to_string());
+        let time = self.about.approval.timeout;
+        let ticket = Ticket::new(&self.guard, matter.request, about, hold.held(), time);
+        // Locks of a change are given up after a while, and it may come again.
+        let attended = self.on_hold() == OnHold::Wait && matter.changed.is_none();
+        let ticket = Ticket { attended, ..ticket };
+        let requested = ticket.requested(&matter.binding);
         let unrecorded = |error| Box::new(self.of_fate(matter, self.unrecorded(&error)));
         self.guard.record(&requested).await.map_err(unrecorded)?;
         let id = ticket.id;
-        let opened = self.shared.desk.open(ticket, matter.binding.clone(), time);
+        let opened = self.shared.desk.open(ticket, matter.binding.clone()).await;
         opened.map_err(|error| Box::new(self.turned_down(matter, &error.to_string())))?;
         Ok(id)
     }
@@ -181,7 +192,8 @@ impl PolicyJudge {
         if hold.epoch() != self.policies.lock().get().epoch() {
             return Ok(Answer::JudgeAgain);
         }
-        let Some(permit) = self.shared.desk.consume(ticket, &matter.binding, hold) else {
+        let consumed = self.shared.desk.consume(ticket, &matter.binding, hold).await;
+        let Some(permit) = consumed.map_err(|error| Box::new(self.turned_down(matter, &error.to_string())))? else {
             let reason = format!("the approval of request {ticket} was used already");
             return Err(Box::new(self.turned_down(matter, &reason)));
         };
@@ -212,9 +224,9 @@ impl PolicyJudge {
 
     fn come_back<P>(&self, matter: &Matter, hold: &Hold<P>, ticket: TicketId) -> Denial {
         let detail = format!(
-            "Request {ticket} waits for approval by {}, for {} minutes; {}. Session {}, event {}.",
+            "Request {ticket} waits for approval by {}, for {}; {}. Session {}, event {}.",
             hold.held().approvers(),
-            self.about.approval.timeout.as_secs().div_ceil(60),
+            hold.held().patience(self.about.approval.timeout),
             matter.fate(),
             self.guard.session(),
             matter.request,

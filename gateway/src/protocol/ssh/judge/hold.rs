@@ -51,20 +51,22 @@ impl Judge {
     ) -> Result<Answer, Refused> {
         self.guard.counts().held.fetch_add(1, Ordering::Relaxed);
         let binding = self.bind(asked);
-        let ticket = match self.shared.desk.find(&binding) {
+        let ticket = match self.shared.desk.find(&binding, hold.held()) {
             Some(Found::Approved(ticket)) => return self.use_up(ticket, &binding, hold).await,
             Some(Found::Waiting(ticket)) => ticket,
             Some(Found::Denied { ticket, person, reason }) => return Err(self.said_no(ticket, &person, reason)),
-            None => self.put_on_desk(asked, &binding, &hold, request).await?,
+            None => {
+                let attended = speaker.is_some() && self.waits(asked);
+                self.put_on_desk(asked, &binding, (&hold, attended), request).await?
+            }
         };
-        let waits = self.about.approval.on_hold.map_or(asked.pty, |on_hold| on_hold == OnHold::Wait);
-        let Some(speaker) = speaker.filter(|_| waits) else {
+        let Some(speaker) = speaker.filter(|_| self.waits(asked)) else {
             return Err(self.refusal(&format!(
-                "{}; request {ticket} waits for approval by {} for {} minutes, nothing was run: send exactly the same \
+                "{}; request {ticket} waits for approval by {} for {}, nothing was run: send exactly the same \
                  again after the approval, and it runs once",
                 hold.held().reasons(),
                 hold.held().approvers(),
-                self.about.approval.timeout.as_secs().div_ceil(60),
+                hold.held().patience(self.about.approval.timeout),
             )));
         };
         let _attended = Attended { judge: self, ticket };
@@ -79,6 +81,10 @@ impl Judge {
             Outcome::Denied { person, reason } => Err(self.said_no(ticket, &person, reason)),
             Outcome::Expired => Err(self.refusal(&format!("request {ticket} was held, and nobody decided in time"))),
         }
+    }
+
+    fn waits(&self, asked: &Asked) -> bool {
+        self.about.approval.on_hold.map_or(asked.pty, |on_hold| on_hold == OnHold::Wait)
     }
 
     /// The exact words and what they mean: who asks, where, as whom, with which facts.
@@ -100,7 +106,7 @@ impl Judge {
         &self,
         asked: &Asked,
         binding: &Binding,
-        hold: &Hold,
+        (hold, attended): (&Hold, bool),
         request: Seq,
     ) -> Result<TicketId, Refused> {
         let time = self.about.approval.timeout;
@@ -109,11 +115,13 @@ impl Judge {
             destination: format!("{}@{}", self.user(), self.about.target_name),
             summary: self.kept(&asked.text),
             opaque: command::opaque(&asked.questions),
+            ..About::default()
         };
-        let ticket = Ticket::new(self.guard.session(), about, hold.held(), time);
-        self.guard.record(&ticket.requested(request, binding)).await.map_err(|error| self.unrecorded(&error))?;
+        let about = about.with_asks(hold.held(), |text| self.kept(text).to_string());
+        let ticket = Ticket { attended, ..Ticket::new(&self.guard, request, about, hold.held(), time) };
+        self.guard.record(&ticket.requested(binding)).await.map_err(|error| self.unrecorded(&error))?;
         let id = ticket.id;
-        let opened = self.shared.desk.open(ticket, binding.clone(), time);
+        let opened = self.shared.desk.open(ticket, binding.clone()).await;
         opened.map_err(|error| self.refusal(&error.to_string()))?;
         Ok(id)
     }
@@ -123,7 +131,8 @@ impl Judge {
         if hold.epoch() != self.shared.policies.borrow().epoch() {
             return Ok(Answer::JudgeAgain);
         }
-        let Some(permit) = self.shared.desk.consume(ticket, binding, hold) else {
+        let consumed = self.shared.desk.consume(ticket, binding, hold).await;
+        let Some(permit) = consumed.map_err(|error| self.refusal(&error.to_string()))? else {
             return Err(self.refusal(&format!("the approval of request {ticket} was used already")));
         };
         let event = Event::ApprovalConsumed(ApprovalEnded { ticket, reason: "sent".to_owned() });

@@ -1,0 +1,87 @@
+//! What people ask of the engine, through the warden, which has looked at who they are.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::TicketId;
+
+/// What an operator may ask the engine.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum Question {
+    /// The sessions that run.
+    Sessions,
+    /// The requests that wait for people.
+    Approvals {
+        /// Those that need one of these groups; `None`: all.
+        of_groups: Option<Vec<String>>,
+    },
+    /// A person's say on one.
+    Decide(Decide),
+    /// A person asks for a window.
+    Window(WindowRequest),
+    /// The windows that are open.
+    Windows,
+    /// A person ends a window, or takes back the request for one.
+    Revoke(Revoke),
+}
+
+/// A person's say on a held request, whom the warden has looked at.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Decide {
+    /// Which request.
+    pub ticket: TicketId,
+    /// Yes or no.
+    pub approve: bool,
+    /// Who.
+    pub person: Person,
+    /// In their words.
+    pub reason: Option<String>,
+}
+
+/// A person asks for a window, and was looked at by the warden.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct WindowRequest {
+    /// Its name in the configuration.
+    pub name: String,
+    /// For which workload, or for all of an attachment.
+    pub workload: String,
+    /// To which target.
+    pub target: String,
+    /// For how long.
+    pub time: Duration,
+    /// Why.
+    pub reason: String,
+    /// It is to open at once.
+    pub break_glass: bool,
+    /// Who asks.
+    pub person: Person,
+}
+
+/// A person ends a window.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Revoke {
+    /// The request for it.
+    pub window: TicketId,
+    /// Who.
+    pub person: Person,
+    /// In their words.
+    pub reason: Option<String>,
+}
+
+/// A person, whom the warden has looked at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Person {
+    /// Who.
+    pub name: String,
+    /// Their number on this host.
+    pub uid: Option<u32>,
+    /// Issuer and subject, where a token says who they are.
+    pub subject: Option<(String, String)>,
+    /// The groups that they are in.
+    pub groups: Vec<String>,
+    /// Where it was said.
+    pub channel: String,
+    /// How the channel knew the person.
+    pub known_by: String,
+}
