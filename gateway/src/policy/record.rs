@@ -10,14 +10,14 @@ use serde_json::{Value as Json, json};
 
 use super::explain::entity_facts;
 use super::request::{Entity, Question, Value};
-use super::{Decision, PolicySnapshot, WouldBe};
+use super::{Decision, PolicySnapshot, Session, WouldBe};
 use crate::audit::KeptInput;
 use crate::audit::event::{Decision as Recorded, Verdict};
 
 impl PolicySnapshot {
-    /// A decision of these policies.
+    /// A decision of these policies, in a session.
     #[must_use]
-    pub fn recorded(&self, decision: &Decision, input: KeptInput) -> Recorded {
+    pub fn recorded(&self, decision: &Decision, input: KeptInput, session: &Session) -> Recorded {
         let (verdict, policies, message) = match decision {
             Decision::Allow(permit) => match permit.would_be() {
                 None => (Verdict::Allow, permit.policies(), None),
@@ -33,7 +33,8 @@ impl PolicySnapshot {
             }
             Decision::Deny(denial) => (Verdict::Deny, denial.policies().to_vec(), Some(denial.to_string())),
         };
-        Recorded { verdict, policies, message, ..self.recorded_refusal(input) }
+        let grants = session.grants.iter().map(ToString::to_string).collect();
+        Recorded { verdict, policies, message, grants, ..self.recorded_refusal(input) }
     }
 
     /// A refusal by none of them.

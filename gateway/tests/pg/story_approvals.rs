@@ -162,7 +162,7 @@ fn an_approver_reads_who_asks_for_what_and_what_the_session_did_before() {
         "would      Postgres::update on Postgres::Relation",
         "public.orders",
         "the session so far:",
-        "SELECT reads [public.orders] writes []",
+        "SELECT reads [orders] writes []",
         "0 of 2 of local:dba",
     ] {
         assert!(said.out.contains(expected), "{expected} in {said:?}");

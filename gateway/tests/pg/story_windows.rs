@@ -106,6 +106,11 @@ fn what_policy_lets_a_window_do_is_done_while_it_is_open_and_sessions_end_with_i
     let closed = shop.world.event("window.closed", |body| body["window"] == request.as_str());
     assert_eq!((&closed["person"], &closed["reason"]), (&"bob".into(), &"done".into()), "{closed}");
     assert!(shop.world.cli(&["audit", "verify"]).status.success());
+    // What was decided with a window, and without, is decided so again.
+    shop.world.event("postgres.statement", |body| body["decision"]["grants"][0] == "repair");
+    let file = shop.world.directory().join("gateway.toml");
+    let again = shop.world.cli_json(&["policy", "replay", "--config", file.to_str().unwrap()]);
+    assert_eq!((&again["changes"], &again["not_decided"]), (&serde_json::json!([]), &serde_json::json!({})), "{again}");
 }
 
 #[test]

@@ -212,7 +212,7 @@ impl Judge {
         let recorded = match &refusal {
             // A refusal of ours stands above what policy says.
             Some(_) => Recorded { message: refusal.clone(), ..policies.recorded_refusal(input) },
-            None => policies.recorded(&decision, input),
+            None => policies.recorded(&decision, input, &self.about.session),
         };
         let request = match self.record(judged, questions, recorded).await {
             Ok(request) => request,

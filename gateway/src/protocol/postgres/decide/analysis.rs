@@ -4,6 +4,7 @@
 //! constants alone share what does not depend on them. A text that cannot be read is an error that names why without
 //! quoting it.
 
+use std::collections::BTreeSet;
 use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -88,6 +89,8 @@ pub(super) struct FrameKey {
     pub(super) phase: Phase,
     pub(super) epoch: u64,
     pub(super) policies: Vec<Arc<str>>,
+    /// Windows that are open for the session.
+    pub(super) grants: Arc<BTreeSet<Arc<str>>>,
 }
 
 /// Why a text is not judged.

@@ -283,7 +283,8 @@ impl PolicyJudge {
                 self.record_allowed(&understood.own, of, (permit, &policies)).await
             }
             _ => {
-                let mut recorded = policies.recorded(&decision, understood.own.shape.input.clone());
+                let mut recorded =
+                    policies.recorded(&decision, understood.own.shape.input.clone(), &self.about.session);
                 if let Some(reason) = &refusal {
                     (recorded.verdict, recorded.message) = (Verdict::Deny, Some(reason.clone()));
                 }

@@ -36,11 +36,13 @@ impl PolicyJudge {
         (phase, parameters): (Phase, &[Kept]),
         (permit, policies): (&RequestPermit, &PolicySnapshot),
     ) -> Result<Seq, Denial> {
-        let key = FrameKey { phase, epoch: policies.epoch().counter(), policies: permit.policies() };
+        let grants = Arc::clone(&self.about.session.grants);
+        let key = FrameKey { phase, epoch: policies.epoch().counter(), policies: permit.policies(), grants };
         let frame = analysis.shape.frame(key, |key| {
             let decision = Recorded {
                 verdict: Verdict::Allow,
                 policies: key.policies.clone(),
+                grants: key.grants.iter().map(ToString::to_string).collect(),
                 ..policies.recorded_refusal(analysis.shape.input.clone())
             };
             StatementFrame::of(&self.event(analysis, (phase, &[]), decision))

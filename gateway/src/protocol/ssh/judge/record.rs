@@ -20,7 +20,7 @@ impl Judge {
         decision: &Decision,
         policies: &PolicySnapshot,
     ) -> Result<Seq, Refused> {
-        let mut decision = policies.recorded(decision, self.input(&asked.questions));
+        let mut decision = policies.recorded(decision, self.input(&asked.questions), &self.about.session);
         decision.message = decision.message.map(|message| self.masked(&message));
         let event = Event::SshRequest(Box::new(self.event(asked, decision)));
         self.guard.record(&event).await.map_err(|error| self.unrecorded(&error))
