@@ -3,6 +3,7 @@
 //! shared machine only their ratios say anything.
 
 mod capture;
+mod kubernetes;
 mod machine;
 mod measure;
 mod relay;
@@ -42,6 +43,8 @@ pub(crate) enum Subject {
     },
     /// A connect inside and beside an attached cgroup
     Capture(Extent),
+    /// Gets, a long list, a command's echo and idle watches: direct, HAProxy with TLS on both sides, the gateway
+    Kubernetes(Extent),
     /// Connects many times, until connected or greeted
     #[command(hide = true)]
     Connect { server: SocketAddr, until: String },
@@ -97,6 +100,10 @@ pub(crate) fn perform(subject: Subject) -> Result<()> {
         Subject::Capture(extent) => {
             ensure!(is_root(), "cgroups and namespaces need root: run it with sudo");
             capture::measure(&gateway_of(&extent)?, rounds_of(&extent), extent.quick)
+        }
+        Subject::Kubernetes(extent) => {
+            ensure!(is_root(), "cgroups and namespaces need root: run it with sudo");
+            kubernetes::measure(&gateway_of(&extent)?, rounds_of(&extent), extent.quick)
         }
         Subject::Connect { server, until } => capture::connect(server, &until),
         Subject::Greet { listen } => capture::greet(listen),
