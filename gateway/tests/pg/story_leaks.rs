@@ -216,15 +216,26 @@ fn query(text: &str) -> Vec<u8> {
     frames(Way::Simple, text)
 }
 
-/// Bytes in one write each, every one up to the next ReadyForQuery. Names that one protocol makes are used by the other, and
-/// what a statement reads has changed when it runs: the server plans it anew (`RevalidateCachedQuery`, plancache.c).
-fn by_name() -> Vec<(&'static str, Vec<Vec<u8>>)> {
-    const READ: &str = "SELECT ssn, salary FROM customers";
-    let sync = || frame(b'S', b"");
-    let run = |text: &str| [parse("", text), bind("", "", 0), execute("", 0)].concat();
-    let again = |format| [bind("", "s", format), execute("", 0), sync()].concat();
-    let shadow = "CREATE TEMP TABLE customers (id int, ssn text, salary int)";
-    let made = || [parse("s", READ), describe(b'S', "s"), sync()].concat();
+const READ: &str = "SELECT ssn, salary FROM customers";
+
+fn sync() -> Vec<u8> {
+    frame(b'S', b"")
+}
+
+/// What was prepared as `s`, run.
+fn again(format: u8) -> Vec<u8> {
+    [bind("", "s", format), execute("", 0), sync()].concat()
+}
+
+fn made() -> Vec<u8> {
+    [parse("s", READ), describe(b'S', "s"), sync()].concat()
+}
+
+/// Bytes in one write each, every one up to the next ReadyForQuery.
+type Writes = (&'static str, Vec<Vec<u8>>);
+
+/// Names that one protocol makes are used by the other, and portals stand side by side.
+fn across_protocols() -> Vec<Writes> {
     vec![
         ("a statement of SQL, bound", vec![query(&format!("PREPARE s AS {READ}")), again(0), again(1)]),
         ("a statement of the protocol, executed by SQL", vec![made(), query("EXECUTE s")]),
@@ -277,6 +288,31 @@ fn by_name() -> Vec<(&'static str, Vec<Vec<u8>>)> {
             ],
         ),
         (
+            "a name that is made anew while its portal waits",
+            vec![
+                query("BEGIN"),
+                [
+                    parse("s", "SELECT 'x', 1"),
+                    bind("p", "s", 0),
+                    frame(b'C', b"Ss\0"),
+                    parse("s", READ),
+                    bind("q", "s", 0),
+                    execute("p", 0),
+                    execute("q", 0),
+                    sync(),
+                ]
+                .concat(),
+            ],
+        ),
+    ]
+}
+
+/// What a statement reads has changed when it runs: the server plans it anew (`RevalidateCachedQuery`, plancache.c).
+fn planned_anew() -> Vec<Writes> {
+    let run = |text: &str| [parse("", text), bind("", "", 0), execute("", 0)].concat();
+    let shadow = "CREATE TEMP TABLE customers (id int, ssn text, salary int)";
+    vec![
+        (
             "the temporary table that a statement read is gone",
             vec![query(shadow), made(), again(0), query("DROP TABLE pg_temp.customers"), again(0), again(1)],
         ),
@@ -317,23 +353,6 @@ fn by_name() -> Vec<(&'static str, Vec<Vec<u8>>)> {
                 query("BEGIN; SET LOCAL search_path = other; EXECUTE s; ROLLBACK; EXECUTE s"),
             ],
         ),
-        (
-            "a name that is made anew while its portal waits",
-            vec![
-                query("BEGIN"),
-                [
-                    parse("s", "SELECT 'x', 1"),
-                    bind("p", "s", 0),
-                    frame(b'C', b"Ss\0"),
-                    parse("s", READ),
-                    bind("q", "s", 0),
-                    execute("p", 0),
-                    execute("q", 0),
-                    sync(),
-                ]
-                .concat(),
-            ],
-        ),
     ]
 }
 
@@ -342,17 +361,14 @@ fn names_show_no_more(cluster: &'static Cluster) {
     shop.admin("CREATE SCHEMA other; CREATE TABLE other.customers (id int, ssn text, salary int)");
     let _gateway = shop.attach_with(&masking);
     let (inside, outside) = (Door::new(&shop, Side::Inside), shop.beside());
-    for (what, writes) in by_name() {
-        let talked = |door: &Door| {
+    for (what, writes) in across_protocols().into_iter().chain(planned_anew()) {
+        let talked = |door: &Door| -> Vec<Message> {
             let mut talk = door.session("postgres");
-            let all: Vec<Message> = writes
-                .iter()
-                .flat_map(|bytes| {
-                    talk.send(bytes);
-                    talk.answer(1)
-                })
-                .collect();
-            all
+            let ask = |bytes: &Vec<u8>| {
+                talk.send(bytes);
+                talk.answer(1)
+            };
+            writes.iter().flat_map(ask).collect()
         };
         let ours = talked(&inside);
         assert!(in_messages(&ours).is_none(), "{what}: {}", lines(&ours));

@@ -27,8 +27,8 @@ pub(super) async fn work(mut client: PgConnection, refused: &str) -> Result<(), 
     const COUNT: &str = "SELECT count(*) FROM orders";
     say("count", &sqlx::query_scalar::<_, i64>(COUNT).fetch_one(&mut client).await?);
     for id in 1..=20 {
-        let item = sqlx::query_scalar("SELECT item FROM orders WHERE id = $1").bind(id);
-        say("item", &item.fetch_one(&mut client).await.map(|item: String| item)?);
+        let item = sqlx::query_scalar::<_, String>("SELECT item FROM orders WHERE id = $1").bind(id);
+        say("item", &item.fetch_one(&mut client).await?);
     }
     let types =
         sqlx::query("SELECT $1::int4, 2.5::float8, 'é', true, NULL::text, '\\x00ff'::bytea, ARRAY[1, 2]").bind(4);
