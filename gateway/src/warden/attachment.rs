@@ -43,6 +43,8 @@ const NO_RECORD: &str = "no_record";
 pub(super) const QUESTIONS_LOST: &str = "questions_lost";
 /// The longest that the canary's connection waits to be accepted, after it came about.
 const CANARY_ACCEPTED: Duration = Duration::from_secs(10);
+/// How long ago the gate may have been held open for a canary to be sent: it is for two seconds.
+const OPEN: Duration = Duration::from_secs(1);
 
 /// An intercepted subtree.
 pub struct Attachment {
@@ -75,6 +77,8 @@ struct Canary {
     alone: Mutex<()>,
     awaited: Mutex<bool>,
     caught: Condvar,
+    /// When the gate was last held open.
+    open: Mutex<Option<Instant>>,
 }
 
 struct Health {
@@ -181,6 +185,7 @@ impl Attachment {
     /// Opens the gate for two seconds from `now`; 0 closes it.
     pub(super) fn beat(&self, now: u64) {
         let now = if self.known.load(Ordering::SeqCst) { now } else { 0 };
+        *self.canary.open.lock() = (now != 0).then(Instant::now);
         if let Some(gate) = self.gate.lock().as_mut()
             && let Err(error) = gate.beat(now)
         {
@@ -263,6 +268,10 @@ impl Attachment {
     /// Has a process of ours connect from inside.
     pub(super) fn send_canary(&self, hierarchy: &Hierarchy) -> Result<(), Unhealthy> {
         let Some(cgroup) = self.cgroup() else { return Ok(()) };
+        // A gate that is closed refuses it.
+        if self.canary.open.lock().is_none_or(|last| last.elapsed() > OPEN) {
+            return Ok(());
+        }
         // One at a time: each waits for its own connection.
         let _alone = self.canary.alone.lock();
         *self.canary.awaited.lock() = true;

