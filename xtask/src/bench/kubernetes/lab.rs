@@ -161,7 +161,8 @@ impl<'w> Lab<'w> {
         };
         let done = number("status codes:", " 2xx").with_context(|| format!("no answers counted: {said}"))?;
         let a_second = number("finished in", " req/s").with_context(|| format!("no rate: {said}"))?;
-        Ok(Load { done: done.parse()?, a_second: a_second.parse()? })
+        let (done, a_second) = (done.parse()?, a_second.parse()?);
+        Ok(Load { done, a_second, said })
     }
 
     /// The same, not run yet.
@@ -215,6 +216,8 @@ pub(super) struct Load {
     /// Answered with what was asked for.
     pub(super) done: usize,
     pub(super) a_second: f64,
+    /// All that it printed.
+    pub(super) said: String,
 }
 
 /// Those of the gateway mean the server itself.

@@ -39,7 +39,7 @@ pub(super) fn gets(lab: &Lab, way: Way, connections: u32, requests: u32, samples
     let before = proxy.map(processor_time).transpose()?;
     let load = lab.load(way, SMALL, &["-c", &clients, "-n", &count])?;
     let after = proxy.map(processor_time).transpose()?;
-    ensure!(load.done == requests as usize, "{} of {requests} requests were answered", load.done);
+    ensure!(load.done == requests as usize, "of {requests} requests failed some: {}", load.said);
     samples.add(format!("get {connections} /s"), way, load.a_second);
     if let (Some(before), Some(after)) = (before, after) {
         samples.add(format!("get {connections} cpu us"), way, (after - before) * 1e6 / load.done as f64);
