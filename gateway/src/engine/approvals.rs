@@ -31,9 +31,10 @@ pub(super) type Ended = Vec<(Ticket, &'static str)>;
 /// Desk and windows as they were kept, and the requests that have ended since.
 pub(super) fn restore(kept: state::Kept, store: Arc<dyn Store>) -> anyhow::Result<(Desk, Windows, Ended)> {
     let windows = kept.windows.iter().map(|text| serde_json::from_str(text)).collect::<Result<Vec<_>, _>>();
-    let windows = windows.context("what was kept of windows is of another version")?;
+    let windows = windows
+        .context("what was kept of windows is of another version: move `state.sqlite` out of the state directory")?;
     let (desk, ended) =
-        Desk::restore((&kept.key, kept.tickets), store).context("what was kept of requests is of another version")?;
+        Desk::restore((&kept.key, kept.tickets), store).context("what was kept of requests is of another version: move `state.sqlite` out of the state directory, and it is asked anew")?;
     Ok((desk, Windows::of(windows), ended))
 }
 
