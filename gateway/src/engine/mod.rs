@@ -117,9 +117,9 @@ async fn serve(socket: OwnedFd, lanes: Arc<Lanes>) -> anyhow::Result<()> {
             return Err(error);
         }
     };
-    engine.renew_tokens(&engine.settings());
     bridge.send(&ToWarden::Ready, &[]).await?;
-    // Not before: it is the first that the warden hears.
+    // Not before: it is the first that the warden hears, and both may ask it for something.
+    engine.renew_tokens(&engine.settings());
     engine.record_restored(&restored.ended, &restored.approvers);
     let beating = Arc::clone(&engine);
     tokio::spawn(async move {
