@@ -46,7 +46,7 @@ pub fn plugged_in() -> (World, Server, Agent) {
 
 /// Waits for the journal to tell of a packet to the server that was dropped where the link arrives.
 fn dropped(world: &World, port: u16) {
-    world.event("network.refused", |body| {
+    world.event_within(Duration::from_secs(40), "network.refused", |body| {
         body["reason"] == "link_dropped"
             && body["destination"]["address"] == SERVER
             && body["destination"]["port"] == port

@@ -31,6 +31,8 @@ pub const ROLE: &str = "GATEWAY_IT_ROLE";
 pub const ANSWER: &str = "= ";
 /// Longer than the retransmission of a SYN, shorter than any patience.
 const TIMEOUT: Duration = Duration::from_secs(5);
+/// The same for an answer, on a busy machine.
+const RECEIVE: Duration = Duration::from_secs(12);
 /// `MSG_FASTOPEN` of linux/socket.h.
 const MSG_FASTOPEN: u32 = 0x2000_0000;
 /// Length and code (PostgreSQL's protocol, SSLRequest).
@@ -178,7 +180,7 @@ impl Calls {
         let protocol = NonZeroU32::new(protocol).map(Protocol::from_raw);
         let socket = rustix::net::socket_with(family, kind, SocketFlags::CLOEXEC, protocol)?;
         sockopt::set_socket_timeout(&socket, Timeout::Send, Some(TIMEOUT))?;
-        sockopt::set_socket_timeout(&socket, Timeout::Recv, Some(TIMEOUT))?;
+        sockopt::set_socket_timeout(&socket, Timeout::Recv, Some(RECEIVE))?;
         self.0.insert(name.to_owned(), socket);
         Ok(String::new())
     }
