@@ -58,11 +58,12 @@ impl PolicySnapshot {
 #[must_use]
 pub fn input(principal: &Json, questions: &[Arc<Question>]) -> Json {
     let asked: Vec<Json> = questions.iter().map(|question| question.facts()).collect();
+    let mut input = json!({ "principal": principal, "questions": asked });
     let entities = referred(questions);
-    match entities.is_empty() {
-        true => json!({ "principal": principal, "questions": asked }),
-        false => json!({ "principal": principal, "questions": asked, "entities": entities }),
+    if let Some(fields) = input.as_object_mut().filter(|_| !entities.is_empty()) {
+        fields.insert("entities".to_owned(), Json::Array(entities));
     }
+    input
 }
 
 /// Each entity that facts of these questions refer to, once, unless one of them is about it, or nothing is known of it.

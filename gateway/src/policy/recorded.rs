@@ -245,11 +245,23 @@ fn entity(facts: &Json) -> Result<Json, NotDecidable> {
     Ok(json!({ "uid": uid(kind.name(), id), "attrs": attributes, "parents": parents, "tags": tags }))
 }
 
-/// `Type::"id"`, as references to entities are recorded.
+/// Type and id of `Type::"id"`, as references to entities are recorded.
+#[must_use]
+pub fn parts_of(reference: &str) -> Option<(EntityType, &str)> {
+    let (kind, id) = reference.split_once("::\"")?;
+    Some((EntityType::from_name(kind)?, id.strip_suffix('"')?))
+}
+
+/// The attachment that a decision's input comes from.
+#[must_use]
+pub fn attachment_of(input: &Json) -> Option<&str> {
+    let groups = input.pointer("/principal/in")?.as_array()?.iter();
+    let named = |group| parts_of(group).filter(|(kind, _)| *kind == EntityType::Attachment).map(|(_, id)| id);
+    groups.filter_map(Json::as_str).find_map(named)
+}
+
 fn reference(text: &str) -> Option<Json> {
-    let (kind, id) = text.split_once("::\"")?;
-    EntityType::from_name(kind)?;
-    Some(uid(kind, id.strip_suffix('"')?))
+    parts_of(text).map(|(kind, id)| uid(kind.name(), id))
 }
 
 fn uid(kind: &str, id: &str) -> Json {

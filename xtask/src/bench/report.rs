@@ -60,24 +60,32 @@ pub(super) fn announce(rounds: u32, table: &str, goals: &[Goal]) {
 }
 
 fn table(samples: &Samples) -> String {
-    let mut text = format!("{:24}", "");
-    for way in WAYS {
-        let _ = write!(text, "{:>20}", way.name());
-    }
-    let _ = writeln!(text, "{:>12}{:>12}", "/ relay", "/ pgbouncer");
     let mut metrics: Vec<String> = Vec::new();
     for what in ["tps", "proxy_cpu_us", "latency_us"] {
         let cells = MODES.iter().flat_map(|mode| CLIENTS.map(|clients| format!("{mode} {clients} {what}")));
         metrics.extend(cells.filter(|metric| !samples.of(metric, Way::Gateway).is_empty()));
     }
     metrics.extend(["read whole_us".to_owned(), "read first_row_us".to_owned()]);
+    rows(samples, &metrics, (&WAYS, &[Way::Relay, Way::PgBouncer]))
+}
+
+/// A row for each metric: how each way did, and the gateway over some of the others.
+pub(super) fn rows<W: Ways>(samples: &Samples<W>, metrics: &[String], (ways, others): (&[W], &[W])) -> String {
+    let mut text = format!("{:24}", "");
+    for way in ways {
+        let _ = write!(text, "{:>18}", way.name());
+    }
+    for other in others {
+        let _ = write!(text, "{:>16}", format!("/ {}", other.name()));
+    }
+    text.push('\n');
     for metric in metrics {
         let _ = write!(text, "{metric:24}");
-        for way in WAYS {
-            let _ = write!(text, "{:>20}", shown(samples.of(&metric, way)));
+        for way in ways {
+            let _ = write!(text, "{:>18}", shown(samples.of(metric, *way)));
         }
-        for other in [Way::Relay, Way::PgBouncer] {
-            let _ = write!(text, "{:>12.2}", median(&paired(samples, &metric, other, |ours, theirs| ours / theirs)));
+        for other in others {
+            let _ = write!(text, "{:>16.2}", median(&paired(samples, metric, *other, |ours, theirs| ours / theirs)));
         }
         text.push('\n');
     }
@@ -85,7 +93,7 @@ fn table(samples: &Samples) -> String {
 }
 
 /// A median with half the distance of the extremes, in per cent of it.
-pub(super) fn shown(numbers: &[f64]) -> String {
+fn shown(numbers: &[f64]) -> String {
     if numbers.is_empty() {
         return "-".to_owned();
     }

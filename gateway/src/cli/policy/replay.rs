@@ -16,6 +16,7 @@ use super::super::terminal::visible;
 use crate::audit::Reader;
 use crate::audit::journal::{Filter, Item, Record};
 use crate::audit::time::Timestamp;
+use crate::policy::recorded::attachment_of;
 use crate::policy::{Again, Moment, NotDecidable, PolicySnapshot, Scene, Verdict};
 
 /// Events that hold a decision of policies.
@@ -80,12 +81,6 @@ impl Recorded {
     pub(super) fn went_on(&self) -> bool {
         let verdict = self.decision().get("verdict").and_then(Json::as_str);
         matches!(verdict, Some("allow" | "would_hold" | "would_deny"))
-    }
-
-    fn is_by(&self, attachment: &str) -> bool {
-        let groups = self.input().pointer("/principal/in").and_then(Json::as_array);
-        let wanted = format!("Attachment::\"{attachment}\"");
-        groups.is_some_and(|groups| groups.iter().any(|group| group.as_str() == Some(&wanted)))
     }
 
     fn policies(&self) -> Vec<String> {
@@ -177,7 +172,7 @@ pub(super) fn each(which: &Which, mut look: impl FnMut(&Recorded)) -> anyhow::Re
         match item {
             Item::Record(record) => {
                 let recorded = Recorded { record };
-                if which.attachment.as_deref().is_none_or(|name| recorded.is_by(name)) {
+                if which.attachment.as_deref().is_none_or(|name| attachment_of(recorded.input()) == Some(name)) {
                     look(&recorded);
                 }
             }

@@ -16,6 +16,7 @@ use super::super::Output;
 use super::replay::{self, Answers, Which};
 use super::{all, read};
 use crate::policy::load::{Origin, PolicyFile, load};
+use crate::policy::recorded::{attachment_of, parts_of};
 use crate::policy::vocabulary::names::{Action, EntityType, Handling};
 use crate::policy::{NotDecidable, Source, Verdict};
 
@@ -133,13 +134,7 @@ impl Suggestion {
 impl Seen {
     fn add(&mut self, input: &Json) {
         self.requests += 1;
-        let principal = input.pointer("/principal/in").and_then(Json::as_array);
-        let attachment = principal
-            .into_iter()
-            .flatten()
-            .filter_map(Json::as_str)
-            .find_map(|group| group.strip_prefix("Attachment::\"").and_then(|name| name.strip_suffix('"')));
-        let Some(attachment) = attachment else { return };
+        let Some(attachment) = attachment_of(input) else { return };
         for question in input.get("questions").and_then(Json::as_array).into_iter().flatten() {
             self.add_question(attachment, question);
         }
@@ -250,8 +245,8 @@ fn conditions(question: &Json) -> Option<Vec<String>> {
     }
     for name in ["relation", "object", "via", "pod"] {
         if let Some(text) = context.get(name).and_then(Json::as_str) {
-            let (kind, id) = text.split_once("::\"")?;
-            when.push(format!("context has {name} && context.{name} == {}", reference(kind, id.strip_suffix('"')?)));
+            let (kind, id) = parts_of(text)?;
+            when.push(format!("context has {name} && context.{name} == {}", reference(kind.name(), id)));
         }
     }
     Some(when)
@@ -273,15 +268,16 @@ fn within(question: &Json) -> Option<(String, String)> {
     if resource.get("type")?.as_str()? != EntityType::KubernetesObject.name() {
         return None;
     }
-    let around: Vec<&str> = resource.get("in")?.as_array()?.iter().filter_map(Json::as_str).collect();
-    if around.contains(&"Kubernetes::Type::\"credentials\"") {
+    let around: Vec<_> =
+        resource.get("in")?.as_array()?.iter().filter_map(|parent| parts_of(parent.as_str()?)).collect();
+    if around.contains(&(EntityType::KubernetesType, "credentials")) {
         return None;
     }
-    let parent = |kind: &str| {
-        let text = around.iter().find_map(|parent| parent.strip_prefix(kind)?.strip_prefix("::\"")?.strip_suffix('"'));
-        text.map(|id| reference(kind, id))
+    let parent = |wanted| {
+        let found = around.iter().find(|(kind, _)| *kind == wanted);
+        found.map(|(kind, id)| reference(kind.name(), id))
     };
-    Some((parent("Kubernetes::Namespace")?, parent("Kubernetes::Type")?))
+    Some((parent(EntityType::Namespace)?, parent(EntityType::KubernetesType)?))
 }
 
 fn reference(kind: &str, id: &str) -> String {

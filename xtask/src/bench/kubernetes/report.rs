@@ -1,10 +1,8 @@
 //! What the samples say of Kubernetes. In: samples. Out: a table, goals met or missed. It must never compare medians of
 //! different rounds where it can compare the rounds themselves.
 
-use std::fmt::Write;
-
 use super::super::measure::Samples;
-use super::super::report::{Goal, Sense, Ways, median, paired, shown};
+use super::super::report::{Goal, Sense, median, paired, rows};
 use super::measure::CONNECTIONS;
 use super::{WAYS, Way};
 
@@ -19,25 +17,10 @@ const EXEC: f64 = 2_000.0;
 
 /// For people.
 pub(super) fn table(samples: &Samples<Way>) -> String {
-    let mut text = format!("{:24}", "");
-    for way in WAYS {
-        let _ = write!(text, "{:>16}", way.name());
-    }
-    let _ = writeln!(text, "{:>14}{:>14}", "/ direct", "/ haproxy");
     let mut metrics: Vec<String> = CONNECTIONS.iter().map(|count| format!("get {count} /s")).collect();
     metrics.extend(CONNECTIONS.iter().map(|count| format!("get {count} cpu us")));
     metrics.extend(["list ms", "exec us", "watch bytes"].map(str::to_owned));
-    for metric in metrics {
-        let _ = write!(text, "{metric:24}");
-        for way in WAYS {
-            let _ = write!(text, "{:>16}", shown(samples.of(&metric, way)));
-        }
-        for other in [Way::Direct, Way::HaProxy] {
-            let _ = write!(text, "{:>14.2}", median(&paired(samples, &metric, other, |ours, theirs| ours / theirs)));
-        }
-        text.push('\n');
-    }
-    text
+    rows(samples, &metrics, (&WAYS, &[Way::Direct, Way::HaProxy]))
 }
 
 /// What has to be reached.

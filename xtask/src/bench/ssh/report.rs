@@ -1,10 +1,8 @@
 //! What the samples say of SSH. In: samples. Out: a table, goals met or missed. It must never compare medians of
 //! different rounds where it can compare the rounds themselves.
 
-use std::fmt::Write;
-
 use super::super::measure::Samples;
-use super::super::report::{Goal, Sense, Ways, median, paired, shown};
+use super::super::report::{Goal, Sense, median, paired, rows};
 use super::measure::{COPIES, SESSIONS};
 use super::{WAYS, Way};
 
@@ -19,25 +17,10 @@ const IDLE: f64 = 256.0 * 1024.0;
 
 /// For people.
 pub(super) fn table(samples: &Samples<Way>) -> String {
-    let mut text = format!("{:24}", "");
-    for way in WAYS {
-        let _ = write!(text, "{:>16}", way.name());
-    }
-    let _ = writeln!(text, "{:>14}{:>14}", "/ direct", "/ russh relay");
     let mut metrics: Vec<String> = COPIES.iter().map(|what| format!("{what} MiB/s")).collect();
     metrics.extend(COPIES.iter().map(|what| format!("{what} cpu s/GiB")));
     metrics.extend(["true ms", "echo us", "sessions at once", "sessions s", "idle bytes"].map(str::to_owned));
-    for metric in metrics {
-        let _ = write!(text, "{metric:24}");
-        for way in WAYS {
-            let _ = write!(text, "{:>16}", shown(samples.of(&metric, way)));
-        }
-        for other in [Way::Direct, Way::Russh] {
-            let _ = write!(text, "{:>14.2}", median(&paired(samples, &metric, other, |ours, theirs| ours / theirs)));
-        }
-        text.push('\n');
-    }
-    text
+    rows(samples, &metrics, (&WAYS, &[Way::Direct, Way::Russh]))
 }
 
 /// What has to be reached.
