@@ -4,6 +4,7 @@
 // On top: processes and what operators ask.
 pub mod cli;
 pub mod control;
+pub mod console;
 pub mod warden;
 pub mod engine;
 pub mod shipper;
@@ -14,6 +15,7 @@ pub mod id;
 pub mod chain;
 pub mod budget;
 pub mod conn;
+pub mod http;
 pub mod secret;
 pub mod config;
 pub mod bridge;
@@ -31,4 +33,5 @@ pub mod upstream;
 pub mod policy;
 pub mod approval;
 pub mod masking;
+pub mod recording;
 pub mod audit;

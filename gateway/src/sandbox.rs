@@ -22,6 +22,8 @@ pub enum Part {
     Engine,
     /// Copies the journal, over sockets that it is given.
     Shipper,
+    /// Talks to people's browsers, on a socket that it is given.
+    Console,
 }
 
 impl Part {
@@ -32,6 +34,7 @@ impl Part {
         match self {
             Self::Engine => ("gateway", 61_843),
             Self::Shipper => ("gateway-ship", 61_844),
+            Self::Console => ("gateway-console", 61_845),
         }
     }
 
@@ -39,6 +42,7 @@ impl Part {
         match self {
             Self::Engine => [ALLOWED, DIALLING, WRITING].concat(),
             Self::Shipper => ALLOWED.to_vec(),
+            Self::Console => [ALLOWED, LISTENING, WRITING].concat(),
         }
     }
 }
@@ -205,6 +209,9 @@ const ALLOWED: &[i64] = &[
 
 /// And those that make a connection.
 const DIALLING: &[i64] = &[libc::SYS_socket, libc::SYS_connect];
+
+/// And one that takes a connection.
+const LISTENING: &[i64] = &[libc::SYS_accept4];
 
 /// And one that makes a file without a name, for a long message.
 const WRITING: &[i64] = &[libc::SYS_memfd_create];

@@ -11,6 +11,7 @@ mod report;
 mod servers;
 mod ssh;
 mod storm;
+mod stream;
 mod wire;
 mod world;
 
@@ -57,7 +58,7 @@ pub(crate) enum Subject {
     /// A server that reads and forgets
     #[command(hide = true)]
     Sink { listen: SocketAddr },
-    /// Sends as fast as it goes
+    /// Sends as fast as it goes for a while, whenever it is told to
     #[command(hide = true)]
     Pour { server: SocketAddr },
     /// A plain byte relay: the least that a proxy in user space can cost
@@ -108,8 +109,8 @@ pub(crate) fn perform(subject: Subject) -> Result<()> {
         Subject::Connect { server, until } => capture::connect(server, &until),
         Subject::Greet { listen } => capture::greet(listen),
         Subject::Storm { server, seconds } => storm::storm(server, seconds),
-        Subject::Sink { listen } => storm::sink(listen),
-        Subject::Pour { server } => storm::pour(server),
+        Subject::Sink { listen } => stream::sink(listen),
+        Subject::Pour { server } => stream::pour(server),
         Subject::Relay { listen, upstream } => relay::serve(listen, upstream),
         Subject::Read { server, times } => wire::read(server, times),
         Subject::Hold { server, sessions } => wire::hold(server, sessions),

@@ -14,6 +14,8 @@ use std::process::Command;
 
 /// The version of bpf-linker that setup installs.
 pub(crate) const LINKER_VERSION: &str = "0.13.0";
+/// The terminal of the console.
+pub(crate) const XTERM_VERSION: &str = "6.0.0";
 /// The LLVM that the linker of setup is built with. A compiler with a newer one writes bitcode that it cannot read.
 pub(crate) const LINKER_LLVM: u32 = 22;
 
@@ -103,6 +105,12 @@ pub(crate) fn is_root() -> bool {
 /// Where setup puts a tool; the version is part of the name, so that a new one is another folder.
 pub(crate) fn tool_dir(cache: &Path, name: &str, version: &str) -> PathBuf {
     cache.join("tools").join(format!("{name}-{version}"))
+}
+
+/// The terminal of the console, xterm.js, and the variables that name its files to the crate.
+pub(crate) fn xterm(cache: &Path) -> [(&'static str, PathBuf); 2] {
+    let package = tool_dir(cache, "xterm", XTERM_VERSION).join("node_modules/@xterm/xterm");
+    [("GATEWAY_XTERM_MJS", package.join("lib/xterm.mjs")), ("GATEWAY_XTERM_CSS", package.join("css/xterm.css"))]
 }
 
 /// The files and folders that the object is made from.

@@ -641,6 +641,13 @@ const MUTATIONS: &[Mutation] = &[
         tests: &["attach_rules::capabilities_and_sockets_that_lead_out_are_gaps"],
     },
     Mutation {
+        name: "maps-pinned-again",
+        guarantee: "G1",
+        mechanism: "maps that were taken away are pinned again, with what they know of open connections",
+        edits: &[Edit { file: "gateway/src/warden/attachment.rs", from: "            gate.pin_maps()?;\n", to: "" }],
+        tests: &["story_repairs::sessions_go_on_over_a_reload_and_a_repair"],
+    },
+    Mutation {
         name: "missing-maps",
         guarantee: "G1",
         mechanism: "where maps are pinned is looked at",
@@ -1099,8 +1106,8 @@ const MUTATIONS: &[Mutation] = &[
         mechanism: "the rows of a COPY are rewritten like those of a query",
         edits: &[Edit {
             file: "gateway/src/protocol/postgres/rows.rs",
-            from: "?.row(message, &self.masking, out)",
-            to: "?.row(message, &self.masking, &mut Vec::new()).map(|_| Pass::Forward)",
+            from: "None => copy.row(message, &self.masking, out),",
+            to: "None => copy.row(message, &self.masking, &mut Vec::new()).map(|_| Pass::Forward),",
         }],
         tests: &[
             "story_masking::no_statement_shows_a_labelled_value",
@@ -1200,8 +1207,8 @@ const MUTATIONS: &[Mutation] = &[
         mechanism: "a change is counted whole, however few of its rows the client asks for",
         edits: &[Edit {
             file: "gateway/src/protocol/postgres/engine/capped.rs",
-            from: "            whole = Some(ours::execute(portal));\n",
-            to: "            whole = Some(ours::execute(portal)).filter(|_| false);\n",
+            from: "whole = Some(ours::execute(self.link.state.encoding().encode_ours(portal)));",
+            to: "whole = Some(Vec::new()).filter(|_| false);",
         }],
         tests: &["story_changes::drivers_wait_with_their_pipelines_transactions_and_portals"],
     },
@@ -1515,8 +1522,8 @@ const MUTATIONS: &[Mutation] = &[
         mechanism: "masks in parameters are not written back",
         edits: &[Edit {
             file: "gateway/src/protocol/postgres/decide/mod.rs",
-            from: "if analysis::writes(&understood.own.facts) && contains_mask(bind.parameters) {",
-            to: "if analysis::writes(&understood.own.facts) && contains_mask(b\"\") {",
+            from: "if analysis::writes(&understood.own.facts) && holds_mask() {",
+            to: "if analysis::writes(&understood.own.facts) && holds_mask() && false {",
         }],
         tests: &["drivers::labelled_columns_come_masked_in_both_formats_and_parameters_are_kept_masked"],
     },
@@ -1721,6 +1728,61 @@ const MUTATIONS: &[Mutation] = &[
         tests: &["story_evasions::nothing_that_is_forbidden_happens_on_15"],
     },
     Mutation {
+        name: "other-encodings",
+        guarantee: "G2",
+        mechanism: "a text is judged as the characters that the server reads in it, whatever the session's encoding",
+        edits: &[Edit {
+            file: "gateway/src/protocol/postgres/engine.rs",
+            from: "let read = in_utf8(kind, message, link.state.encoding());",
+            to: "let read = in_utf8(kind, message, link.state.encoding()).filter(|_| false);",
+        }],
+        tests: &["story_encodings::every_encoding_is_masked_and_otherwise_the_same_on_15"],
+    },
+    Mutation {
+        name: "moving-encodings",
+        guarantee: "G2",
+        mechanism: "what comes behind a change of the encoding waits until it is known",
+        edits: &[Edit {
+            file: "gateway/src/protocol/postgres/state/front.rs",
+            from: "if self.speech.waits()\n",
+            to: "if self.awaited.len() > MAX_AWAITED\n",
+        }],
+        tests: &["story_encodings::a_change_that_nobody_could_follow_is_refused"],
+    },
+    Mutation {
+        name: "other-names",
+        guarantee: "G2",
+        mechanism: "a name that a database in another encoding may fold or cut otherwise is refused",
+        edits: &[Edit {
+            file: "gateway/src/protocol/postgres/decide/spoken.rs",
+            from: ".filter(|catalog| !catalog.is_utf8())",
+            to: ".filter(|catalog| !catalog.is_utf8() && catalog.has_name(\"\"))",
+        }],
+        tests: &["story_encodings::databases_in_other_encodings_are_masked_where_both_read_them_alike"],
+    },
+    Mutation {
+        name: "encoded-rows",
+        guarantee: "G4",
+        mechanism: "values in another encoding are searched and masked in its characters",
+        edits: &[Edit {
+            file: "gateway/src/protocol/postgres/rows.rs",
+            from: "self.encoding = (!encoding.is_utf8()).then_some(encoding);",
+            to: "self.encoding = (!encoding.is_utf8()).then_some(encoding).filter(|_| false);",
+        }],
+        tests: &["story_encodings::every_encoding_is_masked_and_otherwise_the_same_on_15"],
+    },
+    Mutation {
+        name: "encoded-marks",
+        guarantee: "G4",
+        mechanism: "masks are known again in the bytes of another encoding",
+        edits: &[Edit {
+            file: "gateway/src/protocol/postgres/encoding/mod.rs",
+            from: "if self.is_utf8() { None } else { self.encode(MARK) }",
+            to: "if self.is_utf8() { None } else { self.encode(MARK).filter(|_| false) }",
+        }],
+        tests: &["story_encodings::masks_are_not_written_back_in_whatever_bytes"],
+    },
+    Mutation {
         name: "overloads",
         guarantee: "G2",
         mechanism: "a function of somebody's that has a name of the server's asks for it",
@@ -1779,8 +1841,8 @@ const MUTATIONS: &[Mutation] = &[
         mechanism: "a question of ours leaves the client's unnamed statement as it is",
         edits: &[Edit {
             file: "gateway/src/protocol/postgres/engine.rs",
-            from: "&ours::question(question)",
-            to: "&ours::query(question)",
+            from: "&ours::question(&question)",
+            to: "&ours::query(&question)",
         }],
         tests: &[
             "story_transparency::every_message_is_the_same_on_15",
@@ -1870,7 +1932,7 @@ const MUTATIONS: &[Mutation] = &[
         mechanism: "what Secrets hold is hidden in every answer",
         edits: &[Edit {
             file: "gateway/src/protocol/kubernetes/object.rs",
-            from: "                b\"data\" if self.rule.secret.is_some() => Hidden::Encoded,\n",
+            from: "            b\"data\" => whole(&self.rule.secret, true),\n",
             to: "",
         }],
         tests: &["story_secrets::no_shape_of_an_answer_shows_what_a_secret_holds"],
@@ -1881,8 +1943,8 @@ const MUTATIONS: &[Mutation] = &[
         mechanism: "the object in an annotation is hidden like the one around it",
         edits: &[Edit {
             file: "gateway/src/protocol/kubernetes/object.rs",
-            from: "is_object && self.key == LAST_APPLIED && !self.is_nested",
-            to: "is_object && self.key.is_empty() && !self.is_nested",
+            from: "!is_object || self.key != LAST_APPLIED || self.is_nested",
+            to: "!is_object || !self.key.is_empty() || self.is_nested",
         }],
         tests: &["story_secrets::no_shape_of_an_answer_shows_what_a_secret_holds"],
     },
@@ -1892,10 +1954,32 @@ const MUTATIONS: &[Mutation] = &[
         mechanism: "answers are asked for in a form that can be masked",
         edits: &[Edit {
             file: "gateway/src/protocol/kubernetes/head.rs",
-            from: "        _ => asked.iter().copied().filter(is_json).collect::<Vec<_>>().join(\",\"),",
-            to: "        _ => asked.iter().copied().filter(|item| is_json(item) || !item.is_empty()).collect::<Vec<_>>().join(\",\"),",
+            from: "        _ => asked.iter().copied().filter(is_fit).collect::<Vec<_>>().join(\",\"),",
+            to: "        _ => asked.iter().copied().filter(|item| is_fit(item) || !item.is_empty()).collect::<Vec<_>>().join(\",\"),",
         }],
         tests: &["story_secrets::no_shape_of_an_answer_shows_what_a_secret_holds"],
+    },
+    Mutation {
+        name: "kube-fields",
+        guarantee: "G4",
+        mechanism: "what a label of a field names is hidden in every answer",
+        edits: &[Edit {
+            file: "gateway/src/protocol/kubernetes/object.rs",
+            from: "        hide.or_else(|| self.places.hides(&self.key))",
+            to: "        hide",
+        }],
+        tests: &["story_fields::no_shape_of_an_answer_shows_what_a_labelled_field_holds"],
+    },
+    Mutation {
+        name: "kube-fields-quoted",
+        guarantee: "G4",
+        mechanism: "what the server says of a change that it refuses quotes no labelled field",
+        edits: &[Edit {
+            file: "gateway/src/protocol/kubernetes/fields.rs",
+            from: "    let changes = matches!(info.verb, Verb::Update | Verb::Patch);",
+            to: "    let changes = matches!(info.verb, Verb::Head);",
+        }],
+        tests: &["story_fields::a_change_that_is_refused_quotes_no_labelled_field"],
     },
     Mutation {
         name: "kube-masks-back",
@@ -1914,10 +1998,21 @@ const MUTATIONS: &[Mutation] = &[
         mechanism: "who hands a Secret to code may see it",
         edits: &[Edit {
             file: "gateway/src/protocol/kubernetes/decide.rs",
-            from: "        let hidden = questions.asked.handed_on.iter().find(",
-            to: "        let hidden = questions.asked.handed_on.iter().skip(usize::MAX).find(",
+            from: "        let secret = asked.handed_on.iter().find(",
+            to: "        let secret = asked.handed_on.iter().skip(usize::MAX).find(",
         }],
         tests: &["story_secrets::a_workload_does_not_take_a_secret_that_its_maker_may_not_see"],
+    },
+    Mutation {
+        name: "kube-handed-on-maps",
+        guarantee: "G4",
+        mechanism: "who hands a labelled ConfigMap to code may see it",
+        edits: &[Edit {
+            file: "gateway/src/protocol/kubernetes/decide.rs",
+            from: "asked.config_maps.iter().find(hides)?",
+            to: "asked.config_maps.iter().skip(usize::MAX).find(hides)?",
+        }],
+        tests: &["story_fields::a_workload_does_not_take_a_labelled_map_that_its_maker_may_not_see"],
     },
     Mutation {
         name: "kube-compare",
@@ -1991,6 +2086,17 @@ const MUTATIONS: &[Mutation] = &[
             to: "    Ok(decoded)",
         }],
         tests: &["story_hostile::requests_that_can_be_read_twice_are_refused"],
+    },
+    Mutation {
+        name: "kube-floods",
+        guarantee: "G2",
+        mechanism: "a connection that breaks HTTP/2 ends with an event that says so",
+        edits: &[Edit {
+            file: "gateway/src/protocol/kubernetes/engine.rs",
+            from: "error.is_parse_too_large() || breaks_http2(&error) {",
+            to: "error.is_parse_too_large() || (breaks_http2(&error) && error.is_parse()) {",
+        }],
+        tests: &["story_hostile::a_flood_of_http2_ends_its_connection_and_nobody_elses"],
     },
     Mutation {
         name: "kube-bodies",
@@ -2171,6 +2277,83 @@ const MUTATIONS: &[Mutation] = &[
             to: "            Err(Holds(_)) => Ok(()),",
         }],
         tests: &["files::a_file_that_holds_a_value_does_not_leave"],
+    },
+    Mutation {
+        name: "console-refused",
+        guarantee: "G2",
+        mechanism: "the console's port is refused to attached cgroups",
+        edits: &[Edit {
+            file: "gateway/src/capture/tables.rs",
+            from: "            tables.ports.insert(console.listen.port(), Verdict::Refuse);\n",
+            to: "            let _ = console;\n",
+        }],
+        tests: &["story_console::nobody_else_gets_in_or_has_something_decided"],
+    },
+    Mutation {
+        name: "console-form-token",
+        guarantee: "G2",
+        mechanism: "a change at the console brings the token of its login",
+        edits: &[Edit {
+            file: "gateway/src/console/routes.rs",
+            from: "        if !token.is_some_and(|token| same(&token, &visit.token)) {",
+            to: "        if token.is_some_and(|token| token == \"refused\") {",
+        }],
+        tests: &["story_console::a_person_logs_in_at_the_issuer_and_what_they_approve_happens_once"],
+    },
+    Mutation {
+        name: "console-origin",
+        guarantee: "G2",
+        mechanism: "a change at the console comes from a page of it",
+        edits: &[Edit {
+            file: "gateway/src/console/routes.rs",
+            from: "        if head.method == Method::POST && origin && site {",
+            to: "        if head.method == Method::POST || (origin && site) {",
+        }],
+        tests: &["story_console::nobody_else_gets_in_or_has_something_decided"],
+    },
+    Mutation {
+        name: "console-viewers",
+        guarantee: "G4",
+        mechanism: "the record is shown to those alone who may look",
+        edits: &[Edit {
+            file: "gateway/src/warden/console_process.rs",
+            from: "            || if views { Ok(())",
+            to: "            || if views || !administers { Ok(())",
+        }],
+        tests: &["story_console::nobody_else_gets_in_or_has_something_decided"],
+    },
+    Mutation {
+        name: "console-drawn",
+        guarantee: "G4",
+        mechanism: "a recording in a browser draws and does nothing else",
+        edits: &[Edit {
+            file: "gateway/src/warden/console_record.rs",
+            from: "recording.drawn().cast(Cast::V2)",
+            to: "recording.cast(Cast::V2)",
+        }],
+        tests: &["shell::a_terminal_is_played_in_a_browser_as_it_was_and_does_nothing_else_there"],
+    },
+    Mutation {
+        name: "webhook-taken",
+        guarantee: "G3",
+        mechanism: "what a webhook has not taken is told again",
+        edits: &[Edit {
+            file: "gateway/src/shipper/mod.rs",
+            from: "feed.send(&self.origin, &events).await.map_err(ShipError::Feed)?;",
+            to: "drop(feed.send(&self.origin, &events).await.map_err(ShipError::Feed));",
+        }],
+        tests: &["story_feeds::who_does_not_listen_keeps_nobody_waiting_and_hears_of_all_later"],
+    },
+    Mutation {
+        name: "webhook-signed",
+        guarantee: "G3",
+        mechanism: "what a webhook is told is signed",
+        edits: &[Edit {
+            file: "gateway/src/shipper/feed.rs",
+            from: "hmac::sign(&key, format!(\"{seconds}.{body}\").as_bytes())",
+            to: "hmac::sign(&key, format!(\"{seconds}.{}\", body.len()).as_bytes())",
+        }],
+        tests: &["story_feeds::who_listens_hears_of_what_waits_and_what_became_of_it_in_their_own_words"],
     },
     Mutation {
         name: "ssh-approval-binding",

@@ -35,6 +35,13 @@ const DJANGO: &str = "5.2.19";
 const TYPEORM: &str = "0.3.28";
 /// The provider of OpenID Connect that the tests ask for tokens.
 const OPENID_PROVIDER: &str = "8.8.1";
+/// Asks an API whatever its document allows, and does not.
+const SCHEMATHESIS: &str = "4.32.5";
+/// Drives Chromium; the last that Node.js 18 runs.
+const PUPPETEER: &str = "24.43.1";
+/// What browsers are given of xterm.js is what somebody here has looked at (SHA-256).
+const XTERM_MJS: &str = "b336ec65a086c056d4804b3d4c2347da5663d3f23c3f25be866467bd8857ad59";
+const XTERM_CSS: &str = "854a7c0fb70e8b1a083c16797ab827299fb18744f5ad34f227b48337e33293c6";
 /// Debian's source package, which is the youngest that the Go of Debian 12 builds.
 const KUBERNETES: &str = "1.20.5+really1.20.2-1.1+deb12u1";
 /// Today's kubectl, from PyPI.
@@ -42,7 +49,9 @@ const KUBECTL: &str = "1.37.1";
 /// The Python client, from PyPI.
 const KUBERNETES_CLIENT: &str = "37.0.2";
 /// Of the libraries of Debian sid that the tests' programs in Go are built with, and of those programs.
-const KUBE_GO: &str = "0.36-1";
+const KUBE_GO: &str = "0.36-2";
+/// kube-rs, as the lock of the tests' program has it, and of that program.
+const KUBE_RS: &str = "5.0-1";
 const LINKER_NAME: &str = "bpf-linker";
 /// The SQL of the server's own tests, of the version that Debian has.
 const REGRESSION_SQL: &str = "15";
@@ -197,6 +206,7 @@ fn builders(cache: &Path) -> Vec<Tool> {
         build_linker.env("LLVM_PREFIX", LLVM_PREFIX);
     }
     vec![
+        xterm(cache),
         Tool { name: LINKER_NAME, reason: "links eBPF", file: linker.join("bin/bpf-linker"), install: build_linker },
         Tool {
             name: "cargo-deny",
@@ -248,9 +258,15 @@ fn servers(cache: &Path) -> Vec<Tool> {
         },
         Tool {
             name: "kube-go",
-            reason: "tests: a typed client in Go, and exec as API servers of today have it; 200 MB, built in four minutes",
+            reason: "tests: a typed client in Go, exec and request lines as API servers of today have them; 200 MB, built in four minutes",
             file: go.join("front"),
             install: kubernetes_go(&go),
+        },
+        Tool {
+            name: "kube-rs",
+            reason: "tests: a client with kube-rs",
+            file: ebpf::tool_dir(cache, "kube-rs", KUBE_RS).join("bin/kube-client"),
+            install: kubernetes_rs(cache),
         },
         Tool {
             name: "regression-sql",
@@ -277,6 +293,8 @@ fn drivers(cache: &Path) -> Vec<Tool> {
     let orms = ebpf::tool_dir(cache, "orms-python", &format!("{SQLALCHEMY}-{DJANGO}"));
     let typeorm = ebpf::tool_dir(cache, "orms-node", TYPEORM);
     let provider = ebpf::tool_dir(cache, "openid-provider", OPENID_PROVIDER);
+    let browser = ebpf::tool_dir(cache, "puppeteer", PUPPETEER);
+    let stranger = ebpf::tool_dir(cache, "schemathesis", SCHEMATHESIS);
     vec![
         Tool {
             name: "pg",
@@ -311,7 +329,35 @@ fn drivers(cache: &Path) -> Vec<Tool> {
             file: provider.join("node_modules/oidc-provider/lib/index.js"),
             install: npm_install(&provider, "oidc-provider", OPENID_PROVIDER),
         },
+        Tool {
+            name: "puppeteer-core",
+            reason: "tests: drives a browser",
+            file: browser.join("node_modules/puppeteer-core/package.json"),
+            install: npm_install(&browser, "puppeteer-core", PUPPETEER),
+        },
+        Tool {
+            name: "schemathesis",
+            reason: "tests: asks the console's API what its document says, and does not",
+            file: stranger.join("bin/installed"),
+            install: venv_install(&stranger, &format!("schemathesis=={SCHEMATHESIS}")),
+        },
     ]
+}
+
+/// The terminal of the console, which is built into the gateway.
+fn xterm(cache: &Path) -> Tool {
+    let folder = ebpf::tool_dir(cache, "xterm", ebpf::XTERM_VERSION);
+    let [(_, script), (_, style)] = ebpf::xterm(cache);
+    let (folder, version) = (folder.display(), ebpf::XTERM_VERSION);
+    let install = format!(
+        "npm install --no-save --ignore-scripts --no-audit --no-fund --prefix {folder} @xterm/xterm@{version} &&
+        printf '%s  %s\\n' {XTERM_MJS} {} {XTERM_CSS} {} | sha256sum --check --quiet || {{ rm -rf {folder}; exit 1; }}",
+        script.display(),
+        style.display()
+    );
+    let mut command = Command::new("sh");
+    command.arg("-c").arg(install);
+    Tool { name: "@xterm/xterm", reason: "the console plays recordings on it", file: style, install: command }
 }
 
 fn npm_install(folder: &Path, name: &str, version: &str) -> Command {
@@ -350,6 +396,15 @@ fn kubernetes_go(folder: &Path) -> Command {
     let mut command = Command::new("sh");
     command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/src/setup/kube-go.sh")).arg(folder);
     command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/../gateway/tests/kube/clients/go"));
+    command
+}
+
+/// Pinned by its own lock.
+fn kubernetes_rs(cache: &Path) -> Command {
+    let mut command = ebpf::clean(Path::new("cargo"));
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/../gateway/tests/kube/clients/rust");
+    command.args(["install", "--quiet", "--locked", "--debug", "--path", source]).arg("--root");
+    command.arg(ebpf::tool_dir(cache, "kube-rs", KUBE_RS)).arg("--target-dir").arg(build_dir(cache));
     command
 }
 
@@ -427,7 +482,9 @@ mod tests {
     #[test]
     fn installs_every_tool_into_the_cache_at_a_pinned_version() {
         let cache = Path::new("/cache");
-        for tool in tools(cache).into_iter().filter(|tool| !["regression-sql", "kube-go"].contains(&tool.name)) {
+        for tool in
+            tools(cache).into_iter().filter(|tool| !["regression-sql", "kube-go", "kube-rs"].contains(&tool.name))
+        {
             let line = line(&tool.install);
             assert!(tool.file.starts_with("/cache/tools"), "{}", tool.file.display());
             assert!(

@@ -11,10 +11,19 @@ use crate::bench::{self, Subject};
 use crate::run::{run, timed};
 use crate::{ebpf, fuzz, mutate, setup, vm};
 
-/// What is tried on versions of PostgreSQL that the ordinary tests leave out: corpora, generator, wire, masks of the server
-/// itself, and changes that wait.
-const OF_SERVERS: [&str; 6] =
-    ["story_leaks", "story_evasions", "story_generator", "story_transparency", "story_source", "story_changes"];
+/// What is tried on versions of PostgreSQL that the ordinary tests leave out: corpora, encodings, types, generator, wire, masks of
+/// the server itself, and changes that wait.
+const OF_SERVERS: [&str; 9] = [
+    "story_leaks",
+    "story_evasions",
+    "story_encodings",
+    "encoding_oracle",
+    "story_types",
+    "story_generator",
+    "story_transparency",
+    "story_source",
+    "story_changes",
+];
 
 /// How long, and what.
 #[derive(Args)]

@@ -12,6 +12,7 @@ pub mod guard;
 pub mod journal;
 pub mod verify;
 pub mod clickhouse;
+pub mod feed;
 
 pub use event::Event;
 pub use guard::SessionGuard;

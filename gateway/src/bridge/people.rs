@@ -24,6 +24,34 @@ pub enum Question {
     Windows,
     /// A person ends a window, or takes back the request for one.
     Revoke(Revoke),
+    /// The policies in force.
+    Policies,
+    /// A person comes back from the issuer to the console.
+    LogIn(LogIn),
+}
+
+/// What a person brings to the console, unread.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct LogIn {
+    /// The issuer's ID token.
+    pub token: String,
+    /// What the warden gave for this login: the token has to say it.
+    pub nonce: String,
+}
+
+impl std::fmt::Debug for LogIn {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("LogIn")
+    }
+}
+
+/// Who that is, as the issuer signed it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct LoggedIn {
+    /// Who.
+    pub person: Person,
+    /// When the issuer last asked them who they are, in seconds from 1970.
+    pub since: u64,
 }
 
 /// A person's say on a held request, whom the warden has looked at.

@@ -21,7 +21,7 @@ use super::events::Ring;
 use super::lsm::{self, Lsm, LsmError};
 use super::maps::Maps;
 use super::names;
-use super::pins::Pins;
+use super::pins::{self, Pins};
 use super::tables::Tables;
 use crate::host::cgroup::Cgroup;
 
@@ -305,6 +305,24 @@ impl Gate {
     pub fn missing_maps(&self) -> Vec<&'static str> {
         let missing = |(map, id): &(&'static str, u32)| (pinned_map(&self.pins, map).ok() != Some(*id)).then_some(*map);
         self.pinned.iter().filter_map(missing).collect()
+    }
+
+    /// Pins maps again that are not where they were, so that who closes over the cgroup anew goes on with what the programs
+    /// know of open connections.
+    ///
+    /// # Errors
+    /// Where the kernel refuses.
+    pub fn pin_maps(&self) -> Result<(), CaptureError> {
+        let failed = |source| CaptureError::Pins { what: "make", cgroup: self.cgroup.id, source };
+        self.pins.create().map_err(failed)?;
+        let missing = self.missing_maps();
+        for (map, id) in self.pinned.iter().filter(|(map, _)| missing.contains(map)) {
+            let pin = self.pins.map(map);
+            pins::absent_is_fine(std::fs::remove_file(&pin)).map_err(failed)?;
+            let data = MapData::from_id(*id).map_err(|error| map_error("find", map, error))?;
+            data.pin(&pin).map_err(|error| failed(io::Error::other(error)))?;
+        }
+        Ok(())
     }
 
     /// A map that does not hold what was written to it.

@@ -150,7 +150,8 @@ fn root() -> PathBuf {
     Path::new(BPF_FS).join("gateway").join(LAYOUT)
 }
 
-fn absent_is_fine(result: io::Result<()>) -> io::Result<()> {
+/// What was to be removed may be gone already.
+pub(super) fn absent_is_fine(result: io::Result<()>) -> io::Result<()> {
     match result {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         other => other,

@@ -100,6 +100,9 @@ impl Tables {
         if config.asks_names_here() {
             tables.ask_names_here();
         }
+        if let Some(console) = &config.console {
+            tables.ports.insert(console.listen.port(), Verdict::Refuse);
+        }
         for allowed in &config.egress.allow {
             tables.set(allowed.network, allowed.port, Verdict::Allow);
         }

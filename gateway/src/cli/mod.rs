@@ -18,7 +18,7 @@ mod replay;
 mod run;
 mod serve;
 mod status;
-mod terminal;
+pub(crate) mod terminal;
 mod trust;
 mod user;
 mod windows;
@@ -94,6 +94,8 @@ enum Command {
     Engine,
     #[command(hide = true)]
     Shipper,
+    #[command(hide = true)]
+    Console,
     #[command(hide = true)]
     Canary {
         #[arg(long)]
@@ -171,6 +173,7 @@ pub fn main() -> ExitCode {
         Command::Trust(arguments) => trust::run(&arguments),
         Command::Engine => crate::engine::run(),
         Command::Shipper => crate::shipper::run(),
+        Command::Console => crate::console::run(),
         Command::Canary { cgroup, connect, lsm } => {
             let trials = [(connect, Trial::Connect), (lsm, Trial::Lsm)];
             let trials: Vec<_> = trials.into_iter().filter_map(|(asked, trial)| asked.then_some(trial)).collect();

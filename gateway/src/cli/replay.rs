@@ -4,7 +4,6 @@
 //! at most 120 columns. It shows what was kept, never more, and nothing of it raw.
 
 mod csv;
-mod filter;
 #[cfg(any(fuzzing, test))]
 pub mod fuzzing;
 mod kubernetes;

@@ -55,24 +55,24 @@ fn describe(status: &Status) -> String {
         text += &format!("gap {}: {}\n", gap.name, gap.detail);
     }
     if let Some(shipping) = &status.shipping {
-        text += &copy(shipping);
+        text += &copy("the journal is copied to", shipping);
+    }
+    for feed in &status.feeds {
+        text += &copy("events are told to", feed);
     }
     text
 }
 
-fn copy(shipping: &Shipping) -> String {
+fn copy(what: &str, shipping: &Shipping) -> String {
     let mut text = match shipping.lag_events {
-        0 => format!("the journal is copied to {}, all of it", shipping.store),
-        lag => format!(
-            "the journal is copied to {}: {lag} events behind, the oldest for {} s",
-            shipping.store, shipping.lag_secs
-        ),
+        0 => format!("{what} {}, all of it", shipping.store),
+        lag => format!("{what} {}: {lag} events behind, the oldest for {} s", shipping.store, shipping.lag_secs),
     };
     for journal in &shipping.journals {
         text += &format!("\n  journal {}: up to {} of {}", journal.journal, journal.shipped, journal.written);
     }
     if shipping.pid.is_none() {
-        text += "\n  nothing copies it now";
+        text += "\n  nothing does it now";
     }
     if let Some(error) = &shipping.error {
         text += &format!("\n  {error}");

@@ -23,7 +23,7 @@ pub(super) fn visible(text: &str) -> String {
 
 /// Control characters; those that turn the direction of writing, break lines or show nothing at all (Unicode Technical
 /// Report 36, section 2; the tags of plane 14 are invisible ASCII).
-fn plays(c: char) -> bool {
+pub(crate) fn plays(c: char) -> bool {
     c.is_control()
         || matches!(
             c,

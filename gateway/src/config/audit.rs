@@ -4,9 +4,12 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
+use super::attach::is_name;
 use super::table::Section;
 use super::target::read_secret;
-use super::{Durability, JournalSection, SecretSource};
+use super::{Durability, JournalSection, Place, SecretSource};
 
 /// What ClickHouse takes well at once, and what is sent again after a failure at most.
 const DEFAULT_BATCH: u64 = 10_000;
@@ -49,6 +52,41 @@ impl ClickHouse {
     }
 }
 
+/// Who is told of events as they happen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Webhook {
+    /// For people, and for its checkpoint.
+    pub name: String,
+    /// Where requests go.
+    pub url: Place,
+    /// In which words.
+    pub format: WebhookFormat,
+    /// Kinds of events; one that ends with `.` stands for all that begin so. None: all.
+    pub kinds: Vec<String>,
+    /// Of events with a decision those alone that were decided so. None: all.
+    pub verdicts: Vec<String>,
+    /// What requests are signed with.
+    pub secret: Option<SecretSource>,
+    /// The value of their `Authorization`.
+    pub authorization: Option<SecretSource>,
+    /// PEM file of the authorities of its server; `None`: those of the system.
+    pub ca: Option<PathBuf>,
+}
+
+/// `format`
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum WebhookFormat {
+    /// The events as they are.
+    #[default]
+    Json,
+    /// Events of the Open Cybersecurity Schema Framework.
+    Ocsf,
+    /// Logs of OpenTelemetry (OTLP/HTTP, JSON).
+    Otlp,
+    /// One text, for incoming webhooks of chats.
+    Slack,
+}
+
 /// Where seals are told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Syslog {
@@ -78,6 +116,38 @@ pub(super) fn read_syslog(audit: &Section<'_, '_>) -> Option<Syslog> {
     });
     section.finish();
     Some(Syslog { address: address?, transport: transport.unwrap_or_default() })
+}
+
+const VERDICTS: [&str; 5] = ["allow", "deny", "hold", "would_deny", "would_hold"];
+
+pub(super) fn read_webhooks(audit: &Section<'_, '_>) -> Vec<Webhook> {
+    let mut all: Vec<Webhook> = Vec::new();
+    for section in audit.sections("webhook") {
+        let name = section.required("name");
+        if name.as_deref().is_some_and(|name| !is_name(name) || all.iter().any(|one| one.name == name)) {
+            section.fault("name", "a name of its own, of letters, digits, `-`, `_` and `.`");
+        }
+        let url = section.required("url");
+        let url = url.and_then(|url| Place::parse(&url).map_err(|reason| section.fault("url", reason)).ok());
+        let formats = [
+            ("json", WebhookFormat::Json),
+            ("ocsf", WebhookFormat::Ocsf),
+            ("otlp", WebhookFormat::Otlp),
+            ("slack", WebhookFormat::Slack),
+        ];
+        let format = section.one_of("format", &formats).unwrap_or_default();
+        let (kinds, verdicts) = (section.strings("kinds"), section.strings("verdicts"));
+        if let Some(unknown) = verdicts.iter().find(|verdict| !VERDICTS.contains(&verdict.as_str())) {
+            section.fault("verdicts", format!("`{unknown}` is none of {}", VERDICTS.join(", ")));
+        }
+        let (secret, authorization) = (read_secret(&section, "secret"), read_secret(&section, "authorization"));
+        let ca = section.string("ca").map(PathBuf::from);
+        section.finish();
+        if let (Some(name), Some(url)) = (name, url) {
+            all.push(Webhook { name, url, format, kinds, verdicts, secret, authorization, ca });
+        }
+    }
+    all
 }
 
 pub(super) fn read_journal(section: &Section<'_, '_>) -> JournalSection {

@@ -6,6 +6,7 @@
 mod approval;
 mod attach;
 mod audit;
+mod console;
 mod egress;
 mod error;
 mod oidc;
@@ -19,7 +20,8 @@ use std::time::Duration;
 
 pub use approval::{ApprovalSection, HostApprovers, OnHold, WindowRule};
 pub use attach::{Attach, is_name};
-pub use audit::{ClickHouse, ClickHouseTls, Syslog, Transport};
+pub use audit::{ClickHouse, ClickHouseTls, Syslog, Transport, Webhook, WebhookFormat};
+pub use console::Console;
 pub use egress::{AllowedName, AllowedNetwork, Egress, NamePattern, is_host_name};
 pub use error::{ConfigError, Fault};
 pub use oidc::{ALGORITHMS, Oidc, Place};
@@ -51,10 +53,14 @@ pub struct Config {
     pub syslog: Option<Syslog>,
     /// Where the journal is copied to; `None`: the record is on this host alone.
     pub clickhouse: Option<ClickHouse>,
+    /// Who is told of events as they happen.
+    pub webhooks: Vec<Webhook>,
     /// How requests wait for people.
     pub approval: ApprovalSection,
     /// Who vouches for runtimes; `None`: nobody does.
     pub oidc: Option<Oidc>,
+    /// The page for people; `None`: there is none.
+    pub console: Option<Console>,
     /// Who runs commands by `exec` without root.
     pub exec_users: BTreeSet<String>,
     /// What leaves besides protected connections.
@@ -146,8 +152,10 @@ impl Default for Config {
             journal: JournalSection::default(),
             syslog: None,
             clickhouse: None,
+            webhooks: Vec::new(),
             approval: ApprovalSection::default(),
             oidc: None,
+            console: None,
             exec_users: BTreeSet::new(),
             egress: Egress {
                 allow_by_default: true,
@@ -213,8 +221,10 @@ fn read(root: &Section<'_, '_>) -> Config {
         journal: audit::read_journal(&journal),
         syslog: audit::read_syslog(&audit),
         clickhouse: audit::read(&audit),
+        webhooks: audit::read_webhooks(&audit),
         approval: approval::read(root),
         oidc: oidc::read(&identity),
+        console: console::read(root),
         exec_users: approval::exec_users(root),
         egress: egress::read(&egress),
         undeclared: Undeclared {
@@ -227,6 +237,9 @@ fn read(root: &Section<'_, '_>) -> Config {
     };
     if config.oidc.is_none() && config.attachments.iter().any(|attach| attach.token_file.is_some()) {
         identity.fault("oidc", "an attachment has a `token_file`, and nobody says who may have issued what is in it");
+    }
+    if config.console.is_some() && config.oidc.is_none() {
+        root.fault("console", "nobody says who people are: add [identity.oidc]");
     }
     egress::check(&egress, &config);
     approval::check_windows(root, &config);

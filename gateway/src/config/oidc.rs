@@ -5,6 +5,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::egress::is_host_name;
 use super::table::Section;
 
@@ -49,7 +51,7 @@ pub struct Oidc {
 }
 
 /// What `https://HOST:PORT/PATH` stands for.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Place {
     /// A name or an address.
     pub host: String,
@@ -78,6 +80,22 @@ impl Place {
         }
         let port = port.map_or(Ok(HTTPS_PORT), str::parse).map_err(|_| format!("`{authority}` has no such port"))?;
         Ok(Self { host: host.to_owned(), port, path: path.to_owned() })
+    }
+
+    /// Host and port, as addresses to connect to are written.
+    #[must_use]
+    pub fn server(&self) -> String {
+        format!("{}:{}", self.written_host(), self.port)
+    }
+
+    /// The same as urls and `Host` have it, without the port that goes without saying (RFC 9110, section 4.2.3).
+    #[must_use]
+    pub fn authority(&self) -> String {
+        if self.port == HTTPS_PORT { self.written_host() } else { self.server() }
+    }
+
+    fn written_host(&self) -> String {
+        if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() }
     }
 }
 
@@ -139,6 +157,9 @@ mod tests {
         assert_eq!((place.host.as_str(), place.port, place.path.as_str()), ("id.example.com", 443, "/realms/a"));
         let place = Place::parse("https://[2001:db8::1]:8443").unwrap();
         assert_eq!((place.host.as_str(), place.port, place.path.as_str()), ("2001:db8::1", 8443, ""));
+        assert_eq!(place.authority(), "[2001:db8::1]:8443");
+        let place = Place::parse("https://[2001:db8::1]/").unwrap();
+        assert_eq!((place.authority().as_str(), place.server().as_str()), ("[2001:db8::1]", "[2001:db8::1]:443"));
         for wrong in [
             "http://id.example.com",
             "https://",

@@ -159,6 +159,9 @@ pub struct Status {
     /// How far the copy of the journal is; none: there is no copy.
     #[serde(default)]
     pub shipping: Option<Shipping>,
+    /// How far those are who are told of events.
+    #[serde(default)]
+    pub feeds: Vec<Shipping>,
 }
 
 /// How far the copy of the journal is.

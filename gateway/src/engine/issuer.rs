@@ -7,21 +7,16 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Empty, Limited};
-use hyper::header::{ACCEPT, HOST};
-use hyper::{Request, StatusCode};
-use hyper_util::rt::TokioIo;
 
 use super::Engine;
 use crate::chain::chain;
 use crate::config::{Oidc, Place};
-use crate::identity::Keys;
+use crate::http::{self, Asked};
+use crate::identity::{Discovery, Keys};
 use crate::upstream::tls::{TlsMode, UpstreamTls};
 
 /// For all of one answer.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Sets of keys take a few kilobytes.
-const MAX_ANSWER: usize = 256 * 1024;
 
 impl Engine {
     /// The keys that the issuer signs with now.
@@ -35,8 +30,7 @@ impl Engine {
         let path = if oidc.keys_are_known {
             oidc.place.path.clone()
         } else {
-            let path = format!("{}/.well-known/openid-configuration", oidc.place.path.trim_end_matches('/'));
-            where_keys_are(oidc, &fetch(path).await.map_err(late)??)?
+            where_keys_are(oidc, &fetch(Discovery::path(&oidc.place)).await.map_err(late)??)?
         };
         let keys = fetch(path).await.map_err(late)??;
         Keys::parse(&keys).map_err(|error| error.to_string())
@@ -46,31 +40,13 @@ impl Engine {
         let of = |fault: &dyn std::fmt::Display| format!("https://{}:{}{path}: {fault}", place.host, place.port);
         let stream = self.dialler().to_issuer().await.map_err(|error| of(&error))?;
         let (stream, _) = tls.handshake(Box::new(stream)).await.map_err(|error| of(&chain(&error)))?;
-        let shaken = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
-        let (mut sender, connection) = shaken.map_err(|error| of(&error))?;
-        let driven = tokio::spawn(connection);
-        let host = if place.port == 443 { place.host.clone() } else { format!("{}:{}", place.host, place.port) };
-        let request = Request::get(if path.is_empty() { "/" } else { &path }).header(HOST, host);
-        let request = request.header(ACCEPT, "application/json").body(Empty::<Bytes>::new());
-        let answer = sender.send_request(request.map_err(|error| of(&error))?).await.map_err(|error| of(&error))?;
-        if answer.status() != StatusCode::OK {
-            return Err(of(&answer.status()));
-        }
-        let body = Limited::new(answer.into_body(), MAX_ANSWER).collect().await;
-        driven.abort();
-        Ok(body.map_err(|error| of(&error))?.to_bytes())
+        http::ask(stream, place, Asked { path, ..Asked::default() }).await
     }
 }
 
 /// The path of `jwks_uri`, of an issuer that is the configured one, at its own host.
 fn where_keys_are(oidc: &Oidc, answer: &[u8]) -> Result<String, String> {
-    let known: serde_json::Value =
-        serde_json::from_slice(answer).map_err(|_| "the issuer's configuration is no json".to_owned())?;
-    let text = |key| known.get(key).and_then(serde_json::Value::as_str).unwrap_or_default();
-    if text("issuer") != oidc.issuer {
-        return Err(format!("the server at `{}` says that it is another issuer", oidc.issuer));
-    }
-    let place = Place::parse(text("jwks_uri")).map_err(|reason| format!("the issuer's `jwks_uri`: {reason}"))?;
+    let place = Discovery::read(&oidc.issuer, answer)?.place("jwks_uri")?;
     if (&place.host, place.port) != (&oidc.place.host, oidc.place.port) {
         return Err(format!(
             "the issuer keeps its keys at another host: write `jwks_uri = \"https://{}:{}{}\"`, if that is meant",

@@ -11,6 +11,7 @@ mod forwarder;
 mod issuer;
 mod keeper;
 mod lane;
+mod people;
 mod refused_questions;
 mod resolver;
 mod settings;
@@ -359,6 +360,8 @@ impl Engine {
             Question::Window(request) => self.ask_for_window(request).await,
             Question::Windows => self.list_windows(),
             Question::Revoke(revoke) => self.revoke_window(revoke).await,
+            Question::Policies => self.policies_in_force(),
+            Question::LogIn(said) => self.log_in(said).await,
         }
     }
 

@@ -128,6 +128,13 @@ impl Settings {
         self.attachments.values()
     }
 
+    /// The files of the policies in force, shipped ones among them.
+    #[must_use]
+    pub fn policy_files(&self) -> Vec<PolicyFile> {
+        // They were read once, when they came into force: nothing can be wrong with them.
+        load::read(&self.source).unwrap_or_default()
+    }
+
     /// What says who their workloads are.
     #[must_use]
     pub fn tokens(&self) -> &Tokens {

@@ -50,9 +50,9 @@ struct Binding {
 
 /// Who vouches, and how that is known.
 #[derive(Debug, PartialEq, Eq)]
-struct Terms {
-    oidc: Oidc,
-    ca: Option<Vec<u8>>,
+pub(super) struct Terms {
+    pub(super) oidc: Oidc,
+    pub(super) ca: Option<Vec<u8>>,
 }
 
 /// What the issuer last said.
@@ -75,7 +75,7 @@ pub(super) struct Bindings {
 type Told = Option<Result<(), String>>;
 
 /// Why a look came to no good end.
-enum Fault {
+pub(super) enum Fault {
     /// The issuer's keys cannot be had.
     Keys(String),
     Token(TokenError),
@@ -139,7 +139,7 @@ impl Engine {
                 Err(reason) => return self.refuse_token(&attachment, number, reason, &mut told),
             };
             let Some(terms) = terms else { return };
-            let wait = match self.look_at(&terms, &token).await {
+            let wait = match self.look_at(&terms, &terms.oidc, &token).await {
                 Ok(verified) => {
                     let since = *since.get_or_insert_with(SystemTime::now);
                     let remains = left(&terms.oidc, &verified, since);
@@ -176,13 +176,14 @@ impl Engine {
         }
     }
 
-    async fn look_at(&self, terms: &Arc<Terms>, token: &[u8]) -> Result<Verified, Fault> {
+    /// Looks at a token of the issuer, which has to be what is wanted.
+    pub(super) async fn look_at(&self, terms: &Arc<Terms>, wanted: &Oidc, token: &[u8]) -> Result<Verified, Fault> {
         let keys = self.issuer_keys(terms, KEYS_FOR).await.map_err(Fault::Keys)?;
-        match verify(&terms.oidc, &keys, token) {
+        match verify(wanted, &keys, token) {
             // The issuer may have a new one.
             Err(TokenError::NoKey { .. } | TokenError::Signature) => {
                 let keys = self.issuer_keys(terms, Duration::ZERO).await.map_err(Fault::Keys)?;
-                verify(&terms.oidc, &keys, token).map_err(Fault::Token)
+                verify(wanted, &keys, token).map_err(Fault::Token)
             }
             other => other.map_err(Fault::Token),
         }

@@ -17,6 +17,9 @@ use crate::secret::Secret;
 /// arrays, composites and COPY lines as it is.
 pub const MARK: &str = "\u{2022}\u{2022}\u{2022}";
 
+/// Stands for [`MARK`] where the session's encoding is not UTF-8: few encodings have a bullet, all have these. As safe.
+pub const PLAIN_MARK: &str = "*~*";
+
 /// How values of a class are shown.
 #[derive(Clone)]
 pub enum Show {
@@ -245,6 +248,7 @@ impl Default for Classes {
 #[must_use]
 pub fn contains_mask(bytes: &[u8]) -> bool {
     memmem::find(bytes, MARK.as_bytes()).is_some()
+        || memmem::find(bytes, PLAIN_MARK.as_bytes()).is_some()
         || ["\\u2022", "e280a2", "%e2%80%a2"].iter().any(|one| has_three(bytes, one.as_bytes()))
 }
 
@@ -253,16 +257,28 @@ pub fn contains_mask(bytes: &[u8]) -> bool {
 pub struct MaskFinder {
     /// The end of what was seen: one byte less than the longest form of [`MARK`].
     tail: Vec<u8>,
+    /// [`MARK`] in the encoding of the stream, where that has it.
+    encoded: Option<Vec<u8>>,
 }
 
 impl MaskFinder {
+    /// Looks in a stream of another encoding, whose form of [`MARK`] this is.
+    #[must_use]
+    pub fn with(encoded: Option<Vec<u8>>) -> Self {
+        Self { encoded, ..Self::default() }
+    }
+
+    fn finds(&self, bytes: &[u8]) -> bool {
+        contains_mask(bytes) || self.encoded.as_ref().is_some_and(|mark| memmem::find(bytes, mark).is_some())
+    }
+
     /// Whether a mask ends in this chunk.
     #[must_use]
     pub fn ends_in(&mut self, chunk: &[u8]) -> bool {
         const LONGEST: usize = "%e2%80%a2".len() * 3;
         let head = chunk.get(..LONGEST.min(chunk.len())).unwrap_or_default();
         self.tail.extend_from_slice(head);
-        let found = contains_mask(&self.tail) || contains_mask(chunk);
+        let found = self.finds(&self.tail) || self.finds(chunk);
         if chunk.len() >= LONGEST {
             self.tail.clear();
             self.tail.extend_from_slice(chunk.get(chunk.len() - LONGEST + 1..).unwrap_or_default());

@@ -4,6 +4,7 @@
 //! faults are reported at once, and a file with one changes nothing that is running. It never reads a key by itself:
 //! where a hash key comes from is its caller's matter.
 
+mod field;
 mod pattern;
 #[cfg(test)]
 mod tests;
@@ -21,6 +22,7 @@ use crate::masking::class::{Class, ClassSpec, Classes, Partial, Show, shipped_sp
 use crate::masking::detect::{Builtin, Detector, Detectors, MOST};
 use crate::secret::Secret;
 
+pub use field::{FieldLabel, FieldPart, FieldPath, Filter, PathError};
 pub use pattern::{ColumnName, ColumnPattern, Glob, PatternError};
 
 /// Reads the key of a hash.
@@ -35,6 +37,8 @@ pub struct MaskingFile {
     pub default: Defaults,
     /// Labels on columns, in the order of the file.
     pub columns: Vec<ColumnLabel>,
+    /// Labels on fields of objects, likewise.
+    pub fields: Vec<Arc<FieldLabel>>,
     /// `[detector]`
     pub detector: DetectorSection,
 }
@@ -113,11 +117,12 @@ impl MaskingFile {
         let default = defaults(&root.section("default"));
         let classes = classes(&root, key);
         let columns = root.sections("column").iter().filter_map(|section| column(section, &classes)).collect();
+        let fields = root.sections("field").iter().filter_map(|section| field(section, &classes)).collect();
         let detector = detector(&root.section("detector"), &classes);
         root.finish();
         let faults = source.into_faults();
         if faults.is_empty() {
-            Ok(Self { classes, default, columns, detector })
+            Ok(Self { classes, default, columns, fields, detector })
         } else {
             Err(ConfigError { file: file.to_owned(), faults })
         }
@@ -134,7 +139,10 @@ impl MaskingFile {
         let custom = self.detector.custom.iter().filter(is_here);
         let custom =
             custom.map(|custom| Detector::custom(&custom.name, Arc::clone(&custom.class), custom.pattern.clone()));
+        let is_of =
+            |label: &&Arc<FieldLabel>| label.targets.is_empty() || label.targets.iter().any(|at| at.matches(target));
         Masking {
+            fields: self.fields.iter().filter(is_of).map(Arc::clone).collect(),
             classes: self.classes.clone(),
             detectors: Arc::new(Detectors::new(builtin.chain(custom).collect())),
             keep_null: self.default.keep_null,
@@ -267,6 +275,27 @@ fn column(section: &Section<'_, '_>, classes: &Classes) -> Option<ColumnLabel> {
     let class = class_of(section, classes);
     section.finish();
     Some(ColumnLabel { at, class: class? })
+}
+
+fn field(section: &Section<'_, '_>, classes: &Classes) -> Option<Arc<FieldLabel>> {
+    let kind = section.required("kind").and_then(|kind| {
+        let is_kind = !kind.is_empty() && !kind.contains(|c: char| c.is_ascii_uppercase() || "/ ".contains(c));
+        if !is_kind {
+            section.fault(
+                "kind",
+                "is written as in the paths of the API, in lower case: `configmaps`, `deployments.apps`",
+            );
+        }
+        kind.parse().ok().filter(|_| is_kind)
+    });
+    let paths = section.all_parsed("paths");
+    if paths.is_empty() {
+        section.fault("paths", "names no field: write `data.*`");
+    }
+    let [targets, namespaces, names] = ["targets", "namespaces", "names"].map(|key| section.all_parsed(key));
+    let class = class_of(section, classes);
+    section.finish();
+    Some(Arc::new(FieldLabel { kind: kind?, targets, namespaces, names, paths, class: class? }))
 }
 
 fn class_of(section: &Section<'_, '_>, classes: &Classes) -> Option<Arc<Class>> {

@@ -19,6 +19,7 @@ use std::sync::Arc;
 
 use class::Classes;
 use detect::Detectors;
+use file::FieldLabel;
 
 /// Everything that masks need to know: what a checked `masking.toml` gives, or the shipped defaults.
 #[derive(Clone, Debug)]
@@ -27,6 +28,8 @@ pub struct Masking {
     pub classes: Classes,
     /// What finds values wherever they stand.
     pub detectors: Arc<Detectors>,
+    /// Labels on fields of objects.
+    pub fields: Vec<Arc<FieldLabel>>,
     /// Whether NULL stays NULL in a masked column; otherwise it looks like any value.
     pub keep_null: bool,
 }
@@ -35,6 +38,6 @@ impl Default for Masking {
     fn default() -> Self {
         let classes = Classes::default();
         let detectors = Arc::new(Detectors::shipped(&classes));
-        Self { classes, detectors, keep_null: true }
+        Self { classes, detectors, fields: Vec::new(), keep_null: true }
     }
 }

@@ -148,7 +148,7 @@ pub(super) fn summary(set: &PolicySnapshot, files: &[PolicyFile], source: &Sourc
 ///
 /// # Errors
 /// Each file and folder that cannot be read.
-pub(super) fn read(source: &Source) -> Result<Vec<PolicyFile>, Vec<Fault>> {
+pub fn read(source: &Source) -> Result<Vec<PolicyFile>, Vec<Fault>> {
     let pack = |(name, text): (&str, &str)| PolicyFile { name: name.to_owned(), text: text.to_owned(), guard: true };
     let mut files: Vec<_> = [("guard.cedar", GUARD), ("guard-kubernetes.cedar", GUARD_KUBERNETES)].map(pack).into();
     let mut faults = Vec::new();

@@ -51,8 +51,8 @@ impl Sockets {
     ///
     /// # Errors
     /// Where the authorities or the name to verify cannot be used.
-    pub fn new(bridge: Arc<Bridge>, tls: Option<&StoreTls>, address: SocketAddr) -> Result<Self, TlsError> {
-        Ok(Self { bridge, tls: upstream_tls(tls, address)?, waiting: Arc::default() })
+    pub fn new(bridge: Arc<Bridge>, tls: Option<&StoreTls>, host: &str) -> Result<Self, TlsError> {
+        Ok(Self { bridge, tls: upstream_tls(tls, host)?, waiting: Arc::default() })
     }
 
     /// Takes the warden's answer.
@@ -100,7 +100,10 @@ impl Direct {
     /// # Errors
     /// Where the authorities or the name to verify cannot be used.
     pub fn new(settings: &Settings) -> Result<Self, TlsError> {
-        Ok(Self { address: settings.address, tls: upstream_tls(settings.tls.as_ref(), settings.address)? })
+        Ok(Self {
+            address: settings.address,
+            tls: upstream_tls(settings.tls.as_ref(), &settings.address.ip().to_string())?,
+        })
     }
 }
 
@@ -111,10 +114,10 @@ impl Connect for Direct {
     }
 }
 
-fn upstream_tls(tls: Option<&StoreTls>, address: SocketAddr) -> Result<Option<UpstreamTls>, TlsError> {
+fn upstream_tls(tls: Option<&StoreTls>, host: &str) -> Result<Option<UpstreamTls>, TlsError> {
     let Some(tls) = tls else { return Ok(None) };
-    let name = tls.name.clone().unwrap_or_else(|| address.ip().to_string());
-    UpstreamTls::new(TlsMode::VerifyFull, Some(&name), tls.ca.as_deref(), None).map(Some)
+    let name = tls.name.as_deref().unwrap_or(host);
+    UpstreamTls::new(TlsMode::VerifyFull, Some(name), tls.ca.as_deref(), None).map(Some)
 }
 
 async fn encrypt(socket: TcpStream, tls: Option<&UpstreamTls>) -> io::Result<BoxConn> {

@@ -1,4 +1,4 @@
-//! The shipper: the process that copies the journal to ClickHouse.
+//! The shipper: the process that copies the journal to ClickHouse, or tells some of it to a webhook.
 //!
 //! In: from the warden, a segment of a journal as a descriptor that can only be read, with the place to go on from. Out:
 //! rows, and the place up to which the server has acknowledged them. It reads what a network peer sends, which the warden
@@ -7,6 +7,7 @@
 //! no place of its own to remember. Killed at any moment, it has lost nothing: the warden sends the same batch again.
 
 mod connect;
+mod feed;
 mod words;
 
 use std::fs::File;
@@ -17,14 +18,16 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 
 pub use connect::{Direct, Sockets, login};
-pub use words::{Settings, StoreTls, ToShipper, ToWarden};
+pub use words::{FeedSettings, Settings, StoreTls, Task, ToShipper, ToWarden};
 
+use crate::audit::Seq;
 use crate::audit::clickhouse::{Batch, Origin, Place, Store, StoreError};
 use crate::audit::journal::{Found, LineReader, parse};
 use crate::bridge::Bridge;
 use crate::chain::chain;
 use crate::id::JournalId;
 use crate::sandbox::{self, Part};
+use feed::Feed;
 
 /// Bytes of lines in one batch: what is in memory at once is a few times this.
 const MAX_BYTES: usize = 4 * 1024 * 1024;
@@ -40,11 +43,14 @@ enum ShipError {
     /// It is not kept.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// It is not taken.
+    #[error("the webhook took nothing: {0}")]
+    Feed(String),
 }
 
 /// What was read of a segment.
 struct Lines {
-    batch: Batch,
+    count: usize,
     place: Place,
     /// Where the file ended, a torn line included, if it was read that far.
     end: Option<u64>,
@@ -96,10 +102,15 @@ async fn serve(socket: OwnedFd) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Where lines go.
+enum To {
+    Store { store: Box<Store>, batch: usize },
+    Feed(Box<Feed>),
+}
+
 struct Shipper {
-    store: Store,
+    to: To,
     origin: Origin,
-    batch: usize,
 }
 
 impl Shipper {
@@ -107,35 +118,83 @@ impl Shipper {
         let file = descriptors.into_iter().next().context("the warden sent no settings")?;
         let mut text = zeroize::Zeroizing::new(Vec::new());
         File::from(file).take(MAX_SETTINGS).read_to_end(&mut text)?;
-        let settings: Settings = serde_json::from_slice(&text).context("the warden's settings were not understood")?;
-        let origin = Origin { host: settings.host, host_name: settings.host_name.clone() };
-        let batch = settings.batch;
-        let sockets = Sockets::new(Arc::clone(bridge), settings.tls.as_ref(), settings.address)?;
-        let store = Store::new(login(settings), Arc::new(sockets.clone()))?;
-        Ok((Arc::new(Self { store, origin, batch }), sockets))
+        let task: Task = serde_json::from_slice(&text).context("the warden's settings were not understood")?;
+        match task {
+            Task::Copy(settings) => {
+                let origin = Origin { host: settings.host, host_name: settings.host_name.clone() };
+                let batch = settings.batch;
+                let host = settings.address.ip().to_string();
+                let sockets = Sockets::new(Arc::clone(bridge), settings.tls.as_ref(), &host)?;
+                let store = Box::new(Store::new(login(settings), Arc::new(sockets.clone()))?);
+                Ok((Arc::new(Self { to: To::Store { store, batch }, origin }), sockets))
+            }
+            Task::Feed(settings) => {
+                let origin = Origin { host: settings.host, host_name: settings.host_name.clone() };
+                let tls = StoreTls { ca: settings.ca.clone(), name: None };
+                let sockets = Sockets::new(Arc::clone(bridge), Some(&tls), &settings.url.host)?;
+                let feed = Feed::new(settings, sockets.clone());
+                Ok((Arc::new(Self { to: To::Feed(Box::new(feed)), origin }), sockets))
+            }
+        }
     }
 
     async fn ship(&self, journal: JournalId, from: Place, file: File) -> ToWarden {
-        match self.copy(journal, from, file).await {
-            Ok(said) => said,
+        let done = match &self.to {
+            To::Store { store, batch } => self.copy((store, *batch), journal, from, file).await,
+            To::Feed(feed) => self.tell(feed, journal, from, file).await,
+        };
+        match done {
+            Ok(Lines { place, end, stuck, .. }) => ToWarden::Shipped { place, end, stuck },
             Err(error) => ToWarden::Failed(chain(&error)),
         }
     }
 
-    async fn copy(&self, journal: JournalId, from: Place, file: File) -> Result<ToWarden, ShipError> {
-        let Lines { batch, place, end, stuck } = read(&self.origin, self.batch, journal, from, file)?;
-        if batch.lines() > 0 {
-            self.store.keep(batch).await?;
+    async fn copy(
+        &self,
+        (store, limit): (&Store, usize),
+        journal: JournalId,
+        from: Place,
+        file: File,
+    ) -> Result<Lines, ShipError> {
+        let mut batch = Batch::default();
+        let push = |seq, line: &[u8]| {
+            batch.push(&self.origin, journal, seq, line);
+            batch.bytes()
+        };
+        let lines = read(push, limit, journal, from, file)?;
+        if lines.count > 0 {
+            store.keep(batch).await?;
         }
-        Ok(ToWarden::Shipped { place, end, stuck })
+        Ok(lines)
+    }
+
+    async fn tell(&self, feed: &Feed, journal: JournalId, from: Place, file: File) -> Result<Lines, ShipError> {
+        let (mut events, mut bytes) = (Vec::new(), 0);
+        let take = |_, line: &[u8]| {
+            if let Some(event) = feed.event(line) {
+                bytes += line.len();
+                events.push(event);
+            }
+            bytes
+        };
+        let lines = read(take, feed::MAX_LINES, journal, from, file)?;
+        feed.send(&self.origin, &events).await.map_err(ShipError::Feed)?;
+        Ok(lines)
     }
 }
 
-/// Reads lines from a place on, a batch at most.
-fn read(origin: &Origin, limit: usize, journal: JournalId, from: Place, file: File) -> std::io::Result<Lines> {
+/// Reads lines from a place on, a batch at most. What takes them says how many bytes it has by then.
+fn read(
+    mut take: impl FnMut(Seq, &[u8]) -> usize,
+    limit: usize,
+    journal: JournalId,
+    from: Place,
+    file: File,
+) -> std::io::Result<Lines> {
     let mut lines = LineReader::new(file, from.bytes)?;
-    let mut read = Lines { batch: Batch::default(), place: from, end: None, stuck: None };
-    while read.batch.lines() < limit && read.batch.bytes() < MAX_BYTES {
+    let mut read = Lines { count: 0, place: from, end: None, stuck: None };
+    let mut bytes = 0;
+    while read.count < limit && bytes < MAX_BYTES {
         match lines.next()? {
             Found::Line(start) => {
                 let mut seq = read.place.seq.next();
@@ -143,7 +202,8 @@ fn read(origin: &Origin, limit: usize, journal: JournalId, from: Place, file: Fi
                 if start == 0 {
                     seq = parse(lines.line()).map_or(seq, |head| head.seq.max(seq));
                 }
-                read.batch.push(origin, journal, seq, lines.line());
+                bytes = take(seq, lines.line());
+                read.count += 1;
                 (read.place.bytes, read.place.seq) = (lines.offset(), seq);
             }
             Found::End => {
@@ -171,9 +231,9 @@ mod tests {
     use std::io::Write;
 
     use super::*;
+    use crate::audit::Durability;
     use crate::audit::journal::open_regular;
     use crate::audit::journal::testing::{Site, fill};
-    use crate::audit::{Durability, Seq};
 
     #[test]
     fn reads_a_batch_at_a_time_and_leaves_a_torn_line() {
@@ -182,13 +242,12 @@ mod tests {
         fill(&journal, 2..=5);
         let path = site.segment(&journal);
         std::fs::OpenOptions::new().append(true).open(&path).unwrap().write_all(b"{\"v\":1,").unwrap();
-        let origin = Origin { host: site.host, host_name: "h".into() };
-        let read_on = |from| read(&origin, 3, journal.id(), from, open_regular(&path).unwrap()).unwrap();
+        let read_on = |from| read(|_, _| 0, 3, journal.id(), from, open_regular(&path).unwrap()).unwrap();
         let first = read_on(Place { segment: 1, ..Place::default() });
-        assert_eq!((first.batch.lines(), first.place.seq, first.end), (3, Seq(3), None));
+        assert_eq!((first.count, first.place.seq, first.end), (3, Seq(3), None));
         let second = read_on(first.place);
-        assert_eq!((second.batch.lines(), second.place.seq, second.end), (2, Seq(5), Some(second.place.bytes + 7)));
+        assert_eq!((second.count, second.place.seq, second.end), (2, Seq(5), Some(second.place.bytes + 7)));
         let third = read_on(second.place);
-        assert_eq!((third.batch.lines(), third.place, third.end), (0, second.place, second.end));
+        assert_eq!((third.count, third.place, third.end), (0, second.place, second.end));
     }
 }

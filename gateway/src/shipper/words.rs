@@ -7,20 +7,21 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::audit::clickhouse::Place;
+use crate::audit::clickhouse::Place as Copied;
+use crate::config::{Place, WebhookFormat};
 use crate::id::{HostId, JournalId};
 
 /// What the warden tells the shipper.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum ToShipper {
-    /// First of all. With it: a file that holds the `Settings`.
+    /// First of all. With it: a file that holds the `Task`.
     Start,
     /// Copy a batch. With it: the segment.
     Ship {
         /// Whose segment.
         journal: JournalId,
         /// What was copied before.
-        from: Place,
+        from: Copied,
     },
     /// The answer to `ToWarden::Dial`. With it, where it worked: a connected socket.
     Socket {
@@ -46,7 +47,7 @@ pub enum ToWarden {
     /// The store keeps the batch.
     Shipped {
         /// Up to here.
-        place: Place,
+        place: Copied,
         /// How long the segment was when there was no more in it: what is left up to there is no line.
         end: Option<u64>,
         /// Why what follows can never be copied.
@@ -54,6 +55,51 @@ pub enum ToWarden {
     },
     /// It may keep nothing of the batch.
     Failed(String),
+}
+
+/// What a process of this kind is for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Task {
+    /// All of the journal goes to ClickHouse.
+    Copy(Settings),
+    /// Some of it is told to somebody who listens.
+    Feed(FeedSettings),
+}
+
+impl Task {
+    /// Which server it is dialled to: host and port.
+    #[must_use]
+    pub fn server(&self) -> String {
+        match self {
+            Self::Copy(settings) => settings.address.to_string(),
+            Self::Feed(settings) => settings.url.server(),
+        }
+    }
+}
+
+/// What telling takes.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FeedSettings {
+    /// This installation.
+    pub host: HostId,
+    /// Its name, for people.
+    pub host_name: String,
+    /// To whom.
+    pub url: Place,
+    /// In which words.
+    pub format: WebhookFormat,
+    /// Kinds of events that are told; none: all.
+    pub kinds: Vec<String>,
+    /// Verdicts that are told, of events with one; none: all.
+    pub verdicts: Vec<String>,
+    /// What its requests are signed with.
+    pub secret: Option<Vec<u8>>,
+    /// The value of their `Authorization`.
+    pub authorization: Option<Vec<u8>>,
+    /// Authorities that sign its server, in PEM.
+    pub ca: Option<Vec<u8>>,
+    /// Where people decide: a link for those who read of what waits.
+    pub console: Option<String>,
 }
 
 /// What copying takes.
@@ -84,6 +130,12 @@ pub struct StoreTls {
     pub ca: Option<Vec<u8>>,
     /// The name in its certificate; `None`: the address.
     pub name: Option<String>,
+}
+
+impl std::fmt::Debug for FeedSettings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("FeedSettings")
+    }
 }
 
 impl std::fmt::Debug for Settings {

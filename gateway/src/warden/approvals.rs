@@ -29,6 +29,11 @@ impl Warden {
     /// One request, with the session so far.
     pub(super) async fn approval(&self, uid: u32, ticket: TicketId) -> Result<Value, OperatorError> {
         let all = self.waiting(uid).await?;
+        self.whole(&all, ticket).await
+    }
+
+    /// One of these requests, with the session so far.
+    pub(super) async fn whole(&self, all: &Value, ticket: TicketId) -> Result<Value, OperatorError> {
         let is_it = |one: &&Value| one.pointer("/ticket/id") == Some(&json!(ticket));
         let found = all.as_array().into_iter().flatten().find(is_it).cloned();
         let Some(mut found) = found else {

@@ -308,6 +308,9 @@ impl Attachment {
         let cgroup = warden.hierarchy.at(std::path::Path::new(&old.path))?;
         let directory = warden.hierarchy.open(&cgroup)?;
         let tables = self.tables.lock().clone();
+        if let Some(gate) = self.gate.lock().as_ref().filter(|gate| gate.cgroup().id == cgroup.id) {
+            gate.pin_maps()?;
+        }
         let (mut gate, ring) = Gate::close_over(&cgroup, &directory, &tables, self.port, warden.lsm.as_ref().ok())?;
         for (cookie, namespace) in &self.namespaces.lock().open {
             gate.set_listener(*cookie, namespace.state)?;

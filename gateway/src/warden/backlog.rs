@@ -55,6 +55,20 @@ impl Backlog {
         }
     }
 
+    /// The same for a server that is told what happens from now on: what was written before a first checkpoint is not for it.
+    pub(super) fn open_from_now(checkpoint: PathBuf, store: String, layout: &Layout) -> Result<Self, CheckpointError> {
+        let is_new = !checkpoint.exists();
+        let mut backlog = Self::open(checkpoint, store);
+        for journal in
+            layout.journals().map(|(journals, _)| journals).unwrap_or_default().into_iter().filter(|_| is_new)
+        {
+            if let Some(end) = end_of(layout, journal) {
+                backlog.checkpoint.advance(journal, end)?;
+            }
+        }
+        Ok(backlog)
+    }
+
     /// The next batch; none for now where all is copied.
     pub(super) fn next(&mut self, layout: &Layout) -> Option<Work> {
         // What cannot be listed now is looked for again a second later.
@@ -160,6 +174,18 @@ fn written(layout: &Layout, journal: JournalId, shipped: Place) -> Seq {
     read().unwrap_or(shipped.seq).max(shipped.seq)
 }
 
+/// Behind the last whole line of a journal.
+fn end_of(layout: &Layout, journal: JournalId) -> Option<Place> {
+    let segment = *layout.files(journal).ok()?.segments.last()?;
+    let mut lines = LineReader::new(layout.open_segment(journal, segment).ok()?.1, 0).ok()?;
+    let mut place = Place { segment, ..Place::default() };
+    while let Ok(Found::Line(_)) = lines.next() {
+        place.seq = parse(lines.line()).map_or(place.seq.next(), |head| head.seq);
+        place.bytes = lines.offset();
+    }
+    Some(place)
+}
+
 /// The last line with a newline behind it, in front of bytes without one.
 fn last_whole(file: &std::fs::File, size: u64) -> Option<Vec<u8>> {
     use std::os::unix::fs::FileExt;
@@ -195,7 +221,21 @@ mod tests {
         Backlog::open(site.folder.path().join("shipped.json"), "store".into())
     }
 
-    fn end_of(site: &Site, work: Work, seq: u64) -> (Place, u64) {
+    #[test]
+    fn who_is_told_from_now_on_hears_of_nothing_before_and_of_all_that_follows_whatever_restarts() {
+        let site = Site::new();
+        let journal = site.filled(3);
+        let path = site.folder.path().join("feed.json");
+        let open = || Backlog::open_from_now(path.clone(), "hook".into(), &site.layout).unwrap();
+        assert_eq!(open().next(&site.layout), None);
+        fill(&journal, 4..=4);
+        let other = site.filled(2);
+        let mut backlog = open();
+        let works = [backlog.next(&site.layout).unwrap(), backlog.next(&site.layout).unwrap()];
+        assert_eq!(works.map(|work| (work.journal, work.from.seq)), [(journal.id(), Seq(3)), (other.id(), Seq(0))]);
+    }
+
+    fn ended(site: &Site, work: Work, seq: u64) -> (Place, u64) {
         let size = size_of(&site.layout, work.journal, work.from.segment).unwrap();
         (Place { bytes: size, seq: Seq(seq), ..work.from }, size)
     }
@@ -210,7 +250,7 @@ mod tests {
         let second = backlog.next(&site.layout).unwrap();
         assert_eq!(second.journal, other.id());
         assert_eq!(backlog.status(&site.layout).lag_events, 8);
-        let (place, size) = end_of(&site, first, 3);
+        let (place, size) = ended(&site, first, 3);
         assert!(first.fits(&site.layout, place));
         backlog.done(&first, place, Some(size), None).unwrap();
         assert_eq!(backlog.status(&site.layout).lag_events, 5);
@@ -227,7 +267,7 @@ mod tests {
         site.filled(3);
         let handed = backlog(&site).next(&site.layout).unwrap();
         assert_eq!(backlog(&site).next(&site.layout), Some(handed), "handed out and not acknowledged");
-        let (place, size) = end_of(&site, handed, 3);
+        let (place, size) = ended(&site, handed, 3);
         backlog(&site).done(&handed, place, Some(size), None).unwrap();
         assert_eq!(backlog(&site).next(&site.layout), None);
     }
@@ -255,7 +295,7 @@ mod tests {
         let journal = site.filled(3);
         let mut backlog = backlog(&site);
         let work = backlog.next(&site.layout).unwrap();
-        let (place, size) = end_of(&site, work, 3);
+        let (place, size) = ended(&site, work, 3);
         fill(&journal, 4..=4);
         backlog.done(&work, place, Some(size), None).unwrap();
         assert_eq!(backlog.next(&site.layout).unwrap().from, place);
@@ -280,7 +320,7 @@ mod tests {
         let site = Site::new();
         site.filled(3);
         let work = backlog(&site).next(&site.layout).unwrap();
-        let (end, size) = end_of(&site, work, 3);
+        let (end, size) = ended(&site, work, 3);
         let work = Work { from: end, ..work };
         let wrong = [
             Place { bytes: size + 1, ..end },
@@ -300,7 +340,7 @@ mod tests {
         std::fs::write(site.layout.segment(journal.id(), 2), b"x\n").unwrap();
         let mut backlog = backlog(&site);
         let work = backlog.next(&site.layout).unwrap();
-        let (place, size) = end_of(&site, work, 3);
+        let (place, size) = ended(&site, work, 3);
         backlog.done(&work, place, Some(size), None).unwrap();
         assert_eq!(backlog.next(&site.layout).unwrap().from, Place { segment: 2, bytes: 0, seq: Seq(3) });
     }

@@ -8,7 +8,11 @@ mod approvals;
 mod attachment;
 mod backlog;
 mod commands;
+mod console_logins;
+mod console_process;
+mod console_record;
 mod engine_process;
+mod feeds;
 mod forwarder;
 mod keeper;
 mod kernel_events;
@@ -189,12 +193,14 @@ pub struct Warden {
     keeper: keeper::Keeper,
     forwarder: forwarder::Forwarder,
     shipper: Arc<ShipperProcess>,
+    feeds: feeds::Feeds,
     attachments: Mutex<BTreeMap<String, Arc<Attachment>>>,
     /// Held while one is put in force: two at once could take the same name or port.
     attaching: Mutex<()>,
     /// Held from reading a bundle until the engine has it: an older one must not come after a newer one.
     reloading: tokio::sync::Mutex<()>,
     seal_now: Notify,
+    console_changed: Notify,
     stop: Notify,
 }
 

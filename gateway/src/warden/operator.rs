@@ -11,7 +11,7 @@ use std::sync::Arc;
 use super::attachment::{Attachment, Parts, Terms, tables};
 use super::commands::Rest;
 use super::start::copy;
-use super::{Warden, WardenError, names, people};
+use super::{Warden, WardenError, feeds, names, people};
 use crate::audit::event::{self, Event};
 use crate::audit::journal::Disk;
 use crate::bridge::{AttachmentInfo, Question};
@@ -227,8 +227,11 @@ impl Warden {
         let _alone = self.reloading.lock().await;
         let (bundle, config) = self.bundle()?;
         let copy = copy(&config, self.engine.host())?;
+        let layout = self.engine.layout();
+        let told = feeds::wanted(&config, self.engine.host(), layout)?;
         self.engine.reload(&bundle).await?;
         self.shipper.set(copy);
+        self.feeds.set(layout, told);
         for attachment in self.all() {
             let tables = tables(&config, attachment.name());
             attachment.set_tables(tables).map_err(|error| chain(&error))?;
@@ -238,7 +241,10 @@ impl Warden {
             }
         }
         self.journal.set_marks((&config.journal).into());
-        *self.config.lock() = config;
+        let before = std::mem::replace(&mut *self.config.lock(), config.clone());
+        if (&before.console, &before.oidc) != (&config.console, &config.oidc) {
+            self.console_changed.notify_one();
+        }
         self.admit_people();
         Ok(())
     }
@@ -322,6 +328,7 @@ impl Warden {
             accepted_gaps: self.config.lock().accept_gaps.clone(),
             gaps,
             shipping,
+            feeds: self.feeds.status(),
         }
     }
 

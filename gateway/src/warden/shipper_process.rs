@@ -4,9 +4,9 @@
 //! address, the checkpoint, and how far the copy is. It never waits for anything that a request waits for: with the shipper
 //! or the store gone, sessions go on and the journal stays.
 
-use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -19,7 +19,7 @@ use crate::audit::Layout;
 use crate::bridge::{self, Bridge};
 use crate::control::service::Shipping;
 use crate::id::JournalId;
-use crate::shipper::{Settings, ToShipper, ToWarden};
+use crate::shipper::{Task, ToShipper, ToWarden};
 
 /// How often the journals are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -64,12 +64,13 @@ pub(super) struct ShipperProcess {
     copy: Mutex<Option<CopyTo>>,
     state: Mutex<State>,
     changed: Notify,
+    over: AtomicBool,
 }
 
 /// Where to, and what is not there yet. Together: what one store acknowledges says nothing of another.
 #[derive(Clone)]
 struct CopyTo {
-    settings: Settings,
+    task: Task,
     backlog: Arc<Mutex<Backlog>>,
 }
 
@@ -81,19 +82,25 @@ struct State {
 
 struct Worker {
     bridge: Bridge,
-    address: SocketAddr,
+    server: String,
 }
 
 impl ShipperProcess {
     pub(super) fn new(layout: Layout) -> Self {
-        Self { layout, copy: Mutex::default(), state: Mutex::default(), changed: Notify::new() }
+        Self {
+            layout,
+            copy: Mutex::default(),
+            state: Mutex::default(),
+            changed: Notify::new(),
+            over: AtomicBool::new(false),
+        }
     }
 
     /// Takes other settings; a shipper with the old ones ends.
-    pub(super) fn set(&self, copy: Option<(Settings, Backlog)>) {
-        let copy = copy.map(|(settings, backlog)| CopyTo { settings, backlog: Arc::new(Mutex::new(backlog)) });
+    pub(super) fn set(&self, copy: Option<(Task, Backlog)>) {
+        let copy = copy.map(|(task, backlog)| CopyTo { task, backlog: Arc::new(Mutex::new(backlog)) });
         let mut current = self.copy.lock();
-        if current.as_ref().map(|copy| &copy.settings) == copy.as_ref().map(|copy| &copy.settings) {
+        if current.as_ref().map(|copy| &copy.task) == copy.as_ref().map(|copy| &copy.task) {
             return;
         }
         *current = copy;
@@ -128,12 +135,22 @@ impl ShipperProcess {
         let _ = tokio::time::timeout(FINISH_TIMEOUT, waiting).await;
     }
 
-    /// Copies for as long as there is a place to copy to.
+    /// Ends for good.
+    pub(super) fn end(&self) {
+        self.over.store(true, Ordering::SeqCst);
+        self.set(None);
+        self.changed.notify_one();
+    }
+
+    /// Copies for as long as there is a place to copy to, and waits for one until it is ended.
     pub(super) async fn supervise(&self) {
         let mut pause = PAUSES.0;
         loop {
             let copy = self.copy.lock().clone();
             let Some(copy) = copy else {
+                if self.over.load(Ordering::SeqCst) {
+                    return;
+                }
                 self.changed.notified().await;
                 continue;
             };
@@ -155,13 +172,13 @@ impl ShipperProcess {
     /// Tells why nothing goes on. The shipper's words reach terminals and logs: they are cut and cleaned.
     fn note(&self, error: &str) {
         let error: String = error.chars().filter(|c| !c.is_control()).take(MAX_ERROR).collect();
-        tracing::warn!(%error, "the journal is not copied for now");
+        tracing::warn!(%error, "the journal is not copied or told for now");
         self.state.lock().error = Some(error);
     }
 
     /// Runs one process until it ends.
     async fn run(&self, copy: &CopyTo, pause: &mut Duration) -> ShipperError {
-        let (mut child, worker) = match Worker::start(&copy.settings).await {
+        let (mut child, worker) = match Worker::start(&copy.task).await {
             Ok(started) => started,
             Err(error) => return error,
         };
@@ -206,18 +223,18 @@ impl ShipperProcess {
 
 impl Worker {
     /// The process, which is killed when it is dropped, and its end of the bridge.
-    async fn start(settings: &Settings) -> Result<(Child, Self), ShipperError> {
+    async fn start(task: &Task) -> Result<(Child, Self), ShipperError> {
         let failed = |what| move |source| ShipperError::Start { what, source };
         let (ours, theirs) = bridge::pair().map_err(failed("make the socket pair"))?;
         let text = zeroize::Zeroizing::new(
-            serde_json::to_vec(settings).map_err(std::io::Error::from).map_err(failed("write its settings"))?,
+            serde_json::to_vec(task).map_err(std::io::Error::from).map_err(failed("write its settings"))?,
         );
         let file = bridge::sealed_file(&text).map_err(failed("hand it its settings"))?;
         let child = super::start_part("shipper", theirs).map_err(failed("run our own program"))?;
         let bridge = Bridge::new(ours).map_err(failed("watch the socket pair"))?;
         bridge.send(&ToShipper::Start, &[file.as_fd()]).await.map_err(failed("send it its settings"))?;
         match tokio::time::timeout(READY_TIMEOUT, bridge.receive::<ToWarden>()).await {
-            Ok(Ok(Some((ToWarden::Ready, _)))) => Ok((child, Self { bridge, address: settings.address })),
+            Ok(Ok(Some((ToWarden::Ready, _)))) => Ok((child, Self { bridge, server: task.server() })),
             Ok(Ok(Some((ToWarden::CannotStart(why), _)))) => Err(ShipperError::CannotStart(why)),
             _ => Err(ShipperError::Ended),
         }
@@ -249,7 +266,7 @@ impl Worker {
     /// Dials the one address that the configuration names.
     async fn dial(&self, request: u64) -> Result<(), ShipperError> {
         let socket: std::io::Result<OwnedFd> = async {
-            let connecting = tokio::time::timeout(DIAL_TIMEOUT, TcpStream::connect(self.address));
+            let connecting = tokio::time::timeout(DIAL_TIMEOUT, TcpStream::connect(&self.server));
             Ok(connecting.await.map_err(|_| std::io::ErrorKind::TimedOut)??.into_std()?.into())
         }
         .await;

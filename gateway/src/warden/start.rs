@@ -16,7 +16,7 @@ use super::keeper::Keeper;
 use super::lock::{Lock, LockError};
 use super::operator::info;
 use super::shipper_process::ShipperProcess;
-use super::{Warden, WardenError, materials, people, policies, tokens};
+use super::{Warden, WardenError, feeds, materials, people, policies, tokens};
 use crate::audit::event::{self, Event, GatewayStarted, Role};
 use crate::audit::journal::{LayoutError, SealError};
 use crate::audit::{Durability, Journal, JournalError, Layout, Opening, Reader, Sealer};
@@ -29,7 +29,7 @@ use crate::host::cgroup::{CgroupError, Hierarchy};
 use crate::host::process;
 use crate::id::{HostId, InvalidId, JournalId};
 use crate::listener::Shelf;
-use crate::shipper::Settings;
+use crate::shipper::Task;
 use crate::state::sqlite::StateError;
 
 /// The checkpoint of the copy, below the state directory.
@@ -161,6 +161,8 @@ pub async fn start(options: Options) -> Result<Started, StartError> {
     };
     let shipper = Arc::new(ShipperProcess::new(layout.clone()));
     shipper.set(copy(&config, host).map_err(StartError::Store)?);
+    let feeds = feeds::Feeds::default();
+    feeds.set(&layout, feeds::wanted(&config, host, &layout).map_err(StartError::Store)?);
     let engine = EngineProcess::new(host, layout);
     let keeper = Keeper::start(&config.state_dir).await?;
     let ready = engine.start(&bundle, &keeper).await?;
@@ -178,6 +180,7 @@ pub async fn start(options: Options) -> Result<Started, StartError> {
         keeper,
         forwarder: super::forwarder::Forwarder::default(),
         shipper,
+        feeds,
         attachments: Mutex::default(),
         attaching: Mutex::default(),
         reloading: tokio::sync::Mutex::default(),
@@ -185,6 +188,7 @@ pub async fn start(options: Options) -> Result<Started, StartError> {
         policies: Mutex::new(folder),
         resolvers: Mutex::new(bundle.resolvers.clone()),
         seal_now: Notify::new(),
+        console_changed: Notify::new(),
         stop: Notify::new(),
         config: Mutex::new(config),
     });
@@ -192,6 +196,7 @@ pub async fn start(options: Options) -> Result<Started, StartError> {
     tokio::spawn(EngineProcess::supervise(Arc::clone(&warden), ready));
     let shipper = Arc::clone(&warden.shipper);
     tokio::spawn(async move { shipper.supervise().await });
+    tokio::spawn(Arc::clone(&warden).serve_console());
     Ok(Started { warden, sealer, lock })
 }
 
@@ -213,11 +218,11 @@ impl Warden {
 }
 
 /// What copying the journal takes, and how far it is.
-pub(super) fn copy(config: &Config, host: HostId) -> Result<Option<(Settings, Backlog)>, String> {
+pub(super) fn copy(config: &Config, host: HostId) -> Result<Option<(Task, Backlog)>, String> {
     let settings = materials::store(config, host)?;
     let place = config.clickhouse.as_ref().map(config::ClickHouse::place);
     let backlog = place.map(|place| Backlog::open(config.state_dir.join(CHECKPOINT), place));
-    Ok(settings.zip(backlog))
+    Ok(settings.map(Task::Copy).zip(backlog))
 }
 
 fn read_config(file: Option<&Path>) -> Result<(Config, String), StartError> {

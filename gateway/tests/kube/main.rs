@@ -49,6 +49,7 @@ mod story_clients;
 mod story_behind_ssh;
 mod story_credentials;
 mod story_exec;
+mod story_fields;
 mod story_forward;
 mod story_hostile;
 mod story_kubectl;

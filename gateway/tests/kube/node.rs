@@ -97,8 +97,13 @@ impl Node {
     /// A program in the node's network, not run yet.
     pub fn enter(&self, program: &str) -> Command {
         let mut command = Command::new("nsenter");
-        command.arg(format!("--net=/proc/{}/ns/net", self.keeper.id())).arg("--").arg(program);
+        command.arg(self.network()).arg("--").arg(program);
         command
+    }
+
+    /// How nsenter finds the node's network, which is that of its pods.
+    pub fn network(&self) -> String {
+        format!("--net=/proc/{}/ns/net", self.keeper.id())
     }
 
     /// Applies objects, as the admin.

@@ -5,8 +5,8 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
 
 use serde_json::Value;
 
@@ -168,8 +168,13 @@ impl Site {
 
     /// curl inside, which trusts the gateway.
     pub fn curl(&self, arguments: &[&str], path: &str) -> Ran {
+        self.curl_at(6443, arguments, path)
+    }
+
+    /// The same at another port.
+    pub fn curl_at(&self, port: u16, arguments: &[&str], path: &str) -> Ran {
         let ca = self.ca();
-        let url = format!("https://{ADDRESS}:6443{path}");
+        let url = format!("https://{ADDRESS}:{port}{path}");
         let mut command =
             self.command(&["timeout", "60", "curl", "-sS", "--path-as-is", "--cacert", ca.to_str().unwrap()]);
         ran(command.args(arguments).arg(url))
@@ -207,6 +212,39 @@ impl Site {
         wait::for_some_within(std::time::Duration::from_secs(120), "a running pod", || {
             (self.admin(&["get", "pod", name, "-o", "jsonpath={.status.phase}"]) == "Running").then_some(())
         });
+    }
+}
+
+/// The API server's own handlers of today in front of the lab's kubelet; it ends with it.
+pub struct Front {
+    /// Where it listens: another one for each.
+    pub port: u16,
+    program: Child,
+    said: PathBuf,
+}
+
+impl Front {
+    /// In the network of the node.
+    pub fn start(site: &Site) -> Self {
+        static NEXT: AtomicU16 = AtomicU16::new(6444);
+        let said = site.world.directory().join("front.log");
+        let mut front = site.node.enter(cached("kube-go-").join("front").to_str().unwrap());
+        let port = NEXT.fetch_add(1, Ordering::Relaxed);
+        front.arg(&site.node.home).arg(format!("{ADDRESS}:{port}")).stdout(fs::File::create(&said).unwrap());
+        let front = Self { port, program: front.spawn().unwrap(), said };
+        wait::until("the front", || front.said().contains("ready"));
+        front
+    }
+
+    /// What it was asked for.
+    pub fn said(&self) -> String {
+        fs::read_to_string(&self.said).unwrap()
+    }
+}
+
+impl Drop for Front {
+    fn drop(&mut self) {
+        let _ = (self.program.kill(), self.program.wait());
     }
 }
 

@@ -89,6 +89,20 @@ fn a_typed_client_of_go_does_the_same_in_protobuf() {
 }
 
 #[test]
+fn kube_rs_does_the_same_but_for_secrets() {
+    let site = site();
+    let _gateway = site.attach_with(LIFTED, Some(POLICY));
+    let serve = "mkdir /tmp/rs; echo hello > /tmp/rs/index.html; httpd -p 18191 -h /tmp/rs";
+    site.admin(&["exec", "worker", "--", "sh", "-c", serve]);
+    let program = cached("kube-rs-").join("bin/kube-client");
+    let (inside, past) = both(&site, &[program.to_str().unwrap(), &site.namespace], &[]);
+    assert!(inside.ok && past.ok, "inside: {inside:?}\npast: {past:?}");
+    let expected = past.out.replace("hunter2hunter2", "[secret•••]").replace("4111-1111-1111-1111", &"*".repeat(19));
+    assert_eq!(inside.out, expected);
+    assert!(inside.out.contains("forwarded: hello") && inside.out.contains("deleted: true"), "{}", inside.out);
+}
+
+#[test]
 fn ansible_does_the_same() {
     let site = site();
     let _gateway = site.attach_with(LIFTED, Some(POLICY));

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use crate::host::{Host, USER, prepare};
 use crate::site::{Kubectl, Ran, Site, ran};
 use crate::wait;
 
@@ -81,6 +82,27 @@ impl Drop for Forward {
     }
 }
 
+/// An SSH server in the network of the node.
+struct Server(Child);
+
+impl Server {
+    fn start(site: &Site) -> Self {
+        let config = prepare(&site.world, "");
+        let log = config.with_file_name("log");
+        let mut sshd = site.world.command("nsenter");
+        sshd.arg(site.node.network()).args(["--", "/usr/sbin/sshd", "-D", "-e", "-f"]).arg(&config);
+        let server = Self(sshd.stdin(Stdio::null()).stderr(std::fs::File::create(&log).unwrap()).spawn().unwrap());
+        wait::until("sshd", || std::fs::read_to_string(&log).unwrap().contains("Server listening"));
+        server
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = (self.0.kill(), self.0.wait());
+    }
+}
+
 fn psql(site: &Site, port: u16, sql: &str) -> Ran {
     let at = format!("host=127.0.0.1 port={port} user=postgres dbname=postgres sslmode=disable connect_timeout=20");
     ran(&mut site.command(&["timeout", "60", "psql", "-XAtq", &at, "-c", sql]))
@@ -137,4 +159,43 @@ fn a_port_of_a_pod_is_a_fact_for_policies_and_what_is_refused_everywhere_is_refu
     let refused =
         site.request(|body| body["decision"]["message"].as_str().is_some_and(|why| why.contains("port 10250")));
     assert!(refused["text"].as_str().unwrap().contains("pod db"), "{refused}");
+}
+
+#[test]
+fn a_forward_to_an_ssh_server_is_read_like_a_connection_to_it() {
+    let site = Site::new();
+    let _server = Server::start(&site);
+    let file = |name: &str| site.world.directory().join("sshd").join(name);
+    let key = std::fs::read_to_string(file("host_key.pub")).unwrap();
+    let key: Vec<_> = key.split(' ').take(2).collect();
+    let target = format!(
+        "[[target]]\nname = \"shell\"\nprotocol = \"ssh\"\naddresses = [\"{}.pods.prod\"]\n[target.ssh]\nhost_keys = [\"{}\"]\n\
+         [target.credential]\nuser = \"{USER}\"\nfor_users = [\"agent\"]\nkey = {{ file = \"{}\" }}\n",
+        site.namespace,
+        key.join(" "),
+        file("login_key").display()
+    );
+    let _gateway = site.attach_with(&format!("{LIFTED}\n{target}"), Some(POLICY));
+    let line = site.world.cli(&["trust", "--ssh"]).out;
+    site.world.sh(&format!("echo '{}' > /etc/ssh/ssh_known_hosts", line.trim()));
+    site.pod("db");
+    for (number, way) in (0..).zip(WAYS) {
+        let port = (18_022 + 100 * number).to_string();
+        let _forward = Forward::start(&site, way, &format!("{port}:22"));
+        let ssh = |command: &str| {
+            let words = ["-p", &port, "agent@127.0.0.1", command];
+            ran(site.command(&["timeout", "60", "ssh"]).args(Host::options()).args(words))
+        };
+        wait::for_some_within(Duration::from_secs(120), "an answer through the forwarded port", || {
+            (ssh("id -un").out == USER).then_some(())
+        });
+        let card = ssh("echo card 4111-1111-1111-1111");
+        assert!(card.ok && card.out == format!("card {}", "*".repeat(19)), "{way:?} {card:?}");
+        let onward = ssh("ssh 192.0.2.9 id");
+        assert!(!onward.ok && onward.err.contains("leads on to another host"), "{way:?} {onward:?}");
+    }
+    let inside = site.world.event("session.start", |body| body["destination"]["target"] == "shell");
+    let around = site.world.events("session.start");
+    let parent = around.iter().find(|event| event["session"] == inside["parent"]).expect("the session around it");
+    assert_eq!(parent["body"]["destination"]["target"], "prod", "{parent}");
 }

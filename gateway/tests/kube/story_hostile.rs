@@ -2,6 +2,7 @@
 
 use std::process::Stdio;
 
+use crate::node::ADDRESS;
 use crate::site::{Site, ran};
 
 /// Bytes sent over TLS as they are, and what came back.
@@ -97,6 +98,32 @@ fn what_is_too_large_is_refused_and_the_rest_is_served() {
         );
         assert!(ran.out.contains("\"code\":415"), "{version}: {ran:?}");
     }
+    assert!(site.kubectl(&["get", "pods"]).ok);
+}
+
+/// Each is some 20,000 frames, or fewer where the gateway has enough before.
+#[test]
+fn a_flood_of_http2_ends_its_connection_and_nobody_elses() {
+    let site = Site::new();
+    let _gateway = site.attach();
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/kube/clients/flood.py");
+    let script = site.world.file("flood.py", &std::fs::read_to_string(script).unwrap()).display().to_string();
+    std::thread::scope(|scope| {
+        let floods = ["resets", "continuations", "broken"].map(|which| {
+            let words = ["timeout", "120", "/usr/bin/python3", &script, ADDRESS, "6443", which];
+            let mut flood = site.command(&words);
+            scope.spawn(move || (which, ran(&mut flood)))
+        });
+        assert!(site.kubectl(&["get", "pods"]).ok, "meanwhile");
+        for flood in floods {
+            let (which, said) = flood.join().unwrap();
+            assert!(said.out.starts_with("ended:") || said.out.contains("goaway"), "{which}: {said:?}");
+        }
+    });
+    let refused = site.world.events("kubernetes.request");
+    let why = |event: &serde_json::Value| event["body"]["decision"]["message"].as_str().map(str::to_owned);
+    let of_http: Vec<_> = refused.iter().filter_map(why).filter(|why| why.contains("no HTTP")).collect();
+    assert!(of_http.len() >= 2, "{refused:#?}");
     assert!(site.kubectl(&["get", "pods"]).ok);
 }
 

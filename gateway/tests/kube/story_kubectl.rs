@@ -46,6 +46,7 @@ fn ordinary_work_goes_through() {
         assert!(kubectl(&["explain", "pod.spec.containers"]).contains("image"));
         assert!(kubectl(&["get", "nodes"]).contains("node1"));
         assert!(kubectl(&["version"]).contains("Server Version"));
+        assert!(kubectl(&["get", "--raw", "/metrics"]).contains("apiserver_request_total"));
         assert!(kubectl(&["delete", "configmap", "settings"]).contains("deleted"));
     }
     let seen = site.request(|body| body["resource"] == "configmaps" && body["verb"] == "delete");

@@ -1,11 +1,12 @@
-//! Request lines as we read them, beside what the real API server notes of the very same in its audit log.
+//! Request lines as we read them, beside what the real API server notes of the very same in its audit log, and what the
+//! library of today's server makes of them.
 
 use std::process::Stdio;
 
 use gateway::protocol::kubernetes::uri::RequestInfo;
 use serde_json::Value;
 
-use crate::node::{ADDRESS, Node, node};
+use crate::node::{ADDRESS, Node, cached, node};
 use crate::wait;
 
 const METHODS: [&str; 6] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
@@ -148,4 +149,58 @@ fn request_lines_are_read_as_the_servers_audit_log_has_them() {
         let event = event.unwrap_or_else(|| panic!("{method} {path}: the server noted nothing"));
         assert_eq!(of_server(event), ours(method, path), "{method} {path}: {event}");
     }
+}
+
+/// Parts of paths that mean something at one place or another.
+const WORDS: [&str; 8] = ["namespaces", "pods", "x", "status", "finalize", "proxy", "watch", "log"];
+const PREFIXES: [&str; 6] = ["/api", "/api/v1", "/apis", "/apis/apps/v1", "/apis/example.org/v1beta1", "/healthz"];
+
+/// Every path of up to four of those words.
+fn combined() -> Vec<String> {
+    let mut paths: Vec<String> = PREFIXES.iter().map(|prefix| (*prefix).to_owned()).collect();
+    let mut longest = 0..paths.len();
+    for _ in 0..4 {
+        let longer: Vec<_> =
+            paths[longest].iter().flat_map(|path| WORDS.iter().map(move |word| format!("{path}/{word}"))).collect();
+        longest = paths.len()..paths.len() + longer.len();
+        paths.extend(longer);
+    }
+    paths
+}
+
+/// What the library makes of lines.
+fn library(lines: &[(String, String)]) -> Vec<String> {
+    let mut program = std::process::Command::new(cached("kube-go-").join("lines"));
+    let mut program = program.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let text: String = lines.iter().map(|(method, path)| format!("{method} {path}\n")).collect();
+    let mut input = program.stdin.take().unwrap();
+    let writer = std::thread::spawn(move || std::io::Write::write_all(&mut input, text.as_bytes()));
+    let output = program.wait_with_output().unwrap();
+    writer.join().unwrap().unwrap();
+    String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn request_lines_are_read_as_the_library_of_todays_server_reads_them() {
+    let every = |path: String| METHODS.map(|method| (method.to_owned(), path.clone()));
+    let lines: Vec<_> = lines().into_iter().chain(combined().into_iter().flat_map(every)).collect();
+    let theirs = library(&lines);
+    assert_eq!(lines.len(), theirs.len());
+    let (mut read, mut differs) = (0, Vec::new());
+    for ((method, path), theirs) in lines.iter().zip(theirs) {
+        // What is refused here need not be read as anybody reads it.
+        if RequestInfo::read(method, path).is_ok() {
+            read += 1;
+            let ours = ours(method, path).join("\t");
+            if ours != theirs {
+                differs.push(format!("{method} {path}\n  ours   {ours}\n  theirs {theirs}"));
+            }
+        }
+    }
+    assert!(
+        read > 100_000 && differs.is_empty(),
+        "{} of {read}:\n{}",
+        differs.len(),
+        differs[..differs.len().min(20)].join("\n")
+    );
 }

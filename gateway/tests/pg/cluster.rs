@@ -225,6 +225,7 @@ impl Cluster {
         Command::new("psql")
             .env_clear()
             .env("PATH", "/usr/bin:/bin")
+            .env("PGCLIENTENCODING", "UTF8")
             .args(["-XAtq", "-v", "ON_ERROR_STOP=1", "-U", "postgres", "-p", &self.port.to_string(), "-h"])
             .arg(&self.directory)
             .args(["-d", database, "-c", sql])
@@ -239,7 +240,8 @@ impl Cluster {
 
     /// Its log: of remote ones, with every statement behind the database's name.
     pub fn log(&self) -> String {
-        fs::read_to_string(self.directory.join("log")).unwrap()
+        // A database in another encoding writes its lines in that.
+        String::from_utf8_lossy(&fs::read(self.directory.join("log")).unwrap()).into_owned()
     }
 
     /// The process that holds its network namespace.

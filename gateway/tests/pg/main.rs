@@ -37,6 +37,8 @@ macro_rules! on_every_version {
 mod agent;
 #[path = "../it/chaos.rs"]
 mod chaos;
+#[path = "../it/console.rs"]
+mod console;
 #[path = "../it/gateway.rs"]
 #[expect(dead_code, reason = "the tests in `it` use the rest")]
 mod gateway;
@@ -69,17 +71,21 @@ mod lineage_oracle;
 mod record_copy;
 mod record_questions;
 mod record_store;
+mod encoding_oracle;
 mod sql_oracle;
 mod story_approvals;
 mod story_changes;
+mod story_console;
 mod story_containers;
 mod story_copies;
 mod story_credentials;
 mod story_decided_again;
 mod story_default;
 mod story_dump;
+mod story_encodings;
 mod story_ends;
 mod story_evasions;
+mod story_feeds;
 mod story_generator;
 mod story_holds;
 mod story_hostile;
@@ -94,6 +100,7 @@ mod story_policies;
 mod story_reads;
 mod story_record;
 mod story_regression;
+mod story_repairs;
 mod story_replay;
 mod story_source;
 mod story_table;

@@ -3,6 +3,7 @@
 //! In: a server. Out: what psql said inside and outside, what reached the server, what the journal has. Each has a
 //! database and an address of its own, so that one server serves many at once.
 
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -73,7 +74,11 @@ impl Shop {
     /// A program there, as somebody who is not root, with a small environment and these variables.
     pub fn command(&self, side: Side, variables: &[(&str, &str)], program: &[&str]) -> Command {
         let cgroup = self.world.cgroup();
-        let cgroup = (side == Side::Inside).then_some(cgroup.as_path());
+        self.command_in((side == Side::Inside).then_some(cgroup.as_path()), variables, program)
+    }
+
+    /// The same in a cgroup.
+    pub fn command_in(&self, cgroup: Option<&Path>, variables: &[(&str, &str)], program: &[&str]) -> Command {
         let mut command = self.world.command_as(As { cgroup, ..As::default() });
         command.args(["env", "-i", "-C", "/run/home", "PATH=/usr/bin:/bin", "HOME=/run/home", "LC_ALL=C.UTF-8"]);
         command.args([("PGHOST", self.address.as_str()), ("PGDATABASE", &self.database), ("PGUSER", "agent")].map(set));

@@ -15,7 +15,7 @@ use crate::talk::{Door, Message, Talk, Way};
 
 impl Shop {
     /// Attaches with its server as a target, masked as `masking` says, under these labels and policies.
-    fn attach_target(&self, masking: &str, rules: &str, policy: &str) -> Gateway<'_> {
+    pub(crate) fn attach_target(&self, masking: &str, rules: &str, policy: &str) -> Gateway<'_> {
         let rules = self.world.file("masking.toml", &rules.replace("undeclared/", "shop/"));
         let target = format!(
             "[[target]]\nname = \"shop\"\nprotocol = \"postgres\"\naddresses = [\"{}\"]\nmasking = \"{masking}\"\n\

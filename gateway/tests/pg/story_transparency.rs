@@ -419,6 +419,9 @@ fn every_message_is_the_same(cluster: &'static Cluster) {
     for steps in [single, sequences(), extended(), unnamed(), copies()] {
         messages += pair.same(USUAL, &[], &steps);
     }
+    for steps in [sequences(), extended(), unnamed(), copies()] {
+        messages += pair.same(USUAL, &[("client_encoding", "LATIN1")], &steps);
+    }
     let options =
         [("application_name", "a"), ("options", "-c geqo=off -c DateStyle=German"), ("search_path", "public")];
     messages +=

@@ -196,6 +196,8 @@ const STYLES: &[&str] = &[
     "SET bytea_output = hex",
     "SET bytea_output = escape; SET datestyle = 'German'; SET intervalstyle = iso_8601; SET timezone = 'Asia/Kolkata'; SET xmlbinary = hex",
     "SET extra_float_digits = 0; SET datestyle = 'SQL, DMY'; SET intervalstyle = sql_standard; SET lc_monetary = 'C'",
+    "SET client_encoding = LATIN2; SET datestyle = 'Postgres'; SET bytea_output = escape",
+    "SET client_encoding = GB18030",
 ];
 
 /// Puts a value back: the server's input or receive function reads it. What it says, if it does not.

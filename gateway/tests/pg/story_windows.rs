@@ -62,7 +62,9 @@ fn open(shop: &Shop, more: &[&str]) -> String {
     id
 }
 
-fn end(psql: Child) -> Ran {
+fn end(mut psql: Child) -> Ran {
+    // One that goes on would go on for ever.
+    wait::until("psql ends", || psql.try_wait().unwrap().is_some());
     let output = psql.wait_with_output().unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
     Ran { ok: output.status.success(), out: text(&output.stdout), err: text(&output.stderr) }

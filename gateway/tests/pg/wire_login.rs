@@ -168,7 +168,7 @@ on_every_version! {
             .await;
         assert_eq!(ran.out, "UTF8|on|safe_encoding|7s|x y", "{ran:?}");
         for env in
-            [("PGOPTIONS", "-c standard_conforming_strings=off"), ("PGCLIENTENCODING", "LATIN1"), ("PGOPTIONS", "-d 5")]
+            [("PGOPTIONS", "-c standard_conforming_strings=off"), ("PGCLIENTENCODING", "JOHAB"), ("PGOPTIONS", "-d 5")]
         {
             assert!(gateway.run("al", &[env], &["SELECT 1"]).await.err.contains("FATAL"), "{env:?}");
         }

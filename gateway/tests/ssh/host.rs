@@ -62,27 +62,8 @@ impl Host {
     /// Makes it, with more lines in the configuration of the server.
     pub fn with(more: &str) -> Self {
         let world = World::new();
-        let dir = world.directory().join("sshd");
-        fs::create_dir(&dir).unwrap();
-        let at = |name: &str| dir.join(name).display().to_string();
-        let uid = world.uid() + 300_000;
-        world.sh(&format!(
-            "mkdir -p /run/sshd; mkdir -m 755 /run/deploy; chown {uid}:{uid} /run/deploy
-             ssh-keygen -q -t ed25519 -N '' -f {}; ssh-keygen -q -t ed25519 -N '' -f {}
-             cp {} {}; touch {}; chmod 755 {}
-             mount -t tmpfs none /etc/ssh",
-            at("host_key"),
-            at("login_key"),
-            at("login_key.pub"),
-            at("authorized_keys"),
-            at("user_ca.pub"),
-            dir.display(),
-        ));
-        let hash = world.sh(&format!("openssl passwd -6 {PASSWORD}"));
-        let mut passwd = fs::OpenOptions::new().append(true).open(world.directory().join("passwd")).unwrap();
-        writeln!(passwd, "{USER}:{}:{uid}:{uid}:{USER}:/run/deploy:/bin/bash", hash.trim()).unwrap();
-        let config = world.file("sshd/config", &(CONFIG.replace("{dir}", &dir.display().to_string()) + more));
-        let sshd = sshd(&world, &config, &dir.join("log"));
+        let config = prepare(&world, more);
+        let sshd = sshd(&world, &config, &config.with_file_name("log"));
         let host = Self { world, sshd };
         let pid = host.pid();
         host.world.sh(&format!(
@@ -221,6 +202,30 @@ impl Drop for Host {
             println!("sshd said:\n{}", self.log());
         }
     }
+}
+
+/// Files and users of a server, with more lines in its configuration, whose path this is.
+pub fn prepare(world: &World, more: &str) -> PathBuf {
+    let dir = world.directory().join("sshd");
+    fs::create_dir(&dir).unwrap();
+    let at = |name: &str| dir.join(name).display().to_string();
+    let uid = world.uid() + 300_000;
+    world.sh(&format!(
+        "mkdir -p /run/sshd; mkdir -m 755 /run/deploy; chown {uid}:{uid} /run/deploy
+         ssh-keygen -q -t ed25519 -N '' -f {}; ssh-keygen -q -t ed25519 -N '' -f {}
+         cp {} {}; touch {}; chmod 755 {}
+         mount -t tmpfs none /etc/ssh",
+        at("host_key"),
+        at("login_key"),
+        at("login_key.pub"),
+        at("authorized_keys"),
+        at("user_ca.pub"),
+        dir.display(),
+    ));
+    let hash = world.sh(&format!("openssl passwd -6 {PASSWORD}"));
+    let mut passwd = fs::OpenOptions::new().append(true).open(world.directory().join("passwd")).unwrap();
+    writeln!(passwd, "{USER}:{}:{uid}:{uid}:{USER}:/run/deploy:/bin/bash", hash.trim()).unwrap();
+    world.file("sshd/config", &(CONFIG.replace("{dir}", &dir.display().to_string()) + more))
 }
 
 /// A server in a network namespace of its own, which listens once an address of 10.0.0.0/8 is there.

@@ -21,6 +21,9 @@ mod clickhouse;
 #[path = "../pg/cluster.rs"]
 #[expect(dead_code, reason = "the tests in `pg` use the rest")]
 mod cluster;
+#[path = "../it/console.rs"]
+#[expect(dead_code, reason = "the tests in `pg` use the rest")]
+mod console;
 #[path = "../it/gateway.rs"]
 #[expect(dead_code, reason = "the tests in `it` use the rest")]
 mod gateway;

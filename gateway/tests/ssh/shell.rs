@@ -1,5 +1,6 @@
 //! Terminals: shells wait for a person, what is let through is recorded, masked and replayed.
 
+use crate::console::People;
 use crate::host::{Host, ran};
 
 const PERMIT: &str = "@id(\"all\") permit (principal, action in [Action::\"session\", Action::\"run\"], resource);";
@@ -60,6 +61,64 @@ fn a_shell_that_is_let_through_is_masked_recorded_and_replayed() {
     }
     let page = host.world.cli(&["replay", &session]).out;
     assert!(page.contains("an interactive shell") && page.contains("exit status 5"), "{page}");
+}
+
+/// Plays a recording as somebody does who looks for a word in it.
+const STEPS: &str = r#"
+export default async ({ page, login, press, go, picture, text, fits, phone }) => {
+  await login('viola', '/sessions');
+  await go('/sessions?target=web');
+  await press('tbody a');
+  await press('a[href*="/terminal"]');
+  const shown = () => text('.xterm-accessibility-tree');
+  await page.waitForFunction(() => document.querySelector('#clock').textContent.includes('/'));
+  await page.select('#speed', '16');
+  await page.click('#play');
+  await page.waitForFunction(() => /^(0:0[1-9]|0:[1-9]|[1-9])/.test(document.querySelector('#clock').textContent) && document.querySelector('#play').textContent === 'Play');
+  console.log('end', await shown());
+  await picture('terminal');
+  await page.type('input[name=text]', '31 90');
+  await page.click('#find button');
+  console.log('said', await text('#said'));
+  await page.waitForFunction(() => document.querySelector('.xterm-accessibility-tree').textContent.includes('31 90'));
+  console.log('found', await shown());
+  await page.$eval('input[name=text]', (input) => (input.value = 'not there'));
+  await page.click('#find button');
+  console.log('said', await text('#said'));
+  await phone();
+  await page.reload();
+  await fits();
+  await picture('terminal-phone');
+};
+"#;
+
+#[test]
+fn a_terminal_is_played_in_a_browser_as_it_was_and_does_nothing_else_there() {
+    let host = Host::new();
+    let people = People::new(&host.world);
+    let file = host.world.file("policies/test.cedar", PERMIT);
+    let directory = file.parent().unwrap().display().to_string();
+    let config = host.target() + &people.config() + "[policy]\ndisable = [\"guard.ssh.shell\"]\n";
+    let _gateway = host.attach_with(&config, &["--policies", &directory]);
+    let link = "printf \"\\\\033]8;;https://evil.example\\\\007link\\\\033]8;;\\\\007\"";
+    let seen =
+        host.typed(&format!("stty size; echo 42424242''42424242; {link}; sleep 2; seq 40; echo the end; exit 5\\n"));
+    assert!(seen.out.contains("evil.example") && seen.out.contains("the end"), "{seen:?}");
+    host.world.event("session.end", |_| true);
+    let said = people.browse(STEPS, &[]);
+    let line = |name: &str| said.split(name).nth(1).unwrap_or_else(|| panic!("{name}: {said}"));
+    assert!(line("end ").contains("the end") && !said.contains(CARD), "{said}");
+    assert!(line("said ").contains("Found at 0:00") && said.contains("nowhere in this recording"), "{said}");
+    let frames = host.world.events("ssh.frames");
+    let session = frames[0]["session"].as_str().unwrap();
+    let recording = format!("/api/v1/sessions/{session}/recording");
+    let raw = host.world.cli(&["replay", session, "--cast", "v2"]).out;
+    assert!(raw.contains("\\u001b]8;"), "{raw}");
+    people.log_in("viola", "/");
+    let cast = people.get("viola", &recording);
+    assert!(cast.status == 200 && cast.body.contains("link") && !cast.body.contains("\\u001b]8;"), "{cast:?}");
+    people.log_in("alice", "/");
+    assert_eq!(people.get("alice", &recording).status, 409, "she is no viewer");
 }
 
 #[test]

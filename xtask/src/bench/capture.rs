@@ -6,41 +6,58 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
 use super::report::median;
-use super::storm;
 use super::world::{HOME, Place, Running, World};
+use super::{storm, stream};
 use crate::run::{quiet, until};
 
-/// The server; names and a network on the list, so that each table is looked at.
+/// The server.
 const SERVER: &str = "127.0.0.1:8099";
-const CONFIGURATION: &str = r#"
-version = 1
-[egress]
-default = "deny"
-allow = ["127.0.0.0/8:8099", "127.0.0.0/8:8098", "api.example.com:443"]
-"#;
+/// Networks on the list beside the one that is asked for.
+const NETWORKS: u32 = 1_000;
 /// Nobody listens there: what greets is the gateway, once the session is judged and in the journal.
 pub(super) const REDIRECTED: &str = "127.0.0.1:22";
-/// In one round. The first ones only warm up.
+/// How often a round connects so many times, in a row. The first ones only warm up.
+const REPEATS: u32 = 5;
 const CONNECTS: usize = 1_000;
 const UNMEASURED: usize = 100;
 /// The goals, in microseconds more than without us.
 const UNPROTECTED_GOAL: f64 = 2.0;
 const REDIRECTED_GOAL: f64 = 60.0;
 
+/// What may be reached beside the protected ports.
+#[derive(Debug, Clone, Copy)]
+enum Lists {
+    /// All, which is the default.
+    Allow,
+    /// What a long list names, with names on it, so that each table is looked at.
+    Deny,
+}
+
 /// Measures in rounds.
 pub(super) fn measure(gateway: &Path, rounds: u32, is_quick: bool) -> Result<()> {
     let world = World::new(gateway)?;
     let mut greet = world.command(format!("{HOME}/xtask"));
     let _server = Running::start("server", greet.args(["bench", "greet", SERVER]), &world.log("server"))?;
-    let gateway = attach(&world)?;
+    let mut gateway = attach(&world)?;
+    for lists in [Lists::Allow, Lists::Deny] {
+        put_in_force(&world, &mut gateway, lists)?;
+        compare(&world, rounds, lists)?;
+        stream::measure(&world, rounds, lists.name())?;
+    }
+    storm::measure(&world, &gateway, is_quick)
+}
+
+/// Connects, side by side.
+fn compare(world: &World, rounds: u32, lists: Lists) -> Result<()> {
     let (mut unprotected, mut redirected) = (Vec::new(), Vec::new());
-    for round in 0..rounds {
-        let connect = |place, server: &str, until: &str| connects(&world, place, server, until);
+    for round in 0..rounds * REPEATS {
+        let connect = |place, server: &str, until: &str| connects(world, place, server, until);
         let beside = (connect(Place::Beside, SERVER, "connected")?, connect(Place::Beside, SERVER, "greeted")?);
         let inside = (connect(Place::Inside, SERVER, "connected")?, connect(Place::Inside, REDIRECTED, "greeted")?);
         println!(
@@ -54,10 +71,11 @@ pub(super) fn measure(gateway: &Path, rounds: u32, is_quick: bool) -> Result<()>
         unprotected.push(inside.0 - beside.0);
         redirected.push(inside.1 - beside.1);
     }
-    goal("a connect to an unprotected port, in µs,", median(&unprotected), UNPROTECTED_GOAL);
-    goal("a redirected connect, accepted, judged and journaled, in µs,", median(&redirected), REDIRECTED_GOAL);
-    storm::stream(&world, rounds)?;
-    storm::measure(&world, &gateway, is_quick)
+    let goal =
+        |what: &str, more: &[f64], bound| goal(&format!("{what}, {}, in µs,", lists.name()), median(more), bound);
+    goal("a connect to an unprotected port", &unprotected, UNPROTECTED_GOAL);
+    goal("a redirected connect, accepted, judged and journaled", &redirected, REDIRECTED_GOAL);
+    Ok(())
 }
 
 pub(super) fn goal(what: &str, more: f64, bound: f64) {
@@ -65,18 +83,51 @@ pub(super) fn goal(what: &str, more: f64, bound: f64) {
     println!("{word}: {what} costs {more:.2} more (goal: at most {bound})");
 }
 
+impl Lists {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Allow => "all allowed",
+            Self::Deny => "by a list of 1,000 networks",
+        }
+    }
+
+    fn configuration(self, cgroup: &Path) -> String {
+        let attach = format!("version = 1\n[[attach]]\nname = \"bench\"\ncgroup = \"{}\"\n", cgroup.display());
+        match self {
+            Self::Allow => attach,
+            Self::Deny => {
+                let networks: String =
+                    (0..NETWORKS).map(|at| format!("\"10.{}.{}.0/24:443\", ", at / 256, at % 256)).collect();
+                let asked = r#""127.0.0.0/8:8099", "127.0.0.0/8:8098", "api.example.com:443""#;
+                format!("{attach}[egress]\ndefault = \"deny\"\nallow = [{networks}{asked}]\n")
+            }
+        }
+    }
+}
+
 fn attach(world: &World) -> Result<Running> {
     let log = world.log("gateway");
-    let configuration = world.file("gateway.toml", CONFIGURATION)?;
-    let mut attach = world.command(format!("{HOME}/gateway"));
-    attach.args(["attach", "--name", "bench", "--cgroup"]).arg(world.attached()).arg("--config").arg(configuration);
-    let mut running = Running::start("gateway", &mut attach, &log)?;
+    let configuration = world.file("gateway.toml", &Lists::Allow.configuration(&world.attached()))?;
+    let mut run = world.command(format!("{HOME}/gateway"));
+    let mut running = Running::start("gateway", run.args(["run", "--config"]).arg(configuration), &log)?;
     until("the gateway", || {
         running.check().with_context(|| fs::read_to_string(&log).unwrap_or_default())?;
         Ok(fs::read_to_string(&log)?.contains("is intercepted"))
     })?;
     until("an open gate", || Ok(connects(world, Place::Inside, REDIRECTED, "greeted").is_ok()))?;
     Ok(running)
+}
+
+/// Has the gateway read its configuration anew.
+fn put_in_force(world: &World, gateway: &mut Running, lists: Lists) -> Result<()> {
+    world.file("gateway.toml", &lists.configuration(&world.attached()))?;
+    let count = || -> Result<usize> { Ok(fs::read_to_string(world.log("gateway"))?.matches("read anew").count()) };
+    let before = count()?;
+    quiet(Command::new("kill").args(["-HUP", &gateway.pid().to_string()]))?;
+    until("the lists in force", || {
+        gateway.check()?;
+        Ok(count()? > before)
+    })
 }
 
 fn connects(world: &World, place: Place, server: &str, until: &str) -> Result<f64> {

@@ -1,10 +1,10 @@
-//! Many connects a second, for a while, and bytes as fast as they go. In: a gateway, attached. Out: how many were served, what
-//! was lost, how much memory it took, and what the hooks cost a stream; the goals that are met or missed. It must never count
-//! a connect that was not identified: the greeting comes once the session is judged and in the journal.
+//! Many connects a second, for a while. In: a gateway, attached. Out: how many were served, what was lost and how much
+//! memory it took; the goals that are met or missed. It must never count a connect that was not identified: the greeting
+//! comes once the session is judged and in the journal.
 
 use std::fs;
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::io::Read;
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -12,22 +12,15 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 
 use super::capture::{REDIRECTED, goal};
-use super::report::median;
 use super::world::{HOME, Place, Running, World};
 use crate::run::quiet;
 
-/// The goals: connects a second for so long, bytes of memory more at the end than after a sixth of it, and the part of a
-/// stream's speed that the hooks may cost.
+/// The goals: connects a second for so long, and bytes of memory more at the end than after a sixth of it.
 const RATE: u32 = 10_000;
 const SECONDS: u64 = 60;
 const GROWTH_MIB: f64 = 8.0;
-const STREAM_PERCENT: f64 = 5.0;
 /// Connects that wait for their greeting at once.
 const CLIENTS: u32 = 32;
-/// Where streams go: on the list of what is allowed.
-pub(super) const SINK: &str = "127.0.0.1:8098";
-const POUR: Duration = Duration::from_secs(3);
-const CHUNK: usize = 128 * 1024;
 
 /// Connects from inside, and what it took.
 pub(super) fn measure(world: &World, gateway: &Running, is_quick: bool) -> Result<()> {
@@ -53,26 +46,6 @@ pub(super) fn measure(world: &World, gateway: &Running, is_quick: bool) -> Resul
     println!("{}: {rate:.0} connects a second were identified (goal: {RATE})", word(rate >= f64::from(RATE) * 0.99));
     println!("{}: {} connects or records were lost (goal: 0)", word(failed + lost == 0), failed + lost);
     goal("memory, from the first sixth to the end, in MiB:", after - before, GROWTH_MIB);
-    Ok(())
-}
-
-/// What the hooks cost a stream on loopback.
-pub(super) fn stream(world: &World, rounds: u32) -> Result<()> {
-    let mut sink = world.command(format!("{HOME}/xtask"));
-    let _server = Running::start("sink", sink.args(["bench", "sink", SINK]), &world.log("sink"))?;
-    let pour = |place| -> Result<f64> {
-        let mut client = world.client(place, format!("{HOME}/xtask"));
-        let said = quiet(client.args(["bench", "pour", SINK]))?;
-        said.trim().parse().with_context(|| format!("no number: {said}"))
-    };
-    crate::run::until("the sink", || Ok(pour(Place::Beside).is_ok()))?;
-    let mut costs = Vec::new();
-    for round in 0..rounds {
-        let (beside, inside) = (pour(Place::Beside)?, pour(Place::Inside)?);
-        println!("round {}: a stream of {beside:.2} GiB for a second of a processor, attached {inside:.2}", round + 1);
-        costs.push((beside - inside) / beside * 100.0);
-    }
-    goal("a stream on loopback, in percent of its speed,", median(&costs), STREAM_PERCENT);
     Ok(())
 }
 
@@ -150,40 +123,4 @@ fn once(server: SocketAddr) -> Result<()> {
     // What is left unread makes the kernel close by a reset, so that no port waits for its end.
     ensure!(stream.read(&mut [0])? == 1, "nobody greets");
     Ok(())
-}
-
-/// The server of a stream: reads and forgets.
-pub(super) fn sink(listen: SocketAddr) -> Result<()> {
-    let listener = TcpListener::bind(listen)?;
-    for stream in listener.incoming() {
-        let mut stream = stream?;
-        thread::spawn(move || {
-            let mut buffer = vec![0; CHUNK];
-            while stream.read(&mut buffer).is_ok_and(|count| count > 0) {}
-        });
-    }
-    Ok(())
-}
-
-/// The client of a stream: prints GiB for a second of its processor time, in which the hooks run and all of the loopback
-/// device does: what other work takes of the machine meanwhile does not count.
-pub(super) fn pour(server: SocketAddr) -> Result<()> {
-    let mut stream = TcpStream::connect(server)?;
-    let chunk = vec![0; CHUNK];
-    let (start, before) = (Instant::now(), processor_seconds()?);
-    let mut sent = 0;
-    while start.elapsed() < POUR {
-        stream.write_all(&chunk)?;
-        sent += CHUNK;
-    }
-    println!("{}", sent as f64 / (processor_seconds()? - before) / f64::from(1 << 30));
-    Ok(())
-}
-
-/// What this process had of a processor (proc_pid_stat(5): utime and stime, in hundredths).
-fn processor_seconds() -> Result<f64> {
-    let stat = fs::read_to_string("/proc/self/stat")?;
-    let fields: Vec<&str> = stat.rsplit_once(") ").context("no name in it")?.1.split(' ').collect();
-    let ticks = fields.get(11..13).context("too short")?.iter().filter_map(|field| field.parse::<f64>().ok());
-    Ok(ticks.sum::<f64>() / 100.0)
 }

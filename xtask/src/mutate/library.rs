@@ -9,6 +9,50 @@ const SHELLS: &str = "protocol::shell::tests::real_shells_run_nothing_that_the_f
 
 pub(super) const IN_THE_LIBRARY: &[Mutation] = &[
     Mutation {
+        name: "console-nonce",
+        guarantee: "G2",
+        mechanism: "a token of the issuer counts for one login that was begun at this console",
+        edits: &[Edit {
+            file: "gateway/src/warden/console_logins.rs",
+            from: "        self.begun.remove(nonce).is_some_and(|at| at.elapsed() < ATTEMPT_FOR)",
+            to: "        self.begun.remove(nonce).is_none_or(|at| at.elapsed() < ATTEMPT_FOR)",
+        }],
+        tests: &["warden::console_logins::tests::a_token_counts_for_one_login_that_was_begun_here"],
+    },
+    Mutation {
+        name: "console-fresh",
+        guarantee: "G2",
+        mechanism: "a person's word counts for ten minutes from when the issuer asked who they are",
+        edits: &[Edit {
+            file: "gateway/src/warden/console_logins.rs",
+            from: "    FRESH_FOR.saturating_sub(passed)",
+            to: "    FRESH_FOR.max(passed)",
+        }],
+        tests: &["warden::console_logins::tests::a_word_counts_for_ten_minutes_from_when_the_issuer_asked"],
+    },
+    Mutation {
+        name: "console-party",
+        guarantee: "G2",
+        mechanism: "a person logs in with a token that was issued for the console lately",
+        edits: &[Edit {
+            file: "gateway/src/engine/people.rs",
+            from: "    if !is_ours {",
+            to: "    if !is_ours && party.is_none() {",
+        }],
+        tests: &["engine::people::tests::a_person_is_whom_the_issuer_asked_lately_for_this_client"],
+    },
+    Mutation {
+        name: "console-text",
+        guarantee: "G2",
+        mechanism: "what a runtime wrote is text on every page",
+        edits: &[Edit {
+            file: "gateway/src/console/pages.rs",
+            from: "            '<' => out.push_str(\"&lt;\"),\n",
+            to: "",
+        }],
+        tests: &["console::pages::tests::what_a_runtime_wrote_is_text_on_every_page"],
+    },
+    Mutation {
         name: "kube-protobuf",
         guarantee: "G2",
         mechanism: "what protobuf says twice is refused",
@@ -40,6 +84,69 @@ pub(super) const IN_THE_LIBRARY: &[Mutation] = &[
             to: "",
         }],
         tests: &["protocol::kubernetes::body::tests::a_scale_without_a_number_is_one_to_zero"],
+    },
+    Mutation {
+        name: "kube-fields-late",
+        guarantee: "G4",
+        mechanism: "a field whose object is not known yet is hidden",
+        edits: &[Edit {
+            file: "gateway/src/protocol/kubernetes/object/places.rs",
+            from: "            None => !known.is_all || globs",
+            to: "            None => globs",
+        }],
+        tests: &["protocol::kubernetes::object::places::tests::what_is_known_too_late_is_hidden"],
+    },
+    Mutation {
+        name: "kube-fields-templates",
+        guarantee: "G4",
+        mechanism: "a label of pods means every template of one",
+        edits: &[Edit {
+            file: "gateway/src/protocol/kubernetes/object/places.rs",
+            from: "if place.in_templates { is_template }",
+            to: "if place.in_templates { false }",
+        }],
+        tests: &[
+            "protocol::kubernetes::object::places::tests::variables_are_hidden_in_pods_and_in_every_template_of_one",
+        ],
+    },
+    Mutation {
+        name: "kube-fields-applied",
+        guarantee: "G4",
+        mechanism: "labels follow an object into the annotation of what was last applied",
+        edits: &[Edit {
+            file: "gateway/src/protocol/kubernetes/object.rs",
+            from: "        hidden.or_else(|| self.places.all().first().map(|place| &place.label.class)).map(Arc::clone)",
+            to: "        hidden.map(Arc::clone)",
+        }],
+        tests: &[
+            "protocol::kubernetes::object::places::tests::the_object_that_was_last_applied_has_the_name_of_the_one_around_it",
+        ],
+    },
+    Mutation {
+        name: "kube-fields-tables",
+        guarantee: "G4",
+        mechanism: "a table that may print a labelled field is not asked for",
+        edits: &[Edit {
+            file: "gateway/src/protocol/kubernetes/fields.rs",
+            from: "    !places.iter().all(is_kept)",
+            to: "    places.iter().any(|place| !is_kept(place) && place.path().is_none())",
+        }],
+        tests: &[
+            "protocol::kubernetes::object::places::tests::tables_are_asked_for_where_they_print_nothing_of_what_is_hidden",
+        ],
+    },
+    Mutation {
+        name: "kube-forward-closes",
+        guarantee: "G2",
+        mechanism: "a forward by numbered streams closes once the server has said all",
+        edits: &[Edit {
+            file: "gateway/src/protocol/kubernetes/stream/forward/numbered.rs",
+            from: "        self.close(pair, out);\n",
+            to: "        let _ = (pair, out);\n",
+        }],
+        tests: &[
+            "protocol::kubernetes::stream::forward::tests::numbered_streams_are_those_of_the_ports_that_were_named",
+        ],
     },
     Mutation {
         name: "removed-by-seal",

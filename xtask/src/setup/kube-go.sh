@@ -26,4 +26,4 @@ export GOROOT="$(echo "$work"/all/usr/lib/go-1.*)" GO111MODULE=off GOTOOLCHAIN=l
 export GOPATH="$work/go:$work/all/usr/share/gocode"
 mkdir -p "$folder"
 # The one that is looked for comes last.
-for program in typed front; do "$GOROOT/bin/go" build -o "$folder/$program" "programs/$program"; done
+for program in typed lines front; do "$GOROOT/bin/go" build -o "$folder/$program" "programs/$program"; done

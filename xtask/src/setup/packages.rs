@@ -30,7 +30,7 @@ pub(crate) const LINKER: [Package; 4] = [
 ];
 
 /// Everything else.
-pub(crate) const OTHERS: [Package; 52] = [
+pub(crate) const OTHERS: [Package; 53] = [
     package("clang", "bindings of the SQL parser: compiler headers"),
     package("libclang-dev", "bindings of the SQL parser: libclang"),
     package("iproute2", "tests: network namespaces, veth"),
@@ -52,6 +52,7 @@ pub(crate) const OTHERS: [Package; 52] = [
     package("python3-paramiko", "tests: an SSH client that is not OpenSSH"),
     package("python3-asyncssh", "tests: an SSH client that is not OpenSSH"),
     package("golang-golang-x-crypto-dev", "tests: an SSH client that is not OpenSSH"),
+    package("chromium", "tests: a browser at the console"),
     package("curl", "demo: asks ClickHouse; tests: an SFTP client with libssh2"),
     package("openssl", "demo: the certificate of its server"),
     package("socat", "tests: odd clients and servers"),

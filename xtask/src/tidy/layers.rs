@@ -35,7 +35,7 @@ const HOMES: [(&[&str], &[&str]); 15] = [
     (&["jsonwebtoken"], &["identity/token"]),
     (
         &["hyper", "hyper_util", "http_body_util"],
-        &["control", "http", "console", "protocol/kubernetes", "audit/clickhouse/store", "engine/issuer"],
+        &["control", "http", "console", "protocol/kubernetes", "audit/clickhouse/store"],
     ),
     (&["clickhouse"], &["audit/clickhouse"]),
     (&["hickory_proto"], &["protocol/dns"]),

@@ -181,7 +181,7 @@ pub(super) fn of_event(kind: &str) -> &'static [&'static [Field]] {
         "ssh.request" => &[SSH_REQUEST, DECISION],
         "ssh.outcome" | "ssh.frames" | "ssh.transfer" => &[SSH_OUTCOME],
         "credential.used" => &[CREDENTIAL],
-        "token.verified" => &[ATTACHMENT, TOKEN],
+        "token.verified" | "console.login" => &[ATTACHMENT, TOKEN],
         kind if kind.starts_with("approval.") => &[APPROVAL],
         kind if kind.starts_with("window.") => &[WINDOW],
         kind if kind.starts_with("policy.") => &[POLICY],

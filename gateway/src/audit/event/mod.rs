@@ -24,8 +24,8 @@ pub use request::{
     Status, WindowClosed, WindowOpened,
 };
 pub use session::{
-    Container, Counters, Decision, Destination, DnsRefused, EndCause, NetworkConnect, NetworkDecision, NetworkRefused,
-    SessionEnd, SessionStart, Token, TokenRefused, TokenVerified, Verdict, Who,
+    ConsoleLogin, Container, Counters, Decision, Destination, DnsRefused, EndCause, NetworkConnect, NetworkDecision,
+    NetworkRefused, SessionEnd, SessionStart, Token, TokenRefused, TokenVerified, Verdict, Who,
 };
 pub use ssh::{Direction, FrameStream, SshFrame, SshFrames, SshOutcome, SshPhase, SshRequest, SshTransfer};
 
@@ -157,4 +157,6 @@ events! {
     TokenVerified = "token.verified" => TokenVerified,
     /// A token does not count, or no longer.
     TokenRefused = "token.refused" => TokenRefused,
+    /// A person logged in at the console.
+    ConsoleLogin = "console.login" => ConsoleLogin,
 }

@@ -85,6 +85,19 @@ pub struct TokenRefused {
     pub reason: String,
 }
 
+/// A person logged in at the console.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConsoleLogin {
+    /// Who, as votes name them.
+    pub person: String,
+    /// Who said so.
+    pub issuer: String,
+    /// For whom.
+    pub subject: String,
+    /// The groups that they are in.
+    pub groups: Vec<String>,
+}
+
 /// Where to, as the client asked for it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Destination {

@@ -93,7 +93,7 @@ pub use key::{FirstKey, InvalidKey};
 pub use layout::{JournalFiles, Layout, LayoutError};
 pub use line::LineFault;
 pub(crate) use packed::pack;
-pub use reader::{Broken, Filter, Item, ReadError, Reader, Record, Records};
+pub use reader::{Broken, Filter, Item, ReadError, Reader, Record, Records, is_of};
 pub use room::{Account, Disk, Marks};
 pub use seal::{Mark, SealFault};
 pub use sealer::{Removable, SealError, Sealed, Sealer};

@@ -100,9 +100,14 @@ impl Filter {
     /// Whether it wants a kind.
     #[must_use]
     pub fn accepts_kind(&self, kind: &str) -> bool {
-        let matches = |wanted: &String| kind == wanted || (wanted.ends_with('.') && kind.starts_with(wanted.as_str()));
-        self.kinds.is_empty() || self.kinds.iter().any(matches)
+        self.kinds.is_empty() || self.kinds.iter().any(|wanted| is_of(wanted, kind))
     }
+}
+
+/// Whether a name stands for a kind: its own, or, where it ends with `.`, all that begin so.
+#[must_use]
+pub fn is_of(wanted: &str, kind: &str) -> bool {
+    wanted == kind || (wanted.ends_with('.') && kind.starts_with(wanted))
 }
 
 /// Reads the journals of a state directory.

@@ -5,10 +5,9 @@
 
 use serde_json::Value;
 
-use super::filter::Filter;
-use super::ssh::{Cast, Recording, bytes};
 use crate::audit::event::{FrameStream, SshFrame};
 use crate::audit::hex;
+use crate::recording::{Cast, Filter, Recording, bytes};
 
 /// A cast has a header and its events in order, and shows what the recording has, no more and no less.
 pub fn cast(input: &[u8]) {

@@ -8,27 +8,12 @@ use std::io::Write;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use clap::{Args, ValueEnum};
-use serde_json::json;
+use clap::Args;
 
-use super::filter::{Filter, decoded};
-use super::read;
-use crate::audit::event::{FrameStream, SshFrame, SshFrames, SshOutcome, SshPhase, SshRequest, SshTransfer, Status};
-use crate::audit::hex;
+use crate::audit::event::{FrameStream, SshOutcome, SshPhase, SshRequest, SshTransfer, Status};
 use crate::audit::journal::Timeline;
 use crate::cli::terminal::duration;
-
-/// The size of a terminal that nobody told.
-const SIZE: (u32, u32) = (80, 24);
-
-/// A format of asciinema.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(super) enum Cast {
-    /// Times since the start
-    V2,
-    /// Times since the event before
-    V3,
-}
+use crate::recording::{Cast, Filter, Recording, bytes};
 
 /// Which recording, and what to do with it.
 #[derive(Debug, Args)]
@@ -88,84 +73,6 @@ impl Which {
     }
 }
 
-/// What one terminal showed.
-#[derive(Debug)]
-pub(super) struct Recording {
-    pub(super) started: u64,
-    pub(super) frames: Vec<SshFrame>,
-}
-
-impl Recording {
-    fn of(timeline: &Timeline, request: Option<u64>) -> anyhow::Result<Self> {
-        // Frames of exec and attach have the same form.
-        let all = timeline
-            .steps
-            .iter()
-            .filter(|step| ["ssh.frames", "kubernetes.frames"].contains(&step.record.kind.as_str()));
-        let mut all = all.filter_map(|step| read::<SshFrames>(&step.record).map(|frames| (step.record.time, frames)));
-        let wanted = |frames: &SshFrames| request.is_none_or(|request| frames.request.0 == request);
-        let Some((started, first)) = all.by_ref().find(|(_, frames)| wanted(frames)) else {
-            bail!(
-                "this session has no recording of a terminal{}",
-                if request.is_some() { " for that request" } else { "" }
-            );
-        };
-        let request = first.request;
-        let more = all.filter(|(_, frames)| frames.request == request).flat_map(|(_, frames)| frames.frames);
-        let frames = first.frames.into_iter().chain(more).collect();
-        Ok(Self { started: started.as_micros() / 1_000_000, frames })
-    }
-
-    pub(super) fn cast(&self, version: Cast) -> String {
-        let size = self.frames.iter().find_map(|frame| frame.size).unwrap_or(SIZE);
-        let head = match version {
-            Cast::V2 => json!({ "version": 2, "width": size.0, "height": size.1, "timestamp": self.started }),
-            Cast::V3 => json!({
-                "version": 3, "term": { "cols": size.0, "rows": size.1 }, "timestamp": self.started,
-            }),
-        };
-        let mut text = format!("{head}\n");
-        let (mut before, mut is_first, mut cut) = (0, true, Vec::new());
-        for frame in &self.frames {
-            let (code, data) = match (frame.stream, frame.size) {
-                (FrameStream::Size, Some(_)) if std::mem::take(&mut is_first) => continue,
-                (FrameStream::Size, Some((columns, rows))) => ("r", format!("{columns}x{rows}")),
-                (FrameStream::Out | FrameStream::Err, _) => {
-                    // A character may be cut by the border of frames.
-                    cut.extend(bytes(frame));
-                    let (whole, rest) = decoded(&cut);
-                    cut = rest;
-                    ("o", whole)
-                }
-                // Of what was typed only the size is known.
-                (FrameStream::In | FrameStream::Size, _) => continue,
-            };
-            if data.is_empty() {
-                continue;
-            }
-            let micros = match version {
-                Cast::V2 => frame.at_us,
-                Cast::V3 => frame.at_us.saturating_sub(std::mem::replace(&mut before, frame.at_us)),
-            };
-            let seconds = format!("{}.{:06}", micros / 1_000_000, micros % 1_000_000);
-            text += &format!("[{seconds}, \"{code}\", {}]\n", json!(data));
-        }
-        text
-    }
-}
-
-/// The bytes of a frame, as they were.
-pub(super) fn bytes(frame: &SshFrame) -> Vec<u8> {
-    match (&frame.text, &frame.hex) {
-        (Some(text), _) => text.as_str().as_bytes().to_vec(),
-        (None, Some(digits)) => {
-            let (pairs, _) = digits.as_bytes().as_chunks::<2>();
-            pairs.iter().filter_map(|pair| hex::decode::<1>(pair)).flatten().collect()
-        }
-        (None, None) => Vec::new(),
-    }
-}
-
 pub(super) fn asked(request: &SshRequest) -> String {
     let text = request.text.as_str();
     match request.phase {
@@ -203,29 +110,4 @@ pub(super) fn transferred(transfer: &SshTransfer) -> String {
     let hash = transfer.sha256.as_ref().map(|hash| format!(", sha256 {hash}")).unwrap_or_default();
     let whole = if transfer.complete { "" } else { ", not to its end" };
     format!("{way} {}: {} bytes{hash}{whole}", transfer.path, transfer.bytes)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_recording_is_an_asciicast_of_either_version() {
-        let size = |at_us, size| SshFrame { at_us, stream: FrameStream::Size, size: Some(size), ..SshFrame::default() };
-        let raw = |at_us, hex: &str| SshFrame { at_us, hex: Some(hex.to_owned()), ..SshFrame::default() };
-        let (cut, raw) = (raw(400_000, "c3"), [raw(500_000, "a9221b5b316d"), raw(1_500_000, "ff0a")]);
-        let frames = [vec![size(0, (100, 30)), cut], raw.to_vec(), vec![size(2_000_000, (80, 25))]].concat();
-        let recording = Recording { started: 7, frames };
-        let lines = |version| recording.cast(version).lines().map(str::to_owned).collect::<Vec<_>>();
-        let v2: Vec<serde_json::Value> =
-            lines(Cast::V2).iter().map(|line| serde_json::from_str(line).unwrap()).collect();
-        assert_eq!(v2[0], json!({ "version": 2, "width": 100, "height": 30, "timestamp": 7 }));
-        assert_eq!(v2[1], json!([0.5, "o", "é\"\u{1b}[1m"]));
-        assert_eq!(v2[2], json!([1.5, "o", "\u{fffd}\n"]));
-        assert_eq!(v2[3], json!([2.0, "r", "80x25"]));
-        let v3: Vec<serde_json::Value> =
-            lines(Cast::V3).iter().map(|line| serde_json::from_str(line).unwrap()).collect();
-        assert_eq!(v3[0]["term"], json!({ "cols": 100, "rows": 30 }));
-        assert_eq!((&v3[2][0], &v3[3][0]), (&json!(1.0), &json!(0.5)));
-    }
 }

@@ -33,11 +33,11 @@ pub struct Glob(Vec<String>);
 
 impl Glob {
     /// A name that stands for itself.
-    fn literal(name: String) -> Self {
+    pub(super) fn literal(name: String) -> Self {
         Self(vec![name])
     }
 
-    fn new(pattern: &str) -> Self {
+    pub(super) fn new(pattern: &str) -> Self {
         Self(pattern.split('*').map(str::to_owned).collect())
     }
 

@@ -18,7 +18,7 @@ use hyper::header::{
 
 use super::decide::{Ended, Judge, Permit};
 use super::head;
-use super::object::ObjectMasker;
+use super::object::{ObjectMasker, Rule};
 use super::reply::{BodyError, Refusal, ReplyBody};
 use super::uri::{RequestInfo, Verb};
 use crate::audit::event::Status;
@@ -92,14 +92,16 @@ fn masker(permit: &Permit, info: &RequestInfo, headers: &HeaderMap, code: u16) -
     let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     let essence = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     let is_proxied = info.verb == Verb::Proxy || info.subresource() == Some("proxy");
-    // A Secret in a form without fields could not be hidden.
-    let holds_secret = (permit.rule.secret.is_some() || permit.rule.token.is_some()) && code < 400;
+    // In a form without fields nothing of this could be hidden.
+    let Rule { secret, token, places, .. } = &permit.rule;
+    let holds_hidden = (secret.is_some() || token.is_some() || !places.is_empty()) && code < 400;
+    let rule = || Rule { quotes: permit.rule.quotes.clone().filter(|_| code >= 400), ..permit.rule.clone() };
     let text = || Masker::Text(Box::new(StreamMasker::new(Arc::clone(&permit.rule.detectors), WINDOW)));
     match essence.as_str() {
         // What a pod calls JSON need not be any.
         _ if is_proxied => Ok(text()),
-        "application/json" => Ok(Masker::Object(Box::new(ObjectMasker::new(permit.rule.clone())))),
-        "text/plain" | "text/html" | "" if !holds_secret => Ok(text()),
+        "application/json" => Ok(Masker::Object(Box::new(ObjectMasker::new(rule())))),
+        "text/plain" | "text/html" | "" if !holds_hidden => Ok(text()),
         _ => Err(Refusal::bad_gateway(
             "gateway: the server's answer is in a form that cannot be masked: ask for application/json",
         )),

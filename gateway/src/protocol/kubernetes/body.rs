@@ -10,6 +10,8 @@ mod protobuf;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 pub use json::Json;
@@ -63,6 +65,8 @@ pub enum BodyFault {
 pub struct Parsed {
     /// What it says; `None`: nothing that a policy could use.
     pub facts: Option<Body>,
+    /// ConfigMaps that it names.
+    pub config_maps: Vec<Arc<str>>,
     /// How a patch is written.
     pub patch: Option<PatchKind>,
     /// It asks for nothing to be kept.
@@ -126,15 +130,15 @@ fn of_json(verb: Verb, resource: &Resource, patch: Option<PatchKind>, json: &Jso
         let propagation = json.get("propagationPolicy").and_then(Json::text).map(str::to_owned);
         return Ok(Parsed { dry_run, propagation, ..Parsed::default() });
     }
-    if patch == Some(PatchKind::Json) {
-        let changes = json.as_changes()?;
-        return Ok(Parsed {
-            facts: Some(facts::of(resource, &changes.values, changes.removed)),
-            compares: changes.compares,
-            ..Parsed::default()
-        });
-    }
-    Ok(Parsed { facts: Some(facts::of(resource, std::slice::from_ref(json), Vec::new())), ..Parsed::default() })
+    let changes;
+    let (values, removed, compares) = if patch == Some(PatchKind::Json) {
+        changes = json.as_changes()?;
+        (changes.values.as_slice(), changes.removed, changes.compares)
+    } else {
+        (std::slice::from_ref(json), Vec::new(), false)
+    };
+    let (facts, config_maps) = facts::of(resource, values, removed);
+    Ok(Parsed { facts: Some(facts), config_maps, compares, ..Parsed::default() })
 }
 
 /// Also in base64, as `data` of Secrets holds it, and in the annotation that holds what was last applied.

@@ -15,8 +15,9 @@ use tokio::sync::watch;
 pub(super) use record::Ended;
 
 use super::body::Parsed;
+use super::fields;
 use super::head::Head;
-use super::object::Rule;
+use super::object::{Place, Rule};
 use super::questions::{self, Asked};
 use super::reply::Refusal;
 use crate::approval::Desk;
@@ -105,7 +106,25 @@ struct Questions {
     shows: Option<Arc<Class>>,
     /// That is a token, which the answer issues.
     issues_token: bool,
+    /// Labelled fields that the answer may hold.
+    places: Vec<Place>,
     input: crate::audit::KeptInput,
+}
+
+impl Questions {
+    /// What the answer may hold: each class once.
+    fn classes(&self) -> impl Iterator<Item = Arc<Class>> {
+        classes(self.shows.as_ref(), &self.places)
+    }
+}
+
+fn classes(shows: Option<&Arc<Class>>, places: &[Place]) -> impl Iterator<Item = Arc<Class>> {
+    let first = shows.map(Arc::clone);
+    let others: Vec<_> = fields::classes(places)
+        .into_iter()
+        .filter(|class| first.as_ref().is_none_or(|first| first.name != class.name))
+        .collect();
+    first.into_iter().chain(others)
 }
 
 impl Judge {
@@ -148,7 +167,7 @@ impl Judge {
                 Decided::Refused(refusal) => return Err(refusal),
                 Decided::Held(hold, request) => {
                     if let Some(permit) = self.ask_people(judged, &questions, hold, request).await? {
-                        return Ok(self.permit(permit, request, &questions));
+                        return Ok(self.permit(judged, permit, request, &questions));
                     }
                     // Other policies came into force meanwhile: what they say counts.
                 }
@@ -180,12 +199,11 @@ impl Judge {
         let masking = self.masking();
         let secret = || masking.classes.find("secret").map(Arc::clone);
         let shows = if questions::shows_secrets(info) || questions::issues_token(info) { secret() } else { None };
+        let places = fields::places(info, &masking);
         let mut all = asked.questions.clone();
-        if let Some(class) = &shows {
-            all.push(self.unmask(class, &asked.object));
-        }
+        all.extend(classes(shows.as_ref(), &places).map(|class| self.unmask(&class, &asked.object)));
         let input = record::input(&self.about.principal, &all, &masking);
-        Ok(Questions { asked, all: all.into(), shows, issues_token: questions::issues_token(info), input })
+        Ok(Questions { asked, all: all.into(), shows, issues_token: questions::issues_token(info), places, input })
     }
 
     fn unmask(&self, class: &Class, object: &Arc<Entity>) -> Arc<Question> {
@@ -220,7 +238,7 @@ impl Judge {
         };
         match (decision, refusal) {
             (_, Some(reason)) => Decided::Refused(self.refusal(&reason)),
-            (Decision::Allow(permit), None) => Decided::Permitted(self.permit(permit, request, questions)),
+            (Decision::Allow(permit), None) => Decided::Permitted(self.permit(judged, permit, request, questions)),
             (Decision::Hold(hold), None) => Decided::Held(hold, request),
             (Decision::Deny(denial), None) => {
                 for error in denial.errors() {
@@ -239,26 +257,35 @@ impl Judge {
         policies: &PolicySnapshot,
     ) -> Option<String> {
         let object = &questions.asked.object;
-        if let Some(class) = questions.shows.as_ref().filter(|_| judged.parsed.compares)
-            && !self.shows(policies, class, object)
-        {
+        if judged.parsed.compares && questions.classes().any(|class| !self.shows(policies, &class, object)) {
             return Some(
                 "`test` in a JSON patch would tell whether a hidden value is the one that it names".to_owned(),
             );
         }
         let masking = self.masking();
         let class = masking.classes.find("secret")?;
-        let hidden = questions.asked.handed_on.iter().find(|secret| !self.shows(policies, class, secret))?;
-        let name = hidden.text("name").map_or("", AsRef::as_ref);
+        let text = |object: &Entity, name| object.text(name).map_or(String::new(), |text| text.to_string());
+        let hides = |map: &&Arc<Entity>| {
+            let places = fields::of_config_map(&text(map, "namespace"), &text(map, "name"), &masking);
+            fields::classes(&places).iter().any(|class| !self.shows(policies, class, map))
+        };
+        let asked = &questions.asked;
+        let secret = asked.handed_on.iter().find(|secret| !self.shows(policies, class, secret));
+        let (kind, hidden) = match secret {
+            Some(secret) => ("Secret", secret),
+            None => ("ConfigMap", asked.config_maps.iter().find(hides)?),
+        };
         Some(format!(
-            "it would hand the Secret `{name}` to code that can read it, which takes a permit for Data::Action::\"unmask\" of it"
+            "it would hand the {kind} `{}` to code that can read it, which takes a permit for Data::Action::\"unmask\" of it",
+            text(hidden, "name")
         ))
     }
 
-    fn permit(&self, permit: RequestPermit, request: Seq, questions: &Questions) -> Permit {
+    fn permit(&self, judged: &Judged<'_>, permit: RequestPermit, request: Seq, questions: &Questions) -> Permit {
         let masking = self.masking();
         let hidden = |class: &&Arc<Class>| permit.masked().any(|masked| *masked == class.name);
         let class = questions.shows.as_ref().filter(hidden).map(Arc::clone);
+        let places: Vec<_> = questions.places.iter().filter(|place| hidden(&&place.label.class)).cloned().collect();
         let policies = Arc::clone(&self.shared.policies.borrow());
         let allowed = if policies.unmasks() {
             let object = &questions.asked.object;
@@ -270,6 +297,9 @@ impl Judge {
         let rule = Rule {
             secret: class.clone().filter(|_| !questions.issues_token),
             token: class.filter(|_| questions.issues_token),
+            quotes: fields::quotes(&places, &judged.head.info),
+            places: places.into(),
+            asked: fields::asked(&judged.head.info),
             detectors: Arc::clone(&masking.detectors),
             allowed,
         };

@@ -4,6 +4,7 @@
 //! goes on when it was read with certainty, permitted and journaled, and never otherwise.
 
 use std::convert::Infallible;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -94,7 +95,9 @@ pub async fn serve<C: Conn>(
     options: Options,
     mut ending: watch::Receiver<Option<String>>,
 ) -> Cause {
-    let accepted = tokio::time::timeout(HANDSHAKE, TlsAcceptor::from(options.client_tls).accept(client)).await;
+    // In a box, as what follows it: what lasts as long as a connection has one place, and none in this future.
+    let handshake = Box::pin(TlsAcceptor::from(options.client_tls).accept(client));
+    let accepted = tokio::time::timeout(HANDSHAKE, handshake).await;
     let stream = match accepted {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => return Cause::Handshake(error),
@@ -104,9 +107,9 @@ pub async fn serve<C: Conn>(
     let upstream = Upstream::new(cluster, options.workload, options.authority, multiplexes);
     let session =
         Arc::new(Session { judge, upstream, streams: stream::Streams::default(), forwards: options.forwards });
+    let connection = if multiplexes { many(&session, stream) } else { one(&session, stream) };
     let served = async {
-        let result = if multiplexes { many(&session, stream).await } else { one(&session, stream).await };
-        let cause = match result {
+        let cause = match connection.await {
             Ok(()) => Cause::ClientClosed,
             Err(error) => cause(&session, error),
         };
@@ -123,15 +126,18 @@ pub async fn serve<C: Conn>(
     }
 }
 
-async fn one<C: Conn>(session: &Arc<Session>, stream: TlsStream<C>) -> hyper::Result<()> {
+/// A connection that is served.
+type Served = Pin<Box<dyn Future<Output = hyper::Result<()>> + Send>>;
+
+fn one<C: Conn>(session: &Arc<Session>, stream: TlsStream<C>) -> Served {
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(HEAD).max_buf_size(128 * 1024);
     let session = Arc::clone(session);
     let service = service_fn(move |request| Arc::clone(&session).serve(request));
-    builder.serve_connection(TokioIo::new(stream), service).with_upgrades().await
+    Box::pin(builder.serve_connection(TokioIo::new(stream), service).with_upgrades())
 }
 
-async fn many<C: Conn>(session: &Arc<Session>, stream: TlsStream<C>) -> hyper::Result<()> {
+fn many<C: Conn>(session: &Arc<Session>, stream: TlsStream<C>) -> Served {
     let mut builder = http2::Builder::new(TokioExecutor::new());
     builder
         .timer(TokioTimer::new())
@@ -142,16 +148,22 @@ async fn many<C: Conn>(session: &Arc<Session>, stream: TlsStream<C>) -> hyper::R
         .keep_alive_timeout(Duration::from_secs(30));
     let session = Arc::clone(session);
     let service = service_fn(move |request| Arc::clone(&session).serve(request));
-    builder.serve_connection(TokioIo::new(stream), service).await
+    Box::pin(builder.serve_connection(TokioIo::new(stream), service))
 }
 
 /// What hyper refuses by itself is journaled here: it has answered already where HTTP allows it.
 fn cause(session: &Session, error: hyper::Error) -> Cause {
-    if error.is_parse() || error.is_parse_too_large() {
+    if error.is_parse() || error.is_parse_too_large() || breaks_http2(&error) {
         session.judge.note_refusal("", &Refusal::bad_request(format!("the request is no HTTP: {}", chain(&error))));
         return Cause::Protocol(error);
     }
     if error.is_timeout() { Cause::Slow } else { Cause::ClientClosed }
+}
+
+/// Whether our side ended a connection of HTTP/2 for what the other sent: frames that belong nowhere, or too many.
+fn breaks_http2(error: &hyper::Error) -> bool {
+    let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
+    causes.filter_map(|cause| cause.downcast_ref::<h2::Error>()).any(h2::Error::is_library)
 }
 
 impl Session {
@@ -174,7 +186,7 @@ impl Session {
         let judged = Judged { head: &head, parsed: &parsed, body: &bytes, stripped: &onward.stripped };
         let permit = self.judge.judge(&judged).await?;
         let mut headers = onward.headers;
-        headers.insert(hyper::header::ACCEPT, head::accept(request.headers(), &head.info));
+        headers.insert(hyper::header::ACCEPT, head::accept(request.headers(), &head.info, &permit.rule.places));
         let body = match parsed.onward {
             Some((bytes, media)) => {
                 headers.insert(CONTENT_TYPE, HeaderValue::from_static(media));

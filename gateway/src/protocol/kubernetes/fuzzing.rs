@@ -3,16 +3,17 @@
 //! In: bytes of either side. Out: what became of them, held to what must be true of it. It must never hold logic of its
 //! own.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
 
 use super::body;
-use super::object::{ObjectMasker, Rule};
+use super::fields;
+use super::object::{ObjectMasker, Place, Rule};
 use super::stream::fuzzing::carry;
 use super::uri::{RequestInfo, Resource, Verb};
 use crate::masking::Masking;
-use crate::masking::detect::DetectorSet;
+use crate::masking::file::MaskingFile;
 
 /// Request lines: no part of what is read holds what a path is made of.
 pub fn uri(bytes: &[u8]) {
@@ -46,12 +47,24 @@ pub fn body(bytes: &[u8]) {
     }
 }
 
+/// Labels whose names and filters are known late.
+static LABELLED: LazyLock<Arc<[Place]>> = LazyLock::new(|| {
+    const FILE: &str = "version = 1\n[[field]]\nkind = \"*\"\nnames = [\"a*\"]\n\
+        paths = [\"a.*\", \"b[?name == 'a'].*\", \"metadata.*\", \"binaryData.*\"]\nclass = \"card\"\n";
+    let file = MaskingFile::parse("fuzz", FILE, &|_| Err(String::new()));
+    let masking = file.map(|file| file.masking("a")).unwrap_or_default();
+    let info = RequestInfo::read("GET", "/apis/a/v1/a").map(|info| fields::places(&info, &masking));
+    let places = info.unwrap_or_default();
+    assert_eq!(places.len(), 4);
+    places.into()
+});
+
 /// Objects: however they are cut, the same is shown, and what is shown is JSON where that came.
 pub fn object(bytes: &[u8]) {
     let Some((size, rest)) = bytes.split_first() else { return };
     let masking = Masking::default();
     let secret = masking.classes.find("secret").map(Arc::clone);
-    let rule = Rule { secret, token: None, detectors: masking.detectors, allowed: DetectorSet::default() };
+    let rule = Rule { secret, places: Arc::clone(&LABELLED), ..Rule::new(masking.detectors) };
     let run = |size: usize| {
         let (mut masker, mut out) = (ObjectMasker::new(rule.clone()), Vec::new());
         let result = rest.chunks(size).try_for_each(|chunk| masker.push(chunk, &mut out));

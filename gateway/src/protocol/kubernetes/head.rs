@@ -9,6 +9,8 @@ use hyper::header::{
 };
 use hyper::{Request, Version};
 
+use super::fields;
+use super::object::Place;
 use super::reply::Refusal;
 use super::uri::{RequestInfo, Verb};
 use crate::audit::Kept;
@@ -160,8 +162,9 @@ const JSON: &str = "application/json";
 const PLAIN: &str = "application/json, text/plain, text/html";
 
 /// What of an `accept` we can mask: JSON in all its shapes (`as=Table`), text for what is no resource. The OpenAPI
-/// documents hold no objects, and old clients take them in protobuf alone.
-pub(super) fn accept(headers: &HeaderMap, info: &RequestInfo) -> HeaderValue {
+/// documents hold no objects, and old clients take them in protobuf alone. No table where its cells may show what is hidden.
+pub(super) fn accept(headers: &HeaderMap, info: &RequestInfo, hidden: &[Place]) -> HeaderValue {
+    let without_tables = fields::are_printed(hidden, info);
     let asked: Vec<&str> = headers
         .get_all(ACCEPT)
         .iter()
@@ -169,6 +172,8 @@ pub(super) fn accept(headers: &HeaderMap, info: &RequestInfo) -> HeaderValue {
         .flat_map(|text| text.split(','))
         .collect();
     let is_json = |item: &&str| item.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case(JSON));
+    let is_table = |item: &&str| item.split(';').any(|part| part.trim().eq_ignore_ascii_case("as=table"));
+    let is_fit = |item: &&str| is_json(item) && !(without_tables && is_table(item));
     // What becomes another protocol, or is a pod's or service's own: masked whatever its type is.
     let is_stream = matches!(info.subresource(), Some("exec" | "attach" | "portforward" | "proxy"));
     let chosen = match &info.resource {
@@ -181,7 +186,7 @@ pub(super) fn accept(headers: &HeaderMap, info: &RequestInfo) -> HeaderValue {
         }
         None if is_schema(&info.path) => asked.join(","),
         None if !is_discovery(&info.path) => PLAIN.to_owned(),
-        _ => asked.iter().copied().filter(is_json).collect::<Vec<_>>().join(","),
+        _ => asked.iter().copied().filter(is_fit).collect::<Vec<_>>().join(","),
     };
     HeaderValue::from_str(chosen.trim())
         .ok()

@@ -4,13 +4,14 @@
 //! sent on with the target's credential; its answer masked on the way back. What is read in two ways by two readers,
 //! and what cannot be masked, is refused. It never shows the client's word for who asks to the server.
 //!
-//! Start reading in `engine.rs`: `uri` reads request lines, `body` bodies, `questions` and `decide` ask policy, `upstream`
-//! talks to the server, `answer` and `object` mask what comes back, `stream` carries exec and port-forward.
+//! Start reading in `engine.rs`: `uri` reads request lines, `body` bodies, `questions`, `fields` and `decide` ask policy,
+//! `upstream` talks to the server, `answer` and `object` mask what comes back, `stream` carries exec and port-forward.
 
 mod answer;
 mod body;
 mod decide;
 mod engine;
+mod fields;
 #[cfg(any(fuzzing, test))]
 pub mod fuzzing;
 mod head;

@@ -12,9 +12,14 @@ use base64::engine::general_purpose::STANDARD;
 use crate::masking::class::Class;
 use crate::masking::detect::{DetectorSet, Detectors};
 
+mod places;
 mod text;
 #[cfg(test)]
 mod tests;
+
+pub use places::{Known, Place};
+
+use places::Places;
 
 /// The longest string: etcd takes no larger object (1.5 MiB), and an escape is six bytes.
 const LONGEST: usize = 12 * 1024 * 1024;
@@ -47,21 +52,46 @@ pub struct Rule {
     pub secret: Option<Arc<Class>>,
     /// What the answer to a request for a token holds likewise.
     pub token: Option<Arc<Class>>,
+    /// Labelled fields that are hidden.
+    pub places: Arc<[Place]>,
+    /// What the request says of the objects.
+    pub asked: Known,
+    /// It is an error that may quote values of this class.
+    pub quotes: Option<Arc<Class>>,
     /// What hides values wherever they stand.
     pub detectors: Arc<Detectors>,
     /// Detectors whose finds are shown.
     pub allowed: DetectorSet,
 }
 
+#[cfg(any(fuzzing, test))]
+impl Rule {
+    /// Nothing but what detectors find is hidden.
+    #[must_use]
+    pub fn new(detectors: Arc<Detectors>) -> Self {
+        Self {
+            secret: None,
+            token: None,
+            places: Arc::default(),
+            asked: Known::default(),
+            quotes: None,
+            detectors,
+            allowed: DetectorSet::default(),
+        }
+    }
+}
+
 /// How what lies inside a value is hidden.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Hidden {
-    /// It is not.
-    No,
-    /// It is base64 for its readers, as `data` of a Secret.
-    Encoded,
-    /// It is text.
-    Plain,
+#[derive(Clone, Debug)]
+enum Hide {
+    /// Whole, whatever form the class has: a part of it would be a part of a key.
+    Whole {
+        class: Arc<Class>,
+        /// It is base64 for its readers, who decode it, and shall see the mask and no error.
+        is_encoded: bool,
+    },
+    /// As the class says.
+    Labelled { class: Arc<Class>, is_encoded: bool },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,10 +106,10 @@ enum Awaits {
     Comma,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Level {
     is_object: bool,
-    hidden: Hidden,
+    hidden: Option<Hide>,
     awaits: Awaits,
 }
 
@@ -104,6 +134,7 @@ pub struct ObjectMasker {
     word: Vec<u8>,
     /// The last key, without escapes.
     key: Vec<u8>,
+    places: Places,
     masked: BTreeMap<Arc<str>, u64>,
     /// The value of an annotation, which is JSON itself.
     is_nested: bool,
@@ -114,6 +145,7 @@ impl ObjectMasker {
     #[must_use]
     pub fn new(rule: Rule) -> Self {
         Self {
+            places: Places::new(Arc::clone(&rule.places), rule.asked.clone()),
             rule,
             levels: Vec::new(),
             inside: Inside::Structure,
@@ -250,6 +282,7 @@ impl ObjectMasker {
         let hidden = self.hides_value();
         let awaits = if is_object { Awaits::Key } else { Awaits::Value };
         self.levels.push(Level { is_object, hidden, awaits });
+        self.places.open(&self.key, is_object);
         out.push(if is_object { b'{' } else { b'[' });
         Ok(())
     }
@@ -262,6 +295,7 @@ impl ObjectMasker {
         if level.is_object && level.awaits == Awaits::Value {
             return Err(MaskError::Syntax("a key without a value"));
         }
+        self.places.close();
         out.push(if is_object { b'}' } else { b']' });
         self.value_ended();
         Ok(())
@@ -280,17 +314,23 @@ impl ObjectMasker {
     }
 
     /// How the value is hidden that begins here.
-    fn hides_value(&self) -> Hidden {
-        match self.levels.last() {
-            Some(level) if level.hidden != Hidden::No => level.hidden,
-            Some(level) if level.is_object => match self.key.as_slice() {
-                b"data" if self.rule.secret.is_some() => Hidden::Encoded,
-                b"stringData" if self.rule.secret.is_some() => Hidden::Plain,
-                b"token" if self.rule.token.is_some() => Hidden::Plain,
-                _ => Hidden::No,
-            },
-            _ => Hidden::No,
+    fn hides_value(&self) -> Option<Hide> {
+        let level = self.levels.last()?;
+        if level.hidden.is_some() {
+            return level.hidden.clone();
         }
+        let whole = |class: &Option<Arc<Class>>, is_encoded| {
+            class.as_ref().map(|class| Hide::Whole { class: Arc::clone(class), is_encoded })
+        };
+        let hide = match self.key.as_slice() {
+            _ if !level.is_object => None,
+            b"data" => whole(&self.rule.secret, true),
+            b"stringData" => whole(&self.rule.secret, false),
+            b"token" => whole(&self.rule.token, false),
+            b"message" => whole(&self.rule.quotes, false),
+            _ => None,
+        };
+        hide.or_else(|| self.places.hides(&self.key))
     }
 
     fn end_literal(&mut self, out: &mut Vec<u8>) -> Result<(), MaskError> {
@@ -300,10 +340,15 @@ impl ObjectMasker {
             return Err(MaskError::Syntax("a word that is none"));
         }
         let word = std::mem::take(&mut self.word);
-        if self.hides_value() == Hidden::No {
-            self.show_number(&word, is_number, out);
-        } else {
-            out.extend_from_slice(b"null");
+        match self.hides_value() {
+            None => self.show_number(&word, is_number, out),
+            // Written back, a null would be taken for one.
+            Some(hide @ Hide::Labelled { .. }) if word != b"null" => {
+                out.push(b'"');
+                self.write_hidden(&hide, &word, out);
+                out.push(b'"');
+            }
+            Some(_) => out.extend_from_slice(b"null"),
         }
         self.word = word;
         self.value_ended();
@@ -341,45 +386,68 @@ impl ObjectMasker {
     }
 
     fn end_value(&mut self, word: &[u8], out: &mut Vec<u8>) -> Result<(), MaskError> {
-        let hidden = self.hides_value();
-        let class = self.rule.secret.as_ref().or(self.rule.token.as_ref()).map(Arc::clone);
-        match (hidden, class) {
-            (Hidden::Encoded | Hidden::Plain, Some(class)) => {
-                if !word.is_empty() {
-                    write_hidden(&class, hidden, out);
-                    *self.masked.entry(Arc::clone(&class.name)).or_default() += 1;
-                }
+        let plain;
+        let value = if memchr::memchr(b'\\', word).is_some() {
+            let mut unescaped = Vec::with_capacity(word.len());
+            text::unescape(word, &mut unescaped).ok_or(MaskError::Syntax("an escape that is none"))?;
+            plain = unescaped;
+            plain.as_slice()
+        } else {
+            word
+        };
+        if let Some(hide) = self.hides_value() {
+            if !value.is_empty() {
+                self.write_hidden(&hide, value, out);
             }
-            (_, class) => {
-                let plain;
-                let value = if memchr::memchr(b'\\', word).is_some() {
-                    let mut unescaped = Vec::with_capacity(word.len());
-                    text::unescape(word, &mut unescaped).ok_or(MaskError::Syntax("an escape that is none"))?;
-                    plain = unescaped;
-                    plain.as_slice()
-                } else {
-                    word
-                };
-                let is_object = self.levels.last().is_some_and(|level| level.is_object);
-                if let Some(class) = class.filter(|_| is_object && self.key == LAST_APPLIED && !self.is_nested) {
-                    self.end_applied(value, &class, out);
-                } else {
-                    let mut shown = Vec::new();
-                    if self.mask_found(value, &mut shown) {
-                        text::escape(&shown, out);
-                    } else {
-                        out.extend_from_slice(word);
-                    }
-                }
+        } else if let Some(class) = self.of_applied() {
+            self.end_applied(value, &class, out);
+        } else {
+            let mut shown = Vec::new();
+            if self.mask_found(value, &mut shown) {
+                text::escape(&shown, out);
+            } else {
+                out.extend_from_slice(word);
             }
         }
+        self.places.text(&self.key, value);
         self.value_ended();
         Ok(())
     }
 
+    /// The value is what was last applied of an object that holds something of this class.
+    fn of_applied(&self) -> Option<Arc<Class>> {
+        let is_object = self.levels.last().is_some_and(|level| level.is_object);
+        if !is_object || self.key != LAST_APPLIED || self.is_nested {
+            return None;
+        }
+        let hidden = self.rule.secret.as_ref().or(self.rule.token.as_ref());
+        hidden.or_else(|| self.places.all().first().map(|place| &place.label.class)).map(Arc::clone)
+    }
+
+    /// Appends what stands for a value.
+    fn write_hidden(&mut self, hide: &Hide, value: &[u8], out: &mut Vec<u8>) {
+        let mut mask = Vec::new();
+        let (class, is_encoded) = match hide {
+            Hide::Labelled { class, is_encoded: false } => {
+                class.write_text(value, &mut mask);
+                (class, false)
+            }
+            Hide::Whole { class, is_encoded } | Hide::Labelled { class, is_encoded } => {
+                class.write_redacted(&mut mask);
+                (class, *is_encoded)
+            }
+        };
+        if is_encoded {
+            out.extend_from_slice(STANDARD.encode(&mask).as_bytes());
+        } else {
+            text::escape(&mask, out);
+        }
+        *self.masked.entry(Arc::clone(&class.name)).or_default() += 1;
+    }
+
     /// The object in an annotation is hidden like the one around it; what cannot be read of it is hidden whole.
     fn end_applied(&mut self, value: &[u8], class: &Arc<Class>, out: &mut Vec<u8>) {
-        let mut inner = Self { is_nested: true, ..Self::new(self.rule.clone()) };
+        let mut inner = Self { is_nested: true, places: self.places.nested(), ..Self::new(self.rule.clone()) };
         let mut shown = Vec::with_capacity(value.len());
         let read = inner.push(value, &mut shown).and_then(|()| inner.finish(&mut shown));
         if read.is_ok() {
@@ -413,17 +481,5 @@ impl ObjectMasker {
             out.extend_from_slice(value.get(copied..).unwrap_or_default());
         }
         !hits.is_empty()
-    }
-}
-
-/// Whatever form the class has, what a Secret holds is hidden whole: a part of it would be a part of a key. In base64
-/// where readers decode it, so that they show the mask and not an error.
-fn write_hidden(class: &Class, hidden: Hidden, out: &mut Vec<u8>) {
-    let mut mask = Vec::new();
-    class.write_redacted(&mut mask);
-    if hidden == Hidden::Encoded {
-        out.extend_from_slice(STANDARD.encode(&mask).as_bytes());
-    } else {
-        text::escape(&mask, out);
     }
 }

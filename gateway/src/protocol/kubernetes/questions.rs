@@ -22,6 +22,8 @@ pub(super) struct Asked {
     pub(super) object: Arc<Entity>,
     /// Secrets that it hands to somebody who runs code: each has to be permitted like a look at it.
     pub(super) handed_on: Vec<Arc<Entity>>,
+    /// ConfigMaps that it hands on likewise: of those it counts what is labelled.
+    pub(super) config_maps: Vec<Arc<Entity>>,
 }
 
 /// The questions of a request.
@@ -55,7 +57,9 @@ pub(super) fn of(info: &RequestInfo, line: &str, target: &Arc<Entity>, parsed: &
     } else {
         vec![vocabulary::ask(action, Arc::clone(&object), request)]
     };
-    Ok(Asked { questions, object, handed_on: handed_on(info, target, parsed) })
+    let secrets = parsed.facts.as_ref().map_or(&[][..], |body| &body.secrets);
+    let config_maps = handed_on(info, target, "configmaps", &parsed.config_maps);
+    Ok(Asked { questions, object, handed_on: handed_on(info, target, "secrets", secrets), config_maps })
 }
 
 fn object(target: &Arc<Entity>, of: &Resource) -> Arc<Entity> {
@@ -116,24 +120,16 @@ fn commands(query: &Query) -> Vec<CommandFacts> {
     all
 }
 
-/// Who may change what a pod runs with may read the Secrets that it names. Ingresses name some too, which nobody's
-/// code reads.
-fn handed_on(info: &RequestInfo, target: &Arc<Entity>, parsed: &Parsed) -> Vec<Arc<Entity>> {
-    let (Some(of), Some(body)) = (&info.resource, &parsed.facts) else { return Vec::new() };
-    if of.resource == "ingresses" || of.resource == "secrets" {
+/// Who may change what a pod runs with may read what it names. Ingresses name Secrets too, which nobody's code reads.
+fn handed_on(info: &RequestInfo, target: &Arc<Entity>, resource: &str, names: &[Arc<str>]) -> Vec<Arc<Entity>> {
+    let Some(of) = info.resource.as_ref().filter(|of| of.resource != "ingresses" && of.resource != "secrets") else {
         return Vec::new();
-    }
-    let secret = |name: &Arc<str>| {
-        let facts = ObjectFacts {
-            version: "v1",
-            resource: "secrets",
-            namespace: &of.namespace,
-            name,
-            ..ObjectFacts::default()
-        };
+    };
+    let object = |name: &Arc<str>| {
+        let facts = ObjectFacts { version: "v1", resource, namespace: &of.namespace, name, ..ObjectFacts::default() };
         vocabulary::object(target, facts)
     };
-    body.secrets.iter().map(secret).collect()
+    names.iter().map(object).collect()
 }
 
 /// Whether what comes back may hold what Secrets hold.

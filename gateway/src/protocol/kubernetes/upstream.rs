@@ -293,6 +293,8 @@ fn path_of(uri: &Uri) -> Uri {
 
 /// Runs a connection until both its sender and its answers are gone.
 fn drive(connection: impl Future<Output = Result<(), hyper::Error>> + Send + 'static) {
+    // Awaited as it is, it would have two places in the task.
+    let connection = Box::pin(connection);
     tokio::spawn(async move {
         if let Err(error) = connection.await {
             tracing::debug!(error = chain(&error), "a connection to an API server ended");

@@ -108,9 +108,9 @@ impl CopyRows {
             let searches = |column: &Column| matches!(column.treatment, Treatment::Detect(_));
             self.columns.iter().any(searches) && masking.detectors.may_hold(row)
         };
-        if self.format == CopyFormat::Binary {
-            if may_hold() && holds_any(row, &masking.detectors, DetectorSet::default()) {
-                return Err(refused("COPY in binary holds a value that is masked: use the format `text` or `csv`"));
+        if self.is_binary() {
+            if may_hold() {
+                self.search(row, masking)?;
             }
             return Ok(Pass::Forward);
         }
@@ -121,6 +121,30 @@ impl CopyRows {
         out.extend_from_slice(message.get(..HEADER).unwrap_or_default());
         self.write_columns(row, masking, out)?;
         close(start, out).map(|()| Pass::Replaced)
+    }
+
+    /// Whether it is in the format `binary`.
+    pub(super) fn is_binary(&self) -> bool {
+        self.format == CopyFormat::Binary
+    }
+
+    /// Whether one of these bytes has a meaning between the values or around them.
+    pub(super) fn is_cut_by(&self, bytes: &[u8]) -> bool {
+        match &self.format {
+            CopyFormat::Text { delimiter, .. } => bytes.contains(delimiter),
+            CopyFormat::Csv { delimiter, quote, escape, .. } => {
+                [delimiter, quote, escape].iter().any(|one| bytes.contains(one))
+            }
+            CopyFormat::Binary => false,
+        }
+    }
+
+    /// Searches a row in binary.
+    pub(super) fn search(&self, row: &[u8], masking: &Masking) -> Result<(), RewriteError> {
+        if holds_any(row, &masking.detectors, DetectorSet::default()) {
+            return Err(refused("COPY in binary holds a value that is masked: use the format `text` or `csv`"));
+        }
+        Ok(())
     }
 
     /// Its columns.

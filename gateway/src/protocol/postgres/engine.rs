@@ -5,6 +5,7 @@
 //! The session never ends with something still running at the server, as far as the server answers.
 
 mod capped;
+mod spoken;
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -15,6 +16,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
 
 use crate::masking::class::{MARK, MaskFinder};
+use crate::protocol::postgres::encoding::in_utf8;
 use crate::protocol::postgres::frame::{BATCH, HEADER, Header, Inbox};
 use crate::protocol::postgres::judge::{Judge, Ruling, Say};
 use crate::protocol::postgres::link::{ClientSide, Link};
@@ -23,6 +25,7 @@ use crate::protocol::postgres::message::{Frontend, ours};
 use crate::protocol::postgres::reply::{Denial, SqlState};
 use crate::protocol::postgres::state::{Ask, State, Step, Taken, Unread};
 use crate::protocol::postgres::{Cause, Counters, End, Limits};
+use spoken::in_hex;
 
 /// Describe, Close, Execute, Sync and the like: two names and some numbers.
 const MAX_SMALL: usize = 64 * 1024;
@@ -130,7 +133,7 @@ impl<J: Judge> Engine<J> {
                 self.front.header_left = HEADER;
                 continue;
             }
-            self.front.masks = MaskFinder::default();
+            self.front.masks = MaskFinder::with(self.link.state.encoding().mark());
             if header.size > self.cap(kind) {
                 self.refuse_oversized(kind, header.size)?;
                 continue;
@@ -204,12 +207,13 @@ impl<J: Judge> Engine<J> {
                 self.link.to_server.bytes.extend_from_slice(flush);
                 return Ok(());
             }
-            self.inquire(&question).await?;
+            self.inquire(question).await?;
         }
         let Self { link, front, judge, say, .. } = self;
         let Front { inbox, behind, .. } = front;
         let message = inbox.filled().get(..size).unwrap_or_default();
-        let refused = match link.state.offer(kind, message) {
+        let read = in_utf8(kind, message, link.state.encoding());
+        let refused = match link.state.offer(kind, read.as_deref().unwrap_or(message)) {
             Step::Forward => {
                 link.to_server.bytes.extend_from_slice(message);
                 None
@@ -247,9 +251,11 @@ impl<J: Judge> Engine<J> {
     }
 
     /// Puts a question of ours to the server; what the client sends meanwhile waits.
-    async fn inquire(&mut self, question: &str) -> Result<(), Cause> {
+    async fn inquire(&mut self, question: String) -> Result<(), Cause> {
         let Self { link, front, judge, .. } = self;
-        link.to_server.bytes.extend_from_slice(&ours::question(question));
+        // What the session's encoding lacks would fail the question.
+        let question = if link.state.encoding().is_utf8() { question } else { in_hex(&question) };
+        link.to_server.bytes.extend_from_slice(&ours::question(&question));
         link.state.send_question();
         let answer = poll_fn(|cx| {
             loop {
@@ -281,7 +287,7 @@ impl<J: Judge> Engine<J> {
     async fn end(&mut self, cause: Cause) -> Cause {
         let told = self.last_words(&cause);
         if let (Some(denial), true) = (told, self.link.is_between_messages()) {
-            denial.write("", &mut self.link.to_client.bytes);
+            denial.write("", self.link.state.encoding(), &mut self.link.to_client.bytes);
         }
         let end = self.limits.end;
         let _ = timeout(end, self.link.flush()).await;
@@ -381,18 +387,31 @@ impl<J: Judge> Asked<'_, J> {
         say.set_in_transaction(self.link.state.transaction());
         match ask {
             Ask::Query(text) => match self.wait(judge.query(text, say)).await? {
-                Ruling::Forward(forward) if forward.limit.is_some() => {
-                    return self.query_capped(message, forward).await;
+                Ruling::Forward(mut forward) => {
+                    let instead = match forward.text.take().map(|instead| self.in_words(text, &instead)) {
+                        Some(Ok(instead)) => Some(ours::query(instead)),
+                        Some(Err(denial)) => return Ok(self.unsent(forward, denial)),
+                        None => None,
+                    };
+                    let message = instead.as_deref().unwrap_or(message);
+                    self.alone(forward.sets_encoding).await?;
+                    if forward.limit.is_some() {
+                        return self.query_capped(message, forward).await;
+                    }
+                    self.send(message, |state, _| state.send_query(forward, judge));
                 }
-                Ruling::Forward(mut forward) => match forward.text.take() {
-                    Some(text) => self.send(&ours::query(&text), |state, _| state.send_query(forward, judge)),
-                    None => self.send(message, |state, _| state.send_query(forward, judge)),
-                },
                 Ruling::Refuse(denial) => return Ok(self.link.state.still(denial)),
             },
             Ask::Parse(request) => match self.wait(judge.parse(request, say)).await? {
                 Ruling::Forward(prepared) => {
-                    let instead = judge.sent(&prepared).map(|text| ours::parse(request.name, text, request.types));
+                    let instead = match judge.sent(&prepared).map(|instead| self.in_words(request.text, instead)) {
+                        Some(Ok(text)) => {
+                            let name = self.link.state.encoding().encode_ours(request.name);
+                            Some(ours::parse(name, text, request.types))
+                        }
+                        Some(Err(denial)) => return Ok(self.link.state.still(denial)),
+                        None => None,
+                    };
                     let message = instead.as_deref().unwrap_or(message);
                     self.send(message, |state, _| state.send_parse(request.name, prepared));
                 }
@@ -403,10 +422,11 @@ impl<J: Judge> Asked<'_, J> {
                 Ruling::Refuse(denial) => return Ok(self.link.state.still(denial)),
             },
             Ask::Execute { portal, bound, rows } => match self.wait(judge.execute(&bound, rows, say)).await? {
-                Ruling::Forward(forward) if forward.limit.is_some() => {
-                    return self.execute_capped((portal, rows, message), forward).await;
-                }
                 Ruling::Forward(forward) => {
+                    self.alone(forward.sets_encoding).await?;
+                    if forward.limit.is_some() {
+                        return self.execute_capped((portal, rows, message), forward).await;
+                    }
                     self.send(message, |state, out| state.send_execute(portal, forward, judge, out));
                 }
                 Ruling::Refuse(denial) => return Ok(self.link.state.still(denial)),

@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::encoding::{Encoding, Speech, in_utf8, names};
 use super::frame::Header;
 use super::judge::{BindRequest, CopyIn, Forgets, Forward, Judge, Outcome, ParseRequest, Pass, Ruling, Say};
 use super::message::{Backend, Frontend, ours};
@@ -29,6 +30,30 @@ pub fn startup(bytes: &[u8]) -> Option<Result<Option<Started>, String>> {
         Ok(startup) => Ok(Some((startup.clone(), startup.to_message(&startup.user, 0x0003_0002)))),
         Err(error) => Err(error.to_string()),
     })
+}
+
+/// Any bytes in any encoding, and a message of a client's in it: what is read of them says no more and no less.
+pub fn spoken(bytes: &[u8]) {
+    let Some((which, text)) = bytes.split_first() else { return };
+    let Some(encoding) = names().nth(usize::from(*which) % names().count()).and_then(Encoding::find) else { return };
+    // Below the digits no byte is a part of a character of several.
+    let signs = |bytes: &[u8]| bytes.iter().copied().filter(|byte| *byte < b'0').collect::<Vec<_>>();
+    let lossy = encoding.decode_lossy(text);
+    assert_eq!(signs(lossy.as_bytes()), signs(text), "{}", encoding.name());
+    if let Some(read) = encoding.decode(text) {
+        assert_eq!(read, lossy);
+        if let Some(written) = encoding.encode(&read) {
+            assert_eq!(encoding.decode(&written).as_deref(), Some(&*read));
+        }
+    }
+    assert!(encoding.is_utf8() || encoding.encode_ours(&lossy).len() <= 4 * lossy.len());
+    for tag in 0..=u8::MAX {
+        let Some(kind) = Frontend::from_tag(tag) else { continue };
+        let length = u32::try_from(text.len() + 4).unwrap_or(u32::MAX).to_be_bytes();
+        if let Some(read) = in_utf8(kind, &[&[tag][..], &length, text].concat(), encoding) {
+            assert_eq!(Header::read(&read), Ok(Some(Header { tag, size: read.len() })));
+        }
+    }
 }
 
 /// Judges by the text alone, and counts permits and their outcomes.
@@ -114,7 +139,14 @@ impl Default for Machine {
     fn default() -> Self {
         let (to_server, to_client) = (Vec::new(), Vec::new());
         let (judge, judged) = (ByText::default(), VecDeque::new());
-        Self { state: State::new(Transaction::Idle), judge, permits: 0, judged, to_server, to_client }
+        Self {
+            state: State::new(Transaction::Idle, Speech::default()),
+            judge,
+            permits: 0,
+            judged,
+            to_server,
+            to_client,
+        }
     }
 }
 

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use parking_lot::Mutex;
 
 use crate::conn::BoxConn;
+use crate::protocol::postgres::encoding::{Encoding, Speech};
 use crate::protocol::postgres::message::Backend;
 use crate::protocol::postgres::reply::{Denial, SqlState};
 use crate::protocol::postgres::settings::Startup;
@@ -41,6 +42,8 @@ pub trait Judge: Send + Sync + 'static {
     fn logged_in(&self, schemas: Vec<String>) {
         drop(schemas);
     }
+    /// How the session speaks, as of now.
+    fn speaks(&self, _speech: Speech) {}
     /// Whether the text of a simple query may run; all its statements, or none.
     fn query(&self, text: &str, say: &Say) -> impl Future<Output = Ruling<Forward<Self::Permit>>> + Send;
     /// Whether a text may be prepared.
@@ -104,8 +107,10 @@ pub struct ParseRequest<'a> {
 pub struct BindRequest<'a> {
     /// The portal's name; empty is the unnamed one.
     pub portal: &'a str,
-    /// Formats, values and result formats, as on the wire: all that follows the two names.
+    /// Formats, values and result formats, as on the wire: all that follows the two names. Texts are in UTF-8.
     pub parameters: &'a [u8],
+    /// In which they were.
+    pub encoding: &'static Encoding,
 }
 
 /// A permit, and what the engine must know of the statement that it is for.
@@ -122,12 +127,22 @@ pub struct Forward<P> {
     pub limit: Option<Limit>,
     /// What is sent in place of a Query.
     pub text: Option<String>,
+    /// Whether it may change `client_encoding`: what follows is not read before it is known.
+    pub sets_encoding: bool,
 }
 
 impl<P> Forward<P> {
     /// A permit for a statement that needs nothing special.
     pub fn plain(permit: P) -> Self {
-        Self { permit, forgets: Vec::new(), copy: CopyIn::Unexpected, rewrite: None, limit: None, text: None }
+        Self {
+            permit,
+            forgets: Vec::new(),
+            copy: CopyIn::Unexpected,
+            rewrite: None,
+            limit: None,
+            text: None,
+            sets_encoding: false,
+        }
     }
 }
 
@@ -168,6 +183,9 @@ pub trait Rewrite: Send {
     fn masked(&self) -> BTreeMap<Arc<str>, u64> {
         BTreeMap::new()
     }
+
+    /// The rows come in this encoding, where that is not UTF8. Other messages are given in UTF-8.
+    fn speaks(&mut self, _encoding: &'static Encoding) {}
 
     /// Given one whole message of the server, writes what the client may see in its place, where it is not the same.
     ///
@@ -253,9 +271,9 @@ impl Say {
     }
 
     /// Moves what was said into `out`.
-    pub(super) fn take(&self, out: &mut Vec<u8>) {
+    pub(super) fn take(&self, encoding: &Encoding, out: &mut Vec<u8>) {
         for notice in self.notices.lock().drain(..) {
-            notice.write("", out);
+            notice.write("", encoding, out);
         }
     }
 

@@ -140,7 +140,7 @@ impl<J: Judge> Link<J> {
             server: session.server,
             to_client: Outbox::default(),
             to_server: Outbox::default(),
-            state: State::new(session.transaction),
+            state: State::new(session.transaction, session.speech),
             side: ClientSide::Present,
             judge,
             back,
@@ -367,7 +367,7 @@ impl<J: Judge> Link<J> {
         self.watch.active = true;
         if self.back.left == 0 && !say.is_silent() {
             self.detach();
-            say.take(&mut self.to_client.bytes);
+            say.take(self.state.encoding(), &mut self.to_client.bytes);
         }
     }
 

@@ -9,6 +9,7 @@ use crate::conn::BoxConn;
 use crate::protocol::postgres::accept::{self, Leg};
 use crate::protocol::postgres::auth::{AuthError, Login, Proof};
 use crate::protocol::postgres::cancel::CancelKey;
+use crate::protocol::postgres::encoding::Speech;
 use crate::protocol::postgres::frame::{Inbox, body};
 use crate::protocol::postgres::interrupt::Interrupt;
 use crate::protocol::postgres::judge::{Dialer, Judge, Ruling};
@@ -30,6 +31,7 @@ pub(super) struct Session {
     pub(super) server: BoxConn,
     pub(super) from_server: Inbox,
     pub(super) transaction: Transaction,
+    pub(super) speech: Speech,
     pub(super) interrupt: Arc<Interrupt>,
     /// Ends with the session.
     pub(super) key: Option<CancelKey>,
@@ -77,6 +79,7 @@ pub(super) async fn log_in<J: Judge>(
         server: legs.conn,
         from_server: legs.inbox,
         transaction: legs.greeting.transaction,
+        speech: legs.greeting.speech,
         interrupt,
         key,
     })
@@ -161,8 +164,9 @@ async fn begin<J: Judge>(
         }
         Way::Relay => relay::log_in(&mut server, client).await.map_err(failing_at_the_server_said)?,
     }
-    let mut greeting = server.greet().await?;
-    judge.logged_in(server.schemas(&mut greeting.reported).await?);
+    let mut greeting = server.greet(startup.encoding).await?;
+    judge.logged_in(server.schemas(&mut greeting).await?);
+    judge.speaks(greeting.speech);
     Ok(Upper { conn, inbox, greeting, version })
 }
 

@@ -168,8 +168,8 @@ pub(super) mod ours {
     const QUESTION: &str = "/gateway/question";
 
     /// A Query.
-    pub(in super::super) fn query(text: &str) -> Vec<u8> {
-        framed(b'Q', &[text.as_bytes(), b"\0"].concat())
+    pub(in super::super) fn query(text: impl AsRef<[u8]>) -> Vec<u8> {
+        framed(b'Q', &[text.as_ref(), b"\0"].concat())
     }
     /// A query of ours that leaves all as it is. A Query would take the client's unnamed statement with it, which some
     /// clients prepare in one pipeline and bind in the next.
@@ -189,12 +189,12 @@ pub(super) mod ours {
         .concat()
     }
     /// A Parse, with the parameter types of another.
-    pub(in super::super) fn parse(name: &str, text: &str, types: &[u8]) -> Vec<u8> {
-        framed(b'P', &[name.as_bytes(), b"\0", text.as_bytes(), b"\0", types].concat())
+    pub(in super::super) fn parse(name: impl AsRef<[u8]>, text: impl AsRef<[u8]>, types: &[u8]) -> Vec<u8> {
+        framed(b'P', &[name.as_ref(), b"\0", text.as_ref(), b"\0", types].concat())
     }
     /// An Execute of all rows of a portal.
-    pub(in super::super) fn execute(portal: &str) -> Vec<u8> {
-        framed(b'E', &[portal.as_bytes(), &[0; 5]].concat())
+    pub(in super::super) fn execute(portal: impl AsRef<[u8]>) -> Vec<u8> {
+        framed(b'E', &[portal.as_ref(), &[0; 5]].concat())
     }
     /// A message of the tag that a password, and each SASL answer, travels under.
     pub(in super::super) fn password(body: &[u8]) -> Vec<u8> {

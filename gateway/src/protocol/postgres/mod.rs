@@ -8,6 +8,7 @@
 mod frame;
 mod message;
 mod startup;
+mod encoding;
 mod settings;
 mod accept;
 mod upstream;
@@ -48,6 +49,7 @@ pub use auth::AuthError;
 pub use cancel::{CancelKeys, Found};
 pub use copy_out::{CopyFormat, CopyShape};
 pub use decide::{About, Analyses, PolicyJudge, Shared, questions_of};
+pub use encoding::{Encoding, Speech, Wanted, names as encodings};
 pub use judge::{
     BindRequest, CopyIn, Dial, Dialer, Forgets, Forward, Judge, Outcome, OutcomeEnd, ParseRequest, Pass, Rewrite,
     RewriteError, Rows, Ruling, Say,

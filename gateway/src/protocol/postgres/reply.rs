@@ -4,6 +4,7 @@
 //! characters, so that nothing that an agent or a server wrote can forge a field or a terminal sequence through us.
 //! It never carries what the log reads: causes stay there.
 
+use crate::protocol::postgres::encoding::{Encoding, UTF8};
 use crate::protocol::postgres::message::put_length;
 
 /// The longest text of one field.
@@ -142,9 +143,10 @@ impl Denial {
     }
 
     /// Appends the message, with one more sentence at the end of its hint.
-    pub(super) fn write(&self, note: &str, out: &mut Vec<u8>) {
+    pub(super) fn write(&self, note: &str, encoding: &Encoding, out: &mut Vec<u8>) {
         let tag = if self.severity == Severity::Notice { b'N' } else { b'E' };
         let mut fields = Vec::with_capacity(256);
+        let put_field = |fields: &mut Vec<u8>, field, text: &str| put_field(fields, field, text, encoding);
         put_field(&mut fields, b'S', self.severity.text());
         // The second severity is never translated; protocol 3.0 since PostgreSQL 9.6.
         put_field(&mut fields, b'V', self.severity.text());
@@ -168,18 +170,16 @@ impl Denial {
     /// The message by itself.
     pub(super) fn to_bytes(&self) -> Vec<u8> {
         let mut out = Vec::new();
-        self.write("", &mut out);
+        self.write("", &UTF8, &mut out);
         out
     }
 }
 
-fn put_field(out: &mut Vec<u8>, field: u8, text: &str) {
+fn put_field(out: &mut Vec<u8>, field: u8, text: &str, encoding: &Encoding) {
     out.push(field);
-    let mut buffer = [0; 4];
-    for character in text.chars().take(FIELD) {
-        let shown = if is_unsafe(character) { ' ' } else { character };
-        out.extend_from_slice(shown.encode_utf8(&mut buffer).as_bytes());
-    }
+    let shown = |character| if is_unsafe(character) { ' ' } else { character };
+    let text: String = text.chars().take(FIELD).map(shown).collect();
+    out.extend_from_slice(&encoding.encode_ours(&text));
     out.push(0);
 }
 

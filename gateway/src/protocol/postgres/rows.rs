@@ -4,6 +4,7 @@
 //! same types. A row in which nothing is hidden goes out as it came. A row without its description, with another number
 //! of columns, or malformed is refused: nothing more of that session is shown.
 
+mod spoken;
 #[cfg(test)]
 mod server_tests;
 #[cfg(test)]
@@ -13,9 +14,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::masking::Masking;
+use crate::masking::class::PLAIN_MARK;
 use crate::masking::detect::Hit;
 use crate::masking::plan::{Described, Origin, ResultPlan, Texts, Treatment};
 use crate::protocol::postgres::copy_out::{CopyRows, CopyShape};
+use crate::protocol::postgres::encoding::Encoding;
 use crate::protocol::postgres::frame::{HEADER, body, split_string};
 use crate::protocol::postgres::judge::{Pass, Rewrite, RewriteError};
 use crate::protocol::postgres::message::Backend;
@@ -41,6 +44,8 @@ pub struct ResultRewriter {
     texts: Texts,
     /// The server got other words than the client sent.
     is_of_other_words: bool,
+    /// Of the rows, where it is not UTF8.
+    encoding: Option<&'static Encoding>,
     columns: Option<Vec<Column>>,
     copy: Option<CopyRows>,
     /// Of the statements that are over.
@@ -164,7 +169,8 @@ impl ResultRewriter {
         plans.reverse();
         let texts = plans.iter().map(|plan| plan.result.texts).max().unwrap_or(Texts::Scrub);
         let (masked, hits) = (Masked::new(), Vec::new());
-        Self { masking, plans, texts, is_of_other_words: false, columns: None, copy: None, masked, hits }
+        let (is_of_other_words, encoding) = (false, None);
+        Self { masking, plans, texts, is_of_other_words, encoding, columns: None, copy: None, masked, hits }
     }
 
     /// For statements that the server got in other words.
@@ -193,13 +199,22 @@ impl ResultRewriter {
         Ok(())
     }
 
-    fn data_row(&mut self, message: &[u8], out: &mut Vec<u8>) -> Result<Pass, RewriteError> {
+    /// The columns of a row, and its values.
+    fn begin_row<'c, 'm>(
+        columns: &'c mut Option<Vec<Column>>,
+        message: &'m [u8],
+    ) -> Result<(&'c mut Vec<Column>, &'m [u8]), RewriteError> {
         let undescribed = || RewriteError { reason: "a row came before its description".to_owned() };
-        let columns = self.columns.as_mut().ok_or_else(undescribed)?;
-        let (count, mut rest) = body(message).split_first_chunk::<2>().ok_or_else(|| malformed("row"))?;
+        let columns = columns.as_mut().ok_or_else(undescribed)?;
+        let (count, rest) = body(message).split_first_chunk::<2>().ok_or_else(|| malformed("row"))?;
         if usize::from(u16::from_be_bytes(*count)) != columns.len() {
             return Err(RewriteError { reason: "a row has another number of columns than its description".to_owned() });
         }
+        Ok((columns, rest))
+    }
+
+    fn data_row(&mut self, message: &[u8], out: &mut Vec<u8>) -> Result<Pass, RewriteError> {
+        let (columns, mut rest) = Self::begin_row(&mut self.columns, message)?;
         let start = out.len();
         let mut copied = 0;
         for column in columns {
@@ -229,13 +244,21 @@ impl ResultRewriter {
         let plan = self.plan()?;
         let unplanned = || RewriteError { reason: "a COPY that was not planned".to_owned() };
         let shape = plan.copy.as_ref().ok_or_else(unplanned)?;
-        self.copy = Some(CopyRows::begin(message, shape, &plan.result.columns)?);
+        let copy = CopyRows::begin(message, shape, &plan.result.columns)?;
+        if self.encoding.is_some() && copy.is_cut_by(PLAIN_MARK.as_bytes()) {
+            return Err(RewriteError { reason: format!("a COPY whose delimiters are in its masks, {PLAIN_MARK}") });
+        }
+        self.copy = Some(copy);
         Ok(())
     }
 
     fn copy_row(&mut self, message: &[u8], out: &mut Vec<u8>) -> Result<Pass, RewriteError> {
         let unannounced = || RewriteError { reason: "COPY data that was not announced".to_owned() };
-        self.copy.as_mut().ok_or_else(unannounced)?.row(message, &self.masking, out)
+        let copy = self.copy.as_mut().ok_or_else(unannounced)?;
+        match self.encoding {
+            None => copy.row(message, &self.masking, out),
+            Some(encoding) => spoken::copy_row(copy, message, encoding, (&self.masking, out)),
+        }
     }
 
     fn next_statement(&mut self) {
@@ -254,12 +277,21 @@ impl Rewrite for ResultRewriter {
         masked
     }
 
+    fn speaks(&mut self, encoding: &'static Encoding) {
+        self.encoding = (!encoding.is_utf8()).then_some(encoding);
+    }
+
     fn rewrite(&mut self, kind: Backend, message: &[u8], out: &mut Vec<u8>) -> Result<Pass, RewriteError> {
         if message.len() < HEADER {
             return Err(malformed("message"));
         }
         match kind {
-            Backend::DataRow => return self.data_row(message, out),
+            Backend::DataRow => {
+                return match self.encoding {
+                    None => self.data_row(message, out),
+                    Some(encoding) => self.spoken_row(message, encoding, out),
+                };
+            }
             Backend::CopyData => return self.copy_row(message, out),
             Backend::ErrorResponse
             | Backend::NoticeResponse

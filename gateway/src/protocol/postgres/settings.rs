@@ -2,16 +2,19 @@
 //!
 //! In: the parameters of a StartupMessage, `options` included, and later the server's ParameterStatus. Out: the
 //! StartupMessage for the server, written by us, and whether a reported value still is the pinned one. The pins are
-//! what keeps our reading of a statement equal to the server's (with another `client_encoding` or with
-//! `standard_conforming_strings = off` both read different statements); a client never gets past them.
+//! what keeps our reading of a statement equal to the server's (with `standard_conforming_strings = off` both read
+//! different statements); a client never gets past them. `client_encoding` is one that we read as the server does.
 
+use crate::protocol::postgres::encoding::{Encoding, UTF8};
 use crate::protocol::postgres::message::put_length;
 use crate::protocol::postgres::reply::{Denial, SqlState};
 use crate::protocol::postgres::startup::StartupMessage;
 
-/// What every session has. The server reports the first two; the third is not reported, and harmless once they hold.
-const PINNED: [(&str, &str); 3] =
-    [("client_encoding", "UTF8"), ("standard_conforming_strings", "on"), ("backslash_quote", "safe_encoding")];
+/// What every session has. The server reports the first; the second is not reported, and harmless once that holds.
+const PINNED: [(&str, &str); 2] = [("standard_conforming_strings", "on"), ("backslash_quote", "safe_encoding")];
+
+/// Said of its texts, at startup and by SET.
+pub(super) const ENCODING: &str = "client_encoding";
 
 /// Names that are no settings in a StartupMessage: in `options` they would become what they mean there.
 const RESERVED: [&str; 4] = ["user", "database", "options", "replication"];
@@ -30,6 +33,8 @@ pub struct Startup {
     pub application_name: Option<String>,
     /// All further settings in the order of their effect, pinned ones left out; names in lower case.
     pub settings: Vec<(String, String)>,
+    /// In which its texts are.
+    pub encoding: &'static Encoding,
 }
 
 /// Why the startup parameters are refused.
@@ -42,7 +47,9 @@ pub enum SettingsError {
     #[error("replication connections are not read, and so refused: use an ordinary connection")]
     Replication,
     /// Another encoding.
-    #[error("client_encoding `{asked}` is refused: only UTF8 can be judged; set PGCLIENTENCODING=UTF8")]
+    #[error(
+        "client_encoding `{asked}` is refused: how servers convert it is not known for certain; set PGCLIENTENCODING=UTF8"
+    )]
     Encoding {
         /// As asked.
         asked: String,
@@ -87,8 +94,13 @@ impl Startup {
     /// # Errors
     /// When it asks for replication, for a pinned setting at another value, or in a form that the server would not take.
     pub(super) fn read(message: &StartupMessage) -> Result<Self, SettingsError> {
-        let mut asked =
-            Self { user: String::new(), database: String::new(), application_name: None, settings: Vec::new() };
+        let mut asked = Self {
+            user: String::new(),
+            database: String::new(),
+            application_name: None,
+            settings: Vec::new(),
+            encoding: &UTF8,
+        };
         // The server applies `options` first, whatever their place (process_startup_options, postinit.c).
         if let Some((_, options)) = message.parameters.iter().find(|(name, _)| name == "options") {
             for (name, value) in read_options(options)? {
@@ -118,6 +130,10 @@ impl Startup {
     fn take(&mut self, name: String, value: String) -> Result<(), SettingsError> {
         if RESERVED.contains(&name.as_str()) || name.starts_with("_pq_.") {
             return Err(SettingsError::Options { word: shorten(&name) });
+        }
+        if name == ENCODING {
+            self.encoding = encoding(&value)?;
+            return Ok(());
         }
         if let Some((pinned, required)) = PINNED.iter().find(|(pinned, _)| *pinned == name) {
             return check_pinned(pinned, required, &value);
@@ -151,6 +167,7 @@ impl Startup {
         for (name, value) in &self.settings {
             put(name, value);
         }
+        put(ENCODING, self.encoding.name());
         for (name, value) in PINNED {
             put(name, value);
         }
@@ -166,17 +183,17 @@ fn shorten(text: &str) -> String {
     text.chars().take(64).collect()
 }
 
-fn check_pinned(name: &'static str, pinned: &'static str, asked: &str) -> Result<(), SettingsError> {
-    if name == "client_encoding" {
-        // The server reads encoding names by their letters and digits (clean_encoding_name, encnames.c); asyncpg sends
-        // 'utf-8' with its quotes. SQL_ASCII is what libpq makes of `auto` in the C locale: bytes as they are, which
-        // is what UTF8 gives too for a database in UTF8; the session is told that it has UTF8.
-        let letters = asked.chars().filter(char::is_ascii_alphanumeric).map(|letter| letter.to_ascii_lowercase());
-        return match letters.collect::<String>().as_str() {
-            "utf8" | "unicode" | "sqlascii" => Ok(()),
-            _ => Err(SettingsError::Encoding { asked: shorten(asked) }),
-        };
+/// SQL_ASCII is what libpq makes of `auto` in the C locale: bytes as they are, which is what UTF8 gives too for a database
+/// in UTF8; the session is told that it has UTF8.
+fn encoding(asked: &str) -> Result<&'static Encoding, SettingsError> {
+    let letters = asked.chars().filter(char::is_ascii_alphanumeric).map(|letter| letter.to_ascii_lowercase());
+    if letters.eq("sqlascii".chars()) {
+        return Ok(&UTF8);
     }
+    Encoding::find(asked).ok_or_else(|| SettingsError::Encoding { asked: shorten(asked) })
+}
+
+fn check_pinned(name: &'static str, pinned: &'static str, asked: &str) -> Result<(), SettingsError> {
     let holds = match pinned {
         "on" => is_true(asked),
         _ => asked.eq_ignore_ascii_case(pinned),
@@ -246,14 +263,14 @@ pub(super) enum Report {
     Broken,
 }
 
-/// Judges the body of a ParameterStatus.
+/// Judges the body of a ParameterStatus, but for that of the encoding.
 pub(super) fn watch(name: &[u8], value: &[u8]) -> Report {
     let Some((_, pinned)) = PINNED.iter().find(|(pinned, _)| pinned.as_bytes() == name) else { return Report::Free };
     if value == pinned.as_bytes() { Report::Holds } else { Report::Broken }
 }
 
 /// How many of the pinned settings a PostgreSQL server reports at startup.
-pub(super) const REPORTED: usize = 2;
+pub(super) const REPORTED: usize = 1;
 
 #[cfg(test)]
 mod tests;

@@ -8,11 +8,12 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::conn::BoxConn;
 use crate::protocol::postgres::auth::{Answer, AuthError, Challenge, Login};
+use crate::protocol::postgres::encoding::{Encoding, Speech, Wanted};
 use crate::protocol::postgres::frame::{Header, Inbox, body, split_string};
 use crate::protocol::postgres::judge::Dial;
 use crate::protocol::postgres::message::{Backend, ours};
 use crate::protocol::postgres::reply::{Denial, SqlState, fields, sql_state};
-use crate::protocol::postgres::settings::{REPORTED, Report, watch};
+use crate::protocol::postgres::settings::{ENCODING, REPORTED, Report, watch};
 use crate::protocol::postgres::startup::OLDEST;
 use crate::protocol::postgres::state::Transaction;
 use crate::upstream::tls::{Peer, TlsError, UpstreamTls};
@@ -63,6 +64,14 @@ pub enum UpstreamError {
     /// It does not keep the pinned settings.
     #[error("the server does not report the pinned settings: a pooler, or no PostgreSQL")]
     NotPinned,
+    /// The database converts this encoding by tables that nobody here knows, or not at all.
+    #[error(
+        "client_encoding {encoding} is refused: the database is in another than UTF8 and that; set PGCLIENTENCODING=UTF8"
+    )]
+    Encoding {
+        /// Which.
+        encoding: &'static str,
+    },
 }
 
 impl UpstreamError {
@@ -71,6 +80,7 @@ impl UpstreamError {
         let code = match self {
             Self::Refused { code, .. } => *code,
             Self::Auth(_) => SqlState::LOGIN,
+            Self::Encoding { .. } => SqlState::BAD_SETTING,
             Self::Dial(_) | Self::NoTls | Self::TlsAnswer | Self::Tls(_) => SqlState::NO_SERVER,
             Self::Lost(_) | Self::Protocol { .. } | Self::NotPinned => SqlState::CONNECTION_LOST,
         };
@@ -173,20 +183,21 @@ impl Server<'_> {
     }
 
     /// Asks for the schemas of the search path. What the server reports meanwhile is added to `reported`.
-    pub(super) async fn schemas(&mut self, reported: &mut Vec<u8>) -> Result<Vec<String>, UpstreamError> {
+    pub(super) async fn schemas(&mut self, greeting: &mut Greeting) -> Result<Vec<String>, UpstreamError> {
         self.send(&ours::query(SCHEMAS)).await?;
+        let (encoding, reported) = (greeting.speech.now(), &mut greeting.reported);
         let mut schemas = Vec::new();
         for _ in 0..MAX_MESSAGES {
             let (kind, message) = self.next().await?;
             match kind {
                 Backend::DataRow => {
-                    // One column: count, length, text.
-                    let name = body(&message).get(6..).and_then(|name| std::str::from_utf8(name).ok());
-                    schemas.push(name.ok_or(UpstreamError::Protocol { what: "a malformed row" })?.to_owned());
+                    // One column: count, length, text in hexadecimal.
+                    let name = body(&message).get(6..).and_then(from_hex);
+                    schemas.push(name.ok_or(UpstreamError::Protocol { what: "a malformed row" })?);
                 }
                 // A reload of the server's settings may come at any time; pinned ones are watched from here on.
                 Backend::ParameterStatus => {
-                    holds(&message)?;
+                    holds(&message, encoding)?;
                     reported.extend_from_slice(&message);
                 }
                 Backend::NoticeResponse => reported.extend_from_slice(&message),
@@ -199,20 +210,34 @@ impl Server<'_> {
     }
 
     /// Reads what the server reports until it is ready.
-    pub(super) async fn greet(&mut self) -> Result<Greeting, UpstreamError> {
-        let mut greeting =
-            Greeting { reported: Vec::new(), process: 0, key: Vec::new(), transaction: Transaction::Idle };
+    pub(super) async fn greet(&mut self, encoding: &'static Encoding) -> Result<Greeting, UpstreamError> {
+        let mut greeting = Greeting {
+            reported: Vec::new(),
+            process: 0,
+            key: Vec::new(),
+            transaction: Transaction::Idle,
+            speech: Speech::default(),
+        };
         let mut pinned = 0;
         for _ in 0..MAX_MESSAGES {
             let (kind, message) = self.next().await?;
             match kind {
                 Backend::ParameterStatus => {
-                    pinned += holds(&message)?;
+                    pinned += holds(&message, encoding)?;
+                    if let Some((b"server_encoding", server)) = setting(&message) {
+                        greeting.speech = Speech::new(encoding, &String::from_utf8_lossy(server));
+                    }
                     greeting.reported.extend_from_slice(&message);
                 }
                 Backend::NoticeResponse => greeting.reported.extend_from_slice(&message),
                 Backend::BackendKeyData => (greeting.process, greeting.key) = key(&message)?,
-                Backend::ReadyForQuery if pinned < REPORTED => return Err(UpstreamError::NotPinned),
+                // With the encoding.
+                Backend::ReadyForQuery if pinned <= REPORTED || greeting.speech.now() != encoding => {
+                    return Err(UpstreamError::NotPinned);
+                }
+                Backend::ReadyForQuery if !greeting.speech.serves(Wanted::Encoding(encoding)) => {
+                    return Err(UpstreamError::Encoding { encoding: encoding.name() });
+                }
                 Backend::ReadyForQuery => {
                     let status = body(&message).first().copied().and_then(Transaction::from_byte);
                     greeting.transaction = status.ok_or(UpstreamError::Protocol { what: "no transaction status" })?;
@@ -227,7 +252,8 @@ impl Server<'_> {
 
 /// The schemas of the search path that there are: what a name without a schema can mean. Asked by us, once, before the
 /// client is told that the server is ready.
-const SCHEMAS: &str = "SELECT pg_catalog.unnest(pg_catalog.current_schemas(false))";
+const SCHEMAS: &str = "SELECT pg_catalog.encode(pg_catalog.convert_to(
+    pg_catalog.unnest(pg_catalog.current_schemas(false))::pg_catalog.text, 'UTF8'), 'hex')";
 
 /// What a server says once it has let us in.
 pub(super) struct Greeting {
@@ -236,6 +262,7 @@ pub(super) struct Greeting {
     pub(super) process: u32,
     pub(super) key: Vec<u8>,
     pub(super) transaction: Transaction,
+    pub(super) speech: Speech,
 }
 
 /// Reads one whole message with a tag, of at most `cap` bytes.
@@ -265,11 +292,29 @@ fn refusal(response: Vec<u8>) -> UpstreamError {
     UpstreamError::Refused { code, message, response }
 }
 
-/// Counts a pinned setting that holds.
-fn holds(message: &[u8]) -> Result<usize, UpstreamError> {
-    let malformed = UpstreamError::Protocol { what: "a malformed report" };
-    let Some((name, rest)) = split_string(body(message)) else { return Err(malformed) };
-    let Some((value, [])) = split_string(rest) else { return Err(malformed) };
+/// A text that the server has written in hexadecimal, so that it is the same in every encoding.
+pub(super) fn from_hex(digits: &[u8]) -> Option<String> {
+    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    let byte = |pair: &[u8]| match pair {
+        [high, low] => Some(digit(*high)? << 4 | digit(*low)?),
+        _ => None,
+    };
+    String::from_utf8(digits.chunks(2).map(byte).collect::<Option<_>>()?).ok()
+}
+
+/// Name and value of a ParameterStatus.
+fn setting(message: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (name, rest) = split_string(body(message))?;
+    let (value, rest) = split_string(rest)?;
+    rest.is_empty().then_some((name, value))
+}
+
+/// Counts a pinned setting, or the encoding, that holds.
+fn holds(message: &[u8], encoding: &Encoding) -> Result<usize, UpstreamError> {
+    let (name, value) = setting(message).ok_or(UpstreamError::Protocol { what: "a malformed report" })?;
+    if name == ENCODING.as_bytes() {
+        return if value == encoding.name().as_bytes() { Ok(1) } else { Err(UpstreamError::NotPinned) };
+    }
     match watch(name, value) {
         Report::Free => Ok(0),
         Report::Holds => Ok(1),

@@ -25,7 +25,8 @@ const ATTEMPTS: u32 = 5;
 /// An administrator's, which the lab knows.
 const TOKEN: &str = "token-of-gateway-one";
 
-/// As in Debian's package, but for TLS on both sides.
+/// As in Debian's package, but for TLS on both sides. HTTP/1.1 on both, as the gateway does for a client of HTTP/1.1: of an
+/// answer in HTTP/2 HAProxy makes one without a reason phrase, and h2load counts the status of none such.
 const HAPROXY_CONFIG: &str = "
 defaults
   mode http
@@ -36,13 +37,16 @@ frontend near
   bind 127.0.0.1:7443 ssl crt HOME/haproxy.pem alpn h2,http/1.1
   default_backend far
 backend far
-  server far 10.99.0.2:6443 ssl verify required ca-file HOME/ca.crt alpn h2,http/1.1
+  server far 10.99.0.2:6443 ssl verify required ca-file HOME/ca.crt alpn http/1.1
 ";
 /// Like any that a controller makes, with what detectors look at.
 const POD: &str = r#"{"apiVersion":"v1","kind":"Pod","metadata":{"generateName":"many-","labels":{"app":"many","team":"shop"},
 "annotations":{"note":"made for numbers"}},"spec":{"nodeSelector":{"no":"node"},"automountServiceAccountToken":false,"containers":[{"name":"app",
 "image":"registry.acme.example/shop/web:1.2.3","env":[{"name":"LEVEL","value":"info"},{"name":"HOME","value":"/srv"}],
 "resources":{"requests":{"cpu":"10m","memory":"16Mi"}}}]}}"#;
+
+/// One of the two variables of each.
+const MASKING: &str = "version = 1\n[[field]]\nkind = \"pods\"\npaths = [\"spec.containers[*].env[?name =~ '^(HOME|.*TOKEN)$'].value\"]\nclass = \"secret\"\n";
 
 /// A node, which ends with its input.
 struct Node {
@@ -97,11 +101,11 @@ impl<'w> Lab<'w> {
         let mut haproxy = world.command("/usr/sbin/haproxy");
         haproxy.arg("-db").arg("-f").arg(world.file("haproxy.cfg", &config)?);
         let haproxy = Running::start("haproxy", &mut haproxy, &world.log("haproxy"))?;
-        let token = world.file("token", TOKEN)?;
+        let (token, masking) = (world.file("token", TOKEN)?, world.file("masking.toml", MASKING)?);
         let (gateway, engine) = gateway(
             world,
             &format!(
-                "version = 1\n[policy]\ndisable = [\"guard.kubernetes.commands\"]\n[[target]]\nname = \"lab\"\n\
+                "version = 1\n[masking]\nfile = {masking:?}\n[policy]\ndisable = [\"guard.kubernetes.commands\"]\n[[target]]\nname = \"lab\"\n\
                  protocol = \"kubernetes\"\naddresses = [\"{SERVER}\"]\n[target.tls]\nca = {:?}\n[target.credential]\n\
                  token = {{ file = {token:?} }}\n",
                 home.join("ca.crt")
@@ -177,7 +181,8 @@ impl<'w> Lab<'w> {
     pub(super) fn echo(&self, way: Way) -> Result<Command> {
         let mut kubectl = self.client(way, setup::kubectl(&cache_dir()?));
         kubectl.args(["--insecure-skip-tls-verify", "--token", TOKEN, "--server", &url(way, "")]);
-        kubectl.args(["exec", "-i", "app", "--", "cat"]).env("HOME", "/nonexistent");
+        // Nobody's home has a word in it.
+        kubectl.args(["--kubeconfig", "/dev/null", "exec", "-i", "app", "--", "cat"]).env("HOME", "/");
         Ok(kubectl)
     }
 

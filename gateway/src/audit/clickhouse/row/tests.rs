@@ -221,6 +221,7 @@ fn samples() -> BTreeMap<&'static str, Value> {
             json!({ "credential": "shop", "target": "shop", "login": "app", "server_identity": "verify-full db" }),
         ),
         ("token.verified", json!({ "attachment": "ci", "issuer": "iss", "subject": "sub", "expires": AT })),
+        ("console.login", json!({ "person": "idp:alice", "issuer": "iss", "subject": "alice", "groups": ["idp:dba"] })),
         ("token.refused", json!({ "attachment": "ci", "reason": "it has expired" })),
     ]
     .into_iter()
@@ -320,6 +321,7 @@ fn every_sample_has_every_field() {
     complete::<event::CredentialUsed>(&["credential.used"]);
     complete::<event::TokenVerified>(&["token.verified"]);
     complete::<event::TokenRefused>(&["token.refused"]);
+    complete::<event::ConsoleLogin>(&["console.login"]);
 }
 
 #[test]

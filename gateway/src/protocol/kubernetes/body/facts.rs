@@ -18,6 +18,7 @@ struct Found {
     images: BTreeSet<String>,
     service_accounts: BTreeSet<String>,
     secrets: BTreeSet<String>,
+    config_maps: BTreeSet<String>,
     fields: BTreeSet<String>,
     replicas: Option<i64>,
     privileged: bool,
@@ -25,8 +26,8 @@ struct Found {
     drains: bool,
 }
 
-/// The facts of `values`, and of fields that are `removed`.
-pub(super) fn of(resource: &Resource, values: &[Json], removed: Vec<String>) -> Body {
+/// The facts of `values`, and of fields that are `removed`; and the ConfigMaps that they name.
+pub(super) fn of(resource: &Resource, values: &[Json], removed: Vec<String>) -> (Body, Vec<Arc<str>>) {
     let mut found = Found::default();
     found.fields.extend(removed);
     for value in values {
@@ -38,7 +39,7 @@ pub(super) fn of(resource: &Resource, values: &[Json], removed: Vec<String>) -> 
     }
     let shared = |set: BTreeSet<String>| set.into_iter().map(Into::into).collect::<Vec<Arc<str>>>();
     let registries = found.images.iter().map(|image| registry(image).to_owned()).collect();
-    Body {
+    let body = Body {
         registries: shared(registries),
         images: shared(found.images),
         privileged: found.privileged,
@@ -49,7 +50,8 @@ pub(super) fn of(resource: &Resource, values: &[Json], removed: Vec<String>) -> 
         replicas: found.replicas,
         grants: resource.group == "rbac.authorization.k8s.io",
         drains: found.drains,
-    }
+    };
+    (body, shared(found.config_maps))
 }
 
 impl Found {
@@ -109,6 +111,7 @@ impl Found {
         match key {
             // Of environments, projected volumes and image pulls; a ServiceAccount lists those that its pods may mount.
             "secretKeyRef" | "secretRef" | "imagePullSecrets" | "secret" | "secrets" => self.secrets.extend(name()),
+            "configMapKeyRef" | "configMapRef" | "configMap" => self.config_maps.extend(name()),
             "capabilities" => {
                 let adds = object.get("add").is_some_and(|add| !add.items().is_empty());
                 self.privileged |= adds;

@@ -50,7 +50,7 @@ impl Judge {
             name: of.name,
             text: head::kept(&judged.head.line, &self.masking()),
             stripped: judged.stripped.to_vec(),
-            data_classes: questions.shows.iter().map(|class| class.name.to_string()).collect(),
+            data_classes: questions.classes().map(|class| class.name.to_string()).collect(),
             decision,
         };
         let written = self.guard().record(&Event::KubernetesRequest(Box::new(event)));

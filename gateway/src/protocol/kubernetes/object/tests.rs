@@ -6,7 +6,7 @@ use crate::masking::Masking;
 fn rule(hides: bool) -> Rule {
     let masking = Masking::default();
     let class = hides.then(|| Arc::clone(masking.classes.find("secret").unwrap()));
-    Rule { secret: class, token: None, detectors: masking.detectors, allowed: DetectorSet::default() }
+    Rule { secret: class, ..Rule::new(masking.detectors) }
 }
 
 fn masked(text: &str, hides: bool, size: usize) -> Result<String, MaskError> {

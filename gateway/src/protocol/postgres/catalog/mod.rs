@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
+pub(super) use question::WIDTH;
 pub use question::{question, question_of_calls};
 pub use read::{CatalogError, Known, Said, digest};
 pub use shapes::{Seen, masked};

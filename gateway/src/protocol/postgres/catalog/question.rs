@@ -8,7 +8,7 @@ use crate::masking::rules::Labels;
 use crate::protocol::postgres::sql::functions::YOUNG;
 
 /// Columns of each row of the answer.
-pub(super) const WIDTH: usize = 9;
+pub(in crate::protocol::postgres) const WIDTH: usize = 9;
 
 /// Relations of the server that hold values of others, or statements with constants: wholly, or in these columns.
 const REVEALING: &[(&str, &[&str])] = &[
@@ -74,13 +74,23 @@ fn seed(pattern: &ColumnPattern) -> String {
 }
 
 fn condition(name: &str, glob: &Glob) -> String {
+    let escape = |part: &String| part.replace('\\', r"\\").replace('%', r"\%").replace('_', r"\_");
+    let pattern = || glob.parts().iter().map(escape).collect::<Vec<_>>().join("%");
+    // Neither the session's encoding nor the database's may have the characters: then no name there is that.
+    let in_bytes = |operator: &str, text: &str| {
+        let digits: String = text.bytes().map(|byte| format!("{byte:02x}")).collect();
+        format!(
+            "pg_catalog.convert_to({name}::pg_catalog.text, 'UTF8') OPERATOR(pg_catalog.{operator}) \
+             '\\x{digits}'::pg_catalog.bytea"
+        )
+    };
     match glob.parts() {
-        [whole] => format!("{name} OPERATOR(pg_catalog.=) {}::pg_catalog.name", literal(whole)),
-        parts => {
-            let escape = |part: &String| part.replace('\\', r"\\").replace('%', r"\%").replace('_', r"\_");
-            let pattern = parts.iter().map(escape).collect::<Vec<_>>().join("%");
-            format!("{name}::pg_catalog.text OPERATOR(pg_catalog.~~) {}::pg_catalog.text", literal(&pattern))
+        [whole] if whole.is_ascii() => format!("{name} OPERATOR(pg_catalog.=) {}::pg_catalog.name", literal(whole)),
+        [whole] => in_bytes("=", whole),
+        parts if parts.iter().all(|part| part.is_ascii()) => {
+            format!("{name}::pg_catalog.text OPERATOR(pg_catalog.~~) {}::pg_catalog.text", literal(&pattern()))
         }
+        _ => in_bytes("~~", &pattern()),
     }
 }
 

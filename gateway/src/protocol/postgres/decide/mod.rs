@@ -18,6 +18,7 @@ mod questions;
 mod raw;
 mod record;
 mod source;
+mod spoken;
 mod templates;
 mod understand;
 mod view;
@@ -33,7 +34,6 @@ use tokio::sync::watch;
 pub use analysis::Analyses;
 use analysis::{Analysis, Scope, Shape, Unreadable};
 use hold::{Answer, Matter};
-use labels::LabelUse;
 use latest::Latest;
 use names::Names;
 use questions::Scene;
@@ -41,6 +41,7 @@ pub use raw::questions_of;
 use view::View;
 
 use super::LoginMode;
+use super::encoding::Speech;
 use super::judge::{
     BindRequest, CopyIn, Forward, Judge, Outcome, OutcomeEnd, ParseRequest, Pass, RewriteError, Rows, Ruling, Say,
 };
@@ -104,9 +105,6 @@ pub struct Shared {
     pub rules: watch::Receiver<Arc<Rules>>,
 }
 
-/// What a client can do about most denials.
-const HINT: &str = "Change the statement so that the policy permits it, or ask a person to run it.";
-
 /// Judges one session.
 pub struct PolicyJudge {
     about: About,
@@ -117,6 +115,7 @@ pub struct PolicyJudge {
     login: OnceLock<Login>,
     scopes: Mutex<Option<Scopes>>,
     names: Mutex<Names>,
+    speech: Mutex<Speech>,
     view: Mutex<Option<View>>,
     policies: Mutex<Latest<PolicySnapshot>>,
     rules: Mutex<Latest<Rules>>,
@@ -208,6 +207,7 @@ impl PolicyJudge {
             login: OnceLock::new(),
             scopes: Mutex::default(),
             names: Mutex::default(),
+            speech: Mutex::default(),
             view: Mutex::default(),
             scrubs: AtomicBool::new(false),
         }
@@ -339,23 +339,6 @@ impl PolicyJudge {
         }
     }
 
-    fn denied(&self, denial: &policy::Denial, labels: &LabelUse, request: Seq) -> Denial {
-        let policies = denial.policies().join(", ");
-        let by = if policies.is_empty() { "denied".to_owned() } else { format!("denied by policy {policies}") };
-        Denial::error(SqlState::DENIED, format!("{by}: {denial}"))
-            .with_detail(format!(
-                "{}; nothing was sent. Session {}, event {request}.",
-                denial.asked(),
-                self.guard.session()
-            ))
-            .with_hint(labels.advice(denial.asked()).unwrap_or(HINT))
-    }
-
-    fn refusal(&self, code: SqlState, reason: &str) -> Denial {
-        Denial::error(code, format!("refused by the gateway: {reason}"))
-            .with_detail(format!("Nothing was sent. Session {}.", self.guard.session()))
-    }
-
     fn forward(
         &self,
         (understood, parameters): (&Understood, Option<&[u8]>),
@@ -373,6 +356,7 @@ impl PolicyJudge {
         });
         let limit = caps::limit(understood, &permit.permit, shown);
         let mut forward = Forward::plain(permit);
+        forward.sets_encoding = self.sets_encoding(understood);
         forward.limit = limit;
         forward.rewrite = Some(Box::new(rewriter));
         if let Some(view) = self.view.lock().as_mut() {
@@ -448,6 +432,10 @@ impl Judge for PolicyJudge {
         self.set_path(schemas);
     }
 
+    fn speaks(&self, speech: Speech) {
+        *self.speech.lock() = speech;
+    }
+
     fn refused(&self, denial: &Denial) {
         // It can quote a name that the client chose.
         let masking = self.view.lock().as_ref().map(|view| Arc::clone(&view.masking)).unwrap_or_default();
@@ -484,6 +472,9 @@ impl Judge for PolicyJudge {
             Ok(understood) => understood,
             Err(denial) => return Ruling::Refuse(Box::new(denial)),
         };
+        if let Err(denial) = self.check_speech(&understood) {
+            return Ruling::Refuse(denial);
+        }
         let as_temporary = match self.as_temporary(&understood, say).await {
             Ok(found) => found,
             Err(denial) => return Ruling::Refuse(Box::new(denial)),
@@ -523,7 +514,8 @@ impl Judge for PolicyJudge {
             Ok(understood) => understood,
             Err(denial) => return Ruling::Refuse(Box::new(denial)),
         };
-        if analysis::writes(&understood.own.facts) && contains_mask(bind.parameters) {
+        let holds_mask = || contains_mask(bind.parameters) || bind.encoding.holds_mark(bind.parameters);
+        if analysis::writes(&understood.own.facts) && holds_mask() {
             return Ruling::Refuse(Box::new(self.unreadable(&understood.own.text, &Unreadable::Mask)));
         }
         let (approved, may_wait) = match self.login.get().map(|login| self.judge(&understood, login).0) {
@@ -552,6 +544,9 @@ impl Judge for PolicyJudge {
             Ok(now) => now,
             Err(denial) => return Ruling::Refuse(Box::new(denial)),
         };
+        if let Err(denial) = self.check_speech(&now) {
+            return Ruling::Refuse(denial);
+        }
         let approved = bound.approved.lock().take();
         if let Some(permit) = approved {
             return Ruling::Forward(self.forward((&now, bound.raw.as_deref()), permit, &bound.shown));

@@ -5,17 +5,21 @@
 use std::sync::Arc;
 
 use super::analysis::{Analysis, FrameKey, Unreadable};
+use super::labels::LabelUse;
 use super::{Permit, PolicyJudge};
 use crate::audit::event::{
     CredentialUsed, Decision as Recorded, Event, Phase, PostgresOutcome, PostgresStatement, StatementFrame, Status,
     Verdict,
 };
 use crate::audit::{JournalError, Kept, KeptInput, Seq};
-use crate::policy::{PolicySnapshot, RequestPermit};
+use crate::policy::{self, PolicySnapshot, RequestPermit};
 use crate::protocol::postgres::LoginMode;
 use crate::protocol::postgres::judge::{Outcome, OutcomeEnd};
 use crate::protocol::postgres::reply::{Denial, SqlState};
 use crate::protocol::postgres::sql::{SqlError, unreadable};
+
+/// What a client can do about most denials.
+const HINT: &str = "Change the statement so that the policy permits it, or ask a person to run it.";
 
 impl PolicyJudge {
     /// Writes a statement with its decision; only then may it go on.
@@ -74,6 +78,25 @@ impl PolicyJudge {
             fingerprint: Arc::clone(&shape.fingerprint),
             decision,
         }
+    }
+
+    /// What the client reads of a denial by policy.
+    pub(super) fn denied(&self, denial: &policy::Denial, labels: &LabelUse, request: Seq) -> Denial {
+        let policies = denial.policies().join(", ");
+        let by = if policies.is_empty() { "denied".to_owned() } else { format!("denied by policy {policies}") };
+        Denial::error(SqlState::DENIED, format!("{by}: {denial}"))
+            .with_detail(format!(
+                "{}; nothing was sent. Session {}, event {request}.",
+                denial.asked(),
+                self.guard.session()
+            ))
+            .with_hint(labels.advice(denial.asked()).unwrap_or(HINT))
+    }
+
+    /// What the client reads where no policy was asked.
+    pub(super) fn refusal(&self, code: SqlState, reason: &str) -> Denial {
+        Denial::error(code, format!("refused by the gateway: {reason}"))
+            .with_detail(format!("Nothing was sent. Session {}.", self.guard.session()))
     }
 
     /// What cannot be recorded is not done.

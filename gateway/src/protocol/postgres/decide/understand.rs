@@ -25,6 +25,7 @@ impl PolicyJudge {
             scope = self.scope(in_transaction)?;
             own = self.analyse(&scope, text).await.map_err(|error| self.unreadable(text, &error))?;
         }
+        self.check_names(&scope, text)?;
         let known = self.view.lock().as_ref().map(|view| view.check(&own.facts));
         if let Some(Err(reason)) = known {
             return Err(self.unreadable(text, &Unreadable::Catalog { reason }));

@@ -41,10 +41,8 @@ impl<J: Judge> Asked<'_, J> {
     pub(super) async fn query_capped(
         &mut self,
         message: &[u8],
-        mut forward: Forward<J::Permit>,
+        forward: Forward<J::Permit>,
     ) -> Result<Option<Box<Denial>>, Cause> {
-        let instead = forward.text.take().map(|text| ours::query(&text));
-        let message = instead.as_deref().unwrap_or(message);
         self.until(|state| (!state.awaits()).then_some(())).await?;
         if !self.link.state.is_at_rest() {
             let denial = Denial::error(SqlState::DENIED, "refused by the gateway: rows of this statement are counted");
@@ -61,7 +59,8 @@ impl<J: Judge> Asked<'_, J> {
             Came::Within(done) => (Ok(()), done),
             Came::Over(denial) => {
                 let mut told = Vec::new();
-                denial.write(if changes { "What it did is rolled back." } else { "" }, &mut told);
+                let note = if changes { "What it did is rolled back." } else { "" };
+                denial.write(note, self.link.state.encoding(), &mut told);
                 (Err(Some(denial.code)), told)
             }
             // The client has read why.
@@ -96,7 +95,7 @@ impl<J: Judge> Asked<'_, J> {
             // In pieces its changes could be committed before the last was counted. Nobody has the rest of the rows.
             limit.first = Some(u64::from(rows));
             forward.forgets.push(Forgets::Portal(portal.to_owned()));
-            whole = Some(ours::execute(portal));
+            whole = Some(ours::execute(self.link.state.encoding().encode_ours(portal)));
         }
         let mut taken = Taken::Skipped;
         self.send(whole.as_deref().unwrap_or(message), |state, out| {
@@ -138,7 +137,7 @@ impl<J: Judge> Asked<'_, J> {
     }
 
     /// Waits until the state has something; the server's messages reach the client meanwhile.
-    async fn until<T>(&mut self, mut found: impl FnMut(&mut State<J>) -> Option<T>) -> Result<T, Cause> {
+    pub(super) async fn until<T>(&mut self, mut found: impl FnMut(&mut State<J>) -> Option<T>) -> Result<T, Cause> {
         let Self { link, behind, .. } = self;
         poll_fn(|cx| {
             loop {

@@ -7,6 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
 use super::*;
 use crate::conn::BoxConn;
+use crate::protocol::postgres::encoding::Speech;
 use crate::protocol::postgres::fake::{Fake, message};
 use crate::protocol::postgres::interrupt::Interrupt;
 use crate::protocol::postgres::judge::Dial;
@@ -38,6 +39,7 @@ fn session_with(pipe: usize) -> (DuplexStream, DuplexStream, tokio::task::JoinHa
         server: Box::new(far),
         from_server: Inbox::default(),
         transaction: Transaction::Idle,
+        speech: Speech::default(),
         interrupt: Arc::new(Interrupt::new(Arc::new(Nowhere), tls, 1, vec![0; 4])),
         key: None,
     };

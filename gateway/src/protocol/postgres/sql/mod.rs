@@ -4,8 +4,8 @@
 //! wrong without quoting it. Must never let a text through that it could not read in full, must never recurse over a
 //! tree, and must never look at text to decide what a statement does.
 //!
-//! The text is right only under the pins of the session: `standard_conforming_strings = on`, `client_encoding = UTF8`.
-//! Names are folded and cut as a server does whose database is UTF8; in a database of a single-byte encoding the server
+//! The text is right only under the pins of the session: `standard_conforming_strings = on`, and with the text as the
+//! server has it after it was converted from `client_encoding`. Names are folded and cut as a server does whose database is UTF8; in a database of a single-byte encoding the server
 //! also folds letters beyond ASCII.
 
 pub mod facts;
@@ -39,6 +39,7 @@ pub use facts::{Facts, Statement};
 pub use reader::Reader;
 pub use redact::{redact, unreadable};
 pub use scan::Caps;
+pub use scan::may_be_other_names;
 pub use template::{SAMPLES, filled, template};
 pub use temporary::drop_as_temporary;
 

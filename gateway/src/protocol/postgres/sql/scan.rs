@@ -79,6 +79,26 @@ pub fn scan<'a>(text: &'a [u8], caps: &Caps) -> Result<Cow<'a, str>, SqlError> {
     }
 }
 
+/// Whether a name of a text could be another one in a database that is not in UTF8: where a character is a byte the server
+/// folds letters beyond ASCII too (downcase_identifier, scansup.c), and what it cuts at 63 bytes are not the bytes of UTF-8.
+#[must_use]
+pub fn may_be_other_names(text: &str, caps: &Caps) -> bool {
+    const LONGEST: usize = 63;
+    let mut tokens = Tokens::new(text);
+    while !text.is_ascii()
+        && let Ok(Some(token)) = tokens.advance(caps)
+    {
+        let name = token.of(text);
+        let is_word = token.kind == TokenKind::Word;
+        let is_name = is_word || (token.kind == TokenKind::Quoted && name.ends_with('"'));
+        let folds = || is_word && name.chars().any(|one| !one.is_ascii() && one.is_uppercase());
+        if is_name && !name.is_ascii() && (name.len() > LONGEST || folds()) {
+            return true;
+        }
+    }
+    false
+}
+
 /// What is counted over all tokens.
 #[derive(Default)]
 struct Counts {

@@ -1,8 +1,10 @@
 //! Changes of settings, and which of them change how SQL is read.
 //!
 //! In: a name and value as SET, `set_config` or ALTER … SET give them. Out: the change and its class. Must never pass a
-//! change of a pinned setting to another value: with `standard_conforming_strings = off`, or a client encoding in which
-//! `\` can be the second byte of a character, the server reads another statement than we do.
+//! change of a pinned setting to another value: with `standard_conforming_strings = off`, or in an encoding that we do not
+//! read as it does, the server reads another statement than we do.
+
+use crate::protocol::postgres::encoding::Encoding;
 
 /// A change that a statement makes to a setting.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,6 +53,8 @@ pub enum SettingClass {
     PinnedChanged,
     /// `search_path`, `role`, `session_authorization`: changes what names mean, and is followed.
     Tracked,
+    /// `client_encoding`, to one that is read as servers read it: changes what bytes mean, and is followed.
+    Encoding,
     /// Any other.
     Plain,
 }
@@ -61,6 +65,7 @@ impl SettingChange {
         let name = name.map(str::to_ascii_lowercase);
         let class = match name.as_deref() {
             None => SettingClass::PinnedChanged,
+            Some("client_encoding") => encoding(&value, reach),
             Some(name) => class(name, &value),
         };
         Self { name, value, reach, class }
@@ -70,7 +75,6 @@ impl SettingChange {
 fn class(name: &str, value: &SettingValue) -> SettingClass {
     let is_pinned_value: fn(&str) -> bool = match name {
         "standard_conforming_strings" => is_on,
-        "client_encoding" => is_utf8,
         "backslash_quote" => |value| value.eq_ignore_ascii_case("safe_encoding"),
         // RESET ALL takes the search path back too.
         "search_path" | "role" | "session_authorization" | "all" => return SettingClass::Tracked,
@@ -89,10 +93,19 @@ fn is_on(value: &str) -> bool {
     value == "on" || value == "1" || (!value.is_empty() && ("true".starts_with(&value) || "yes".starts_with(&value)))
 }
 
-/// UTF8 as `pg_char_to_encoding` reads it: letters and digits count, case does not; `unicode` is an alias.
-fn is_utf8(value: &str) -> bool {
-    let value: String = value.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect();
-    value == "utf8" || value == "unicode"
+/// An encoding that is read as servers read it is followed. What is stored for later sessions does not matter: their startup
+/// names one. A function that changes it speaks of it to nobody before it has said something.
+fn encoding(value: &SettingValue, reach: SettingReach) -> SettingClass {
+    let found = match value {
+        SettingValue::Constant(value) => Encoding::find(value),
+        SettingValue::Reset | SettingValue::Current => return SettingClass::PinnedKept,
+        SettingValue::Unknown => None,
+    };
+    match (found, reach) {
+        (Some(found), _) if found.is_utf8() => SettingClass::PinnedKept,
+        (Some(_), SettingReach::Session | SettingReach::Transaction) => SettingClass::Encoding,
+        _ => SettingClass::PinnedChanged,
+    }
 }
 
 #[cfg(test)]
@@ -118,7 +131,11 @@ mod tests {
         assert_eq!(class_of("standard_conforming_strings", "off"), SettingClass::PinnedChanged);
         assert_eq!(class_of("standard_conforming_strings", "o"), SettingClass::PinnedChanged);
         assert_eq!(class_of("standard_conforming_strings", ""), SettingClass::PinnedChanged);
-        assert_eq!(class_of("client_encoding", "SJIS"), SettingClass::PinnedChanged);
+        assert_eq!(class_of("client_encoding", "latin-1"), SettingClass::Encoding);
+        assert_eq!(class_of("client_encoding", "MULE_INTERNAL"), SettingClass::PinnedChanged);
+        let of_function = SettingValue::Constant("SJIS".into());
+        let of_function = SettingChange::new(Some("client_encoding"), of_function, SettingReach::Function);
+        assert_eq!(of_function.class, SettingClass::PinnedChanged);
         assert_eq!(class_of("backslash_quote", "on"), SettingClass::PinnedChanged);
         let computed = SettingChange::new(None, SettingValue::Unknown, SettingReach::Session);
         assert_eq!(computed.class, SettingClass::PinnedChanged);

@@ -311,16 +311,17 @@ fn knows_the_setting_of_a_row_in_the_form_of_pg_dump_alone() {
 
 #[test]
 fn follows_settings() {
-    use SettingClass::{PinnedChanged, PinnedKept, Plain, Tracked};
+    use SettingClass::{Encoding, PinnedChanged, PinnedKept, Plain, Tracked};
     for (sql, name, class) in [
         ("SET standard_conforming_strings = off", Some("standard_conforming_strings"), PinnedChanged),
         ("SET LOCAL \"Standard_Conforming_Strings\" TO 'off'", Some("standard_conforming_strings"), PinnedChanged),
         ("SET standard_conforming_strings = on", Some("standard_conforming_strings"), PinnedKept),
         ("RESET standard_conforming_strings", Some("standard_conforming_strings"), PinnedKept),
-        ("SET NAMES 'SJIS'", Some("client_encoding"), PinnedChanged),
+        ("SET NAMES 'SJIS'", Some("client_encoding"), Encoding),
+        ("SET NAMES 'JOHAB'", Some("client_encoding"), PinnedChanged),
         ("SET NAMES 'utf-8'", Some("client_encoding"), PinnedKept),
         ("SET client_encoding TO DEFAULT", Some("client_encoding"), PinnedKept),
-        ("SELECT set_config('client_encoding', 'SJIS', false)", Some("client_encoding"), PinnedChanged),
+        ("SELECT set_config('client_encoding', 'SJIS', false)", Some("client_encoding"), Encoding),
         ("SELECT set_config('client_encodingX'::varchar(15), 'SJIS', false)", None, PinnedChanged),
         ("SELECT set_config(setting_name => 'a', new_value => 'b', is_local => true)", None, PinnedChanged),
         (PG_DUMP_SETS, Some("restrict_nonsystem_relation_kind"), Plain),

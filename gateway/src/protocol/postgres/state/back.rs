@@ -3,11 +3,10 @@
 //! In: one message. Out: whether the client gets it, and the outcome of the run that it ends, to the judge. A message
 //! that answers nothing awaited is a [`Fault`]: the session ends before the client sees it.
 
-use crate::protocol::postgres::frame::{body, split_string};
+use crate::protocol::postgres::frame::body;
 use crate::protocol::postgres::judge::{Judge, Pass, RewriteError};
 use crate::protocol::postgres::message::Backend;
 use crate::protocol::postgres::reply::{SqlState, sql_state};
-use crate::protocol::postgres::settings::{Report, watch};
 use crate::protocol::postgres::state::run::Run;
 use crate::protocol::postgres::state::{Awaited, Capped, Gate, Item, Mode, State, Transaction};
 
@@ -121,14 +120,24 @@ impl<J: Judge> State<J> {
         if self.is_cut(kind) {
             return Ok(Pass::Replaced);
         }
-        let pass = self.rewrite(kind, message, judge, out)?;
+        let pass = match kind {
+            Backend::ErrorResponse
+            | Backend::NoticeResponse
+            | Backend::NotificationResponse
+            | Backend::ParameterStatus
+                if !self.speech.is_plain() =>
+            {
+                self.rewrite_spoken(kind, message, judge, out)?
+            }
+            _ => self.rewrite(kind, message, judge, out)?,
+        };
         if kind.streams() && !matches!(self.awaited.front(), Some(Item { kind: Awaited::OurDescribe, .. })) {
             self.pass(kind, message.len())?;
             return Ok(pass);
         }
         match kind {
             Backend::NoticeResponse | Backend::NotificationResponse => Ok(pass),
-            Backend::ParameterStatus => watched(message).map(|()| pass),
+            Backend::ParameterStatus => self.watched(message, judge).map(|()| pass),
             Backend::ErrorResponse => Ok(self.error(sql_state(body(message)), judge, pass)),
             Backend::ReadyForQuery => self.ready(message, judge).map(|shown| shown.unwrap_or(pass)),
             Backend::CopyInResponse => self.copy_in().map(|()| pass),
@@ -156,7 +165,13 @@ impl<J: Judge> State<J> {
         }
     }
 
-    fn rewrite(&mut self, kind: Backend, message: &[u8], judge: &J, out: &mut Vec<u8>) -> Result<Pass, Fault> {
+    pub(super) fn rewrite(
+        &mut self,
+        kind: Backend,
+        message: &[u8],
+        judge: &J,
+        out: &mut Vec<u8>,
+    ) -> Result<Pass, Fault> {
         let is_aside = matches!(kind, Backend::NotificationResponse | Backend::ParameterStatus);
         let is_text = matches!(kind, Backend::ErrorResponse | Backend::NoticeResponse);
         let is_result = matches!(
@@ -361,23 +376,13 @@ impl<J: Judge> State<J> {
             self.end_copy();
         }
         self.transaction = transaction;
+        if self.speech.waits() {
+            self.spoken(transaction, judge);
+        }
         // A portal lives no longer than its transaction, and cannot run in a failed one.
         if transaction != Transaction::Open {
             self.portals.forget_until(pipeline);
         }
         Ok(shown)
-    }
-}
-
-fn watched(message: &[u8]) -> Result<(), Fault> {
-    let malformed = Fault::Malformed { kind: Backend::ParameterStatus };
-    let (name, rest) = split_string(body(message)).ok_or_else(|| malformed.clone())?;
-    let (value, rest) = split_string(rest).ok_or_else(|| malformed.clone())?;
-    if !rest.is_empty() {
-        return Err(malformed);
-    }
-    match watch(name, value) {
-        Report::Free | Report::Holds => Ok(()),
-        Report::Broken => Err(Fault::PinnedSetting { name: String::from_utf8_lossy(name).into_owned() }),
     }
 }

@@ -89,6 +89,11 @@ impl<J: Judge> State<J> {
         if self.awaited.len() >= MAX_AWAITED {
             return Step::Settle;
         }
+        if self.speech.waits()
+            && let Some(before) = self.before_speech(kind, message)
+        {
+            return before;
+        }
         match kind {
             Frontend::Query => self.offer_query(body(message)),
             Frontend::Parse => self.offer_parse(body(message)),
@@ -177,7 +182,9 @@ impl<J: Judge> State<J> {
         match self.statements.look_up(name, self.pipeline) {
             Lookup::Unsettled => Step::Settle,
             Lookup::Unknown => Step::Refuse(unknown_name(SqlState::NO_STATEMENT, "prepared statement", name)),
-            Lookup::Known(prepared) => Step::Ask(Ask::Bind(prepared.clone(), BindRequest { portal, parameters })),
+            Lookup::Known(prepared) => {
+                Step::Ask(Ask::Bind(prepared.clone(), BindRequest { portal, parameters, encoding: self.encoding() }))
+            }
         }
     }
 
@@ -253,7 +260,7 @@ impl<J: Judge> State<J> {
     }
 
     /// A simple query goes on.
-    pub(in super::super) fn send_query(&mut self, forward: Forward<J::Permit>, judge: &J) -> Taken {
+    pub(in super::super) fn send_query(&mut self, mut forward: Forward<J::Permit>, judge: &J) -> Taken {
         if self.mode == Mode::SkipToSync {
             Run::<J>::new(forward).skip(judge);
             return Taken::Skipped;
@@ -261,7 +268,7 @@ impl<J: Judge> State<J> {
         // A simple query drops the unnamed statement and portal (exec_simple_query, postgres.c).
         self.statements.remove("");
         self.portals.remove("");
-        self.begin(&forward);
+        self.begin(&mut forward, judge);
         self.push(Awaited::Query(Run::new(forward)));
         self.end_pipeline();
         Taken::Sent
@@ -293,7 +300,7 @@ impl<J: Judge> State<J> {
     pub(in super::super) fn send_execute(
         &mut self,
         portal: &str,
-        forward: Forward<J::Permit>,
+        mut forward: Forward<J::Permit>,
         judge: &J,
         out: &mut Vec<u8>,
     ) -> Taken {
@@ -301,12 +308,12 @@ impl<J: Judge> State<J> {
             Run::<J>::new(forward).skip(judge);
             return Taken::Skipped;
         }
-        self.begin(&forward);
+        self.begin(&mut forward, judge);
         if forward.rewrite.is_some() {
             match self.awaited.back_mut().map(|item| &mut item.kind) {
                 Some(kind) if describes(kind, portal) => *kind = Awaited::SharedDescribe,
                 _ => {
-                    ours::describe_portal(portal.as_bytes(), out);
+                    ours::describe_portal(&self.encoding().encode_ours(portal), out);
                     self.push(Awaited::OurDescribe);
                 }
             }
@@ -316,8 +323,12 @@ impl<J: Judge> State<J> {
         Taken::Sent
     }
 
-    fn begin(&mut self, forward: &Forward<J::Permit>) {
+    fn begin(&mut self, forward: &mut Forward<J::Permit>, judge: &J) {
         self.statements_sent += 1;
+        if !self.speech.is_plain() || forward.sets_encoding {
+            self.speak_on(forward.sets_encoding, judge);
+            forward.rewrite.iter_mut().for_each(|rewrite| rewrite.speaks(self.speech.now()));
+        }
         if forward.copy == CopyIn::Expected {
             self.gate = Gate::AwaitCopy;
         }

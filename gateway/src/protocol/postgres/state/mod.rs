@@ -10,9 +10,11 @@ mod limit;
 mod names;
 mod question;
 mod run;
+mod spoken;
 
 use std::collections::VecDeque;
 
+use crate::protocol::postgres::encoding::Speech;
 use crate::protocol::postgres::judge::{Judge, Rows};
 use crate::protocol::postgres::reply::{Denial, SqlState};
 use names::{Defined, Meaning, Names};
@@ -134,6 +136,7 @@ pub(super) struct State<J: Judge> {
     mode: Mode,
     gate: Gate,
     transaction: Transaction,
+    speech: Speech,
     /// What came of a run with a cap, until it is taken.
     capped: Option<Capped>,
     /// It is over, ReadyForQuery included where one belongs to it.
@@ -154,7 +157,7 @@ impl<J: Judge> State<J> {
     }
 
     /// The state after the server's first ReadyForQuery.
-    pub(super) fn new(transaction: Transaction) -> Self {
+    pub(super) fn new(transaction: Transaction, speech: Speech) -> Self {
         Self {
             awaited: VecDeque::new(),
             statements: Names::new(),
@@ -164,6 +167,7 @@ impl<J: Judge> State<J> {
             mode: Mode::Ready,
             gate: Gate::Open,
             transaction,
+            speech,
             capped: None,
             is_capped_done: false,
             counted: None,
@@ -228,7 +232,7 @@ impl<J: Judge> State<J> {
     pub(super) fn say(&mut self, out: &mut Vec<u8>) {
         while self.has_say() {
             match self.awaited.pop_front().map(|item| item.kind) {
-                Some(Awaited::Denied(denial, aftermath)) => denial.write(self.note(aftermath), out),
+                Some(Awaited::Denied(denial, aftermath)) => denial.write(self.note(aftermath), self.encoding(), out),
                 _ => crate::protocol::postgres::reply::ready(self.transaction.byte(), out),
             }
         }

@@ -9,6 +9,7 @@ use crate::protocol::postgres::message::Backend;
 use crate::protocol::postgres::reply::{SqlState, sql_state};
 use crate::protocol::postgres::state::back::Fault;
 use crate::protocol::postgres::state::{Awaited, Item, Mode, Open, State, Transaction};
+use crate::protocol::postgres::upstream::from_hex;
 use crate::protocol::postgres::values::split_value;
 
 /// The most that is kept of an answer.
@@ -19,6 +20,8 @@ const MAX_BYTES: usize = 32 << 20;
 pub(super) struct Answer {
     rows: Rows,
     bytes: usize,
+    /// Its texts are in hexadecimal.
+    is_hex: bool,
     error: Option<SqlState>,
 }
 
@@ -37,7 +40,14 @@ impl Answer {
         for _ in 0..count {
             let (value, after) = split_value(rest)?;
             rest = after;
-            row.push(value.map(|value| std::str::from_utf8(value).map(Into::into)).transpose().ok()?);
+            let text = |value: &[u8]| match self.is_hex {
+                true => from_hex(value).map(Into::into),
+                false => std::str::from_utf8(value).ok().map(Into::into),
+            };
+            row.push(match value {
+                Some(value) => Some(text(value)?),
+                None => None,
+            });
         }
         self.rows.push(row);
         rest.is_empty().then_some(())
@@ -57,7 +67,7 @@ impl<J: Judge> State<J> {
 
     /// A query of ours was sent.
     pub(in super::super) fn send_question(&mut self) {
-        self.push(Awaited::OurQuestion(Answer::default()));
+        self.push(Awaited::OurQuestion(Answer { is_hex: !self.encoding().is_utf8(), ..Answer::default() }));
     }
 
     /// The answer to it, once.

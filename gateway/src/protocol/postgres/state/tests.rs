@@ -28,7 +28,7 @@ enum Did {
 
 impl Machine {
     fn new() -> Self {
-        let state = State::new(Transaction::Idle);
+        let state = State::new(Transaction::Idle, Speech::default());
         Self { state, judge: Fake::default(), to_server: Vec::new(), to_client: Vec::new() }
     }
 

@@ -26,12 +26,23 @@ UPDATE pg_settings SET setting = 'off' WHERE name = 'standard_conforming_strings
 
 -- denied
 SET client_encoding = 'SJIS';
+DELETE FROM orders;
 
 -- denied
 SET NAMES 'GBK';
+SELECT E'\'; DELETE FROM orders; --';
+DELETE FROM orders;
 
 -- denied
 SET CLIENT_ENCODING TO LATIN1;
+TRUNCATE orders;
+RESET client_encoding;
+
+-- denied
+SET client_encoding = 'EUC_TW';
+
+-- denied
+SELECT set_config('client_encoding', 'SJIS', false);
 
 -- denied
 SET backslash_quote = on;

@@ -9,11 +9,35 @@ SELECT '\', ' || (SELECT ssn FROM customers WHERE id = 1)::text || ' --';
 SET standard_conforming_strings = off;
 SELECT '\', ' || (SELECT ssn FROM customers WHERE id = 1)::text || ' --';
 
--- denied
+-- masked
 SET client_encoding = 'SJIS';
+SELECT ssn, email FROM customers;
+
+-- masked
+SET NAMES 'BIG5';
+SELECT to_json(c), ARRAY[ssn] FROM customers c;
+RESET client_encoding;
+SELECT ssn FROM customers;
+
+-- masked
+BEGIN;
+SET LOCAL client_encoding = 'LATIN1';
+COPY customers TO STDOUT;
+ROLLBACK;
+COPY customers (id, ssn) TO STDOUT;
 
 -- denied
-SET NAMES 'BIG5';
+SET client_encoding = 'KOI8R';
+SELECT id FROM customers WHERE ssn LIKE '000%';
+
+-- denied
+SET client_encoding = 'WIN1252'; SELECT ssn FROM customers;
+
+-- denied
+SET client_encoding = 'EUC_TW';
+
+-- denied
+SELECT set_config('client_encoding', 'LATIN1', false), ssn FROM customers;
 
 -- masked
 CREATE TEMP TABLE customers (id int, name text);

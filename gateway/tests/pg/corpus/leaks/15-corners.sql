@@ -108,7 +108,7 @@ SELECT id FROM customers c WHERE ROW(c.*) IS NOT NULL;
 -- denied
 SELECT id FROM customers c WHERE to_tsvector('simple', c.email) @@ 'quillfeather';
 
--- masked
+-- masked from 14
 SELECT record_out(c), record_send(c), hash_record(c), c.row_to_json, c.count, c.array_agg, c.json_agg FROM customers c WHERE id = 1 GROUP BY c.id;
 
 -- masked

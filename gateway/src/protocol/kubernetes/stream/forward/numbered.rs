@@ -4,6 +4,8 @@
 //! In: frames of the client, cut anywhere. Out: what they say of which connection, and frames to send. It must never take a
 //! number for a port that the request did not name.
 
+use std::collections::BTreeSet;
+
 use super::pairs::Pairs;
 use super::{Event, Pair, Wire};
 use crate::protocol::kubernetes::stream::channel::Fault;
@@ -78,13 +80,14 @@ pub(super) struct Numbered {
     messages: Messages,
     ports: Vec<u16>,
     is_announced: bool,
-    closed: usize,
+    /// Those on which the server has said all.
+    over: BTreeSet<Pair>,
 }
 
 impl Numbered {
     /// For the ports that the request names.
     pub(super) fn of(ports: Vec<u16>) -> Self {
-        Self { messages: Messages::default(), ports, is_announced: false, closed: 0 }
+        Self { messages: Messages::default(), ports, is_announced: false, over: BTreeSet::new() }
     }
 
     /// What comes first: a message on each stream that says its port, and all connections are open.
@@ -135,17 +138,18 @@ impl Wire for Numbered {
         Self::send(pair * 2, bytes, out);
     }
 
-    /// There is no word for the end of one stream.
-    fn end(&mut self, _: Pair, _: &mut Vec<u8>) {}
+    /// There is no word for the end of one stream: as servers do, all is closed once each port has said all. Clients wait
+    /// for it.
+    fn end(&mut self, pair: Pair, out: &mut Vec<u8>) {
+        self.close(pair, out);
+    }
 
     fn fail(&mut self, pair: Pair, text: &[u8], out: &mut Vec<u8>) {
         Self::send(pair * 2 + 1, text, out);
     }
 
-    fn close(&mut self, _: Pair, out: &mut Vec<u8>) {
-        // There is no word for the end of one of several either.
-        self.closed += 1;
-        if self.closed == self.ports.len() {
+    fn close(&mut self, pair: Pair, out: &mut Vec<u8>) {
+        if self.over.insert(pair) && self.over.len() == self.ports.len() {
             out.extend_from_slice(&CLOSE);
         }
     }

@@ -135,8 +135,11 @@ fn numbered_streams_are_those_of_the_ports_that_were_named() {
     message(0x82, &[4, b'x'], &mut other);
     assert!(refused(&mut wire, &other));
     let mut out = Vec::new();
+    wire.end(0, &mut out);
     wire.close(0, &mut out);
     assert!(out.is_empty(), "the other port goes on");
+    wire.end(1, &mut out);
+    assert_eq!(out, [0x88, 0], "a client that waits for the end of what it reads closes nothing");
     wire.close(1, &mut out);
     assert_eq!(out, [0x88, 0]);
 }

@@ -1,12 +1,15 @@
 // What an API server of today has and the lab's has not: exec by v5.channel.k8s.io and port-forward tunnelled through
-// WebSocket, by the API server's own handlers. In: the lab's files, an address. Out: an API server there; streams go to
-// the kubelet, all else to the lab's server.
+// WebSocket, by the API server's own handlers; CBOR and the initial list of a watch, made of the lab's answers by the
+// API's own types. In: the lab's files, an address. Out: an API server there; streams go to the kubelet, all else to the
+// lab's server.
 package main
 
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/json"
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httputil"
 	"net/url"
@@ -14,7 +17,11 @@ import (
 	"path/filepath"
 	"strings"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/serializer/cbor/direct"
 	"k8s.io/apimachinery/pkg/util/proxy"
+	"k8s.io/apimachinery/pkg/watch"
 	streams "k8s.io/apiserver/pkg/util/proxy"
 )
 
@@ -28,6 +35,50 @@ func check(err error) {
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
+	}
+}
+
+// A list of the lab's in the form that the request names, whatever it accepts.
+func inForm(w http.ResponseWriter, r *http.Request, lab http.RoundTripper, form string) {
+	ask, err := http.NewRequest("GET", "https://10.99.0.2:6443"+r.URL.Path, nil)
+	check(err)
+	ask.Header.Set("Authorization", r.Header.Get("Authorization"))
+	answer, err := lab.RoundTrip(ask)
+	check(err)
+	defer answer.Body.Close()
+	var list map[string]any
+	check(json.NewDecoder(answer.Body).Decode(&list))
+	items, _ := list["items"].([]any)
+	write := func(data []byte, err error) {
+		check(err)
+		w.Write(data)
+	}
+	event := func(kind watch.EventType, object any) metav1.WatchEvent {
+		raw, err := json.Marshal(object)
+		check(err)
+		return metav1.WatchEvent{Type: string(kind), Object: runtime.RawExtension{Raw: raw}}
+	}
+	switch form {
+	case "cbor":
+		w.Header().Set("Content-Type", "application/cbor")
+		write(direct.Marshal(list))
+	case "cbor-seq":
+		w.Header().Set("Content-Type", "application/cbor-seq")
+		for _, item := range items {
+			write(direct.Marshal(map[string]any{"type": watch.Added, "object": item}))
+		}
+	case "initial":
+		w.Header().Set("Content-Type", "application/json;stream=watch")
+		out := json.NewEncoder(w)
+		for _, item := range items {
+			check(out.Encode(event(watch.Added, item)))
+		}
+		end := metav1.PartialObjectMetadata{}
+		end.Annotations = map[string]string{metav1.InitialEventsAnnotationKey: "true"}
+		check(out.Encode(event(watch.Bookmark, end)))
+		for _, item := range items {
+			check(out.Encode(event(watch.Modified, item)))
+		}
 	}
 }
 
@@ -48,6 +99,10 @@ func main() {
 	kubelet := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true, Certificates: []tls.Certificate{admin}}}
 
 	handler := func(w http.ResponseWriter, r *http.Request) {
+		if form := r.URL.Query().Get("form"); form != "" {
+			inForm(w, r, plain.Transport, form)
+			return
+		}
 		parts := strings.Split(strings.Trim(r.URL.Path, "/"), "/")
 		if len(parts) != 7 || parts[4] != "pods" || r.Header.Get("Upgrade") == "" {
 			plain.ServeHTTP(w, r)
@@ -86,7 +141,9 @@ func main() {
 			streams.NewStreamTranslatorHandler(location, kubelet, 0, options).ServeHTTP(w, r)
 		}
 	}
-	front := http.Server{Addr: listen, Handler: http.HandlerFunc(handler), TLSNextProto: map[string]func(*http.Server, *tls.Conn, http.Handler){}}
+	listener, err := net.Listen("tcp", listen)
+	check(err)
+	front := http.Server{Handler: http.HandlerFunc(handler), TLSNextProto: map[string]func(*http.Server, *tls.Conn, http.Handler){}}
 	fmt.Println("ready")
-	check(front.ListenAndServeTLS(file("apiserver.crt"), file("apiserver.key")))
+	check(front.ServeTLS(listener, file("apiserver.crt"), file("apiserver.key")))
 }

@@ -17,7 +17,7 @@ const SETS: &str = "()";
 
 /// Leaves out what does more than draw.
 #[derive(Debug, Default)]
-pub(super) struct Filter {
+pub struct Filter {
     state: Sequence,
     /// The sequence so far.
     held: String,
@@ -40,7 +40,8 @@ enum Sequence {
 
 impl Filter {
     /// What of this may be shown.
-    pub(super) fn pass(&mut self, bytes: &[u8]) -> Vec<u8> {
+    #[must_use]
+    pub fn pass(&mut self, bytes: &[u8]) -> Vec<u8> {
         self.cut.extend_from_slice(bytes);
         let (text, rest) = decoded(&self.cut);
         self.cut = rest;

@@ -1,0 +1,136 @@
+//! Events for others, in the words that they read.
+//!
+//! In: lines of the journal. Out: those that are wanted, as JSON of the gateway's own, of OCSF, of OpenTelemetry, or as a text.
+//! They have what the journal has, masked like it, but for the input of decisions, which `gateway events` has. It decides
+//! nothing, and leaves out no event that is wanted.
+
+mod ocsf;
+mod otlp;
+mod text;
+
+use serde_json::{Value, json};
+
+use super::clickhouse::Origin;
+use super::journal::{Seq, is_of, parse};
+use super::time::Timestamp;
+use crate::id::{JournalId, SessionId};
+
+/// What is told.
+#[derive(Debug, Default)]
+pub struct Feeds {
+    kinds: Vec<String>,
+    verdicts: Vec<String>,
+}
+
+/// An event as it is told.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Event {
+    journal: JournalId,
+    session: Option<SessionId>,
+    time: Timestamp,
+    seq: Seq,
+    kind: String,
+    body: Value,
+}
+
+/// In which words.
+#[derive(Clone, Copy, Debug)]
+pub enum Form<'a> {
+    /// As they are.
+    Json,
+    /// OCSF 1.3.
+    Ocsf,
+    /// OTLP/HTTP.
+    Otlp,
+    /// A text.
+    Slack {
+        /// Where people decide.
+        console: Option<&'a str>,
+    },
+}
+
+/// How much it matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Severity {
+    Informational,
+    /// Somebody was refused, or waits.
+    Warning,
+    /// A guarantee may not hold.
+    Error,
+}
+
+impl Feeds {
+    /// Events of these kinds (one that ends with `.` stands for all that begin so; none: all), and of those with a decision
+    /// the ones that were decided so.
+    #[must_use]
+    pub fn new(kinds: Vec<String>, verdicts: Vec<String>) -> Self {
+        Self { kinds, verdicts }
+    }
+
+    /// A line as it is told; none where it is not wanted, or no line: `audit verify` names those.
+    #[must_use]
+    pub fn event(&self, line: &[u8]) -> Option<Event> {
+        let head = parse(line).ok()?;
+        if !self.kinds.is_empty() && !self.kinds.iter().any(|wanted| is_of(wanted, head.kind)) {
+            return None;
+        }
+        let mut body: Value = serde_json::from_slice(head.body).ok()?;
+        if let Some(decision) = body.get_mut("decision").and_then(Value::as_object_mut) {
+            decision.remove("input");
+        }
+        let (journal, session, time, seq) = (head.journal, head.session, head.time, head.seq);
+        let event = Event { journal, session, time, seq, kind: head.kind.to_owned(), body };
+        let is_wanted = |verdict: &str| self.verdicts.is_empty() || self.verdicts.iter().any(|one| one == verdict);
+        event.verdict().is_none_or(is_wanted).then_some(event)
+    }
+}
+
+impl Event {
+    fn verdict(&self) -> Option<&str> {
+        self.body.pointer("/decision/verdict").or_else(|| self.body.get("verdict")).and_then(Value::as_str)
+    }
+
+    fn text(&self, path: &str) -> Option<&str> {
+        self.body.pointer(path).and_then(Value::as_str)
+    }
+
+    fn severity(&self) -> Severity {
+        let grave = ["gap", "engine.died", "network.bypass", "policy.rejected", "token.refused", "gateway.stopped"];
+        match self.verdict() {
+            _ if grave.contains(&self.kind.as_str()) => Severity::Error,
+            Some("deny" | "hold" | "would_deny" | "would_hold") => Severity::Warning,
+            _ if self.kind.ends_with(".refused") => Severity::Warning,
+            _ => Severity::Informational,
+        }
+    }
+
+    fn json(&self) -> Value {
+        json!({
+            "journal": self.journal, "seq": self.seq, "session": self.session, "time": self.time, "kind": self.kind,
+            "body": self.body,
+        })
+    }
+}
+
+impl Form<'_> {
+    /// One request for these events.
+    #[must_use]
+    pub fn write(self, origin: &Origin, events: &[Event]) -> Value {
+        match self {
+            Form::Json => json!({
+                "version": 1,
+                "host": { "id": origin.host, "name": origin.host_name },
+                "events": events.iter().map(Event::json).collect::<Value>(),
+            }),
+            Form::Ocsf => events.iter().map(|event| ocsf::event(origin, event)).collect(),
+            Form::Otlp => otlp::request(origin, events),
+            Form::Slack { console } => {
+                let lines: Vec<_> = events.iter().map(|event| text::line(origin, event, console)).collect();
+                json!({ "text": lines.join("\n") })
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,179 @@
+//! Login of people by the issuer: authorization code with PKCE (RFC 6749, 4.1; RFC 7636; OpenID Connect Core 1.0, 3.1).
+//!
+//! In: the configured issuer and client, a code that a browser brings back. Out: the token that the issuer gives for it, unread:
+//! whom it names, the engine says. It asks the issuer's own host alone.
+
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use aws_lc_rs::digest::{SHA256, digest};
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use serde_json::Value;
+use tokio::sync::Mutex;
+
+use super::link::Link;
+use super::visits::Attempt;
+use crate::chain::chain;
+use crate::config::{Oidc, Place};
+use crate::http::{self, Asked};
+use crate::identity::Discovery;
+use crate::secret::Secret;
+use crate::upstream::tls::{TlsMode, UpstreamTls};
+
+/// The issuer's own words are asked for again after so long.
+const KNOWN_FOR: Duration = Duration::from_secs(300);
+/// A person whom the issuer asked longer ago is asked again: half of what counts for a say.
+const MAX_AGE: Duration = Duration::from_secs(300);
+
+/// Where a client logs in.
+pub(super) struct Issuer {
+    pub(super) oidc: Oidc,
+    pub(super) client_id: String,
+    pub(super) client_secret: Secret,
+    pub(super) ca: Option<Vec<u8>>,
+    /// Where browsers come back to.
+    pub(super) redirect: String,
+    pub(super) known: Mutex<Option<Known>>,
+}
+
+/// What the issuer says of itself.
+#[derive(Clone)]
+pub(super) struct Known {
+    at: Instant,
+    authorize: String,
+    token: Place,
+}
+
+impl Issuer {
+    /// Where a browser is sent.
+    pub(super) async fn address(&self, link: &Link, attempt: &Attempt) -> Result<String, String> {
+        let known = self.known(link).await?;
+        let challenge = URL_SAFE_NO_PAD.encode(digest(&SHA256, attempt.verifier.as_bytes()));
+        let max_age = MAX_AGE.as_secs().to_string();
+        let query = form(&[
+            ("response_type", "code"),
+            ("client_id", &self.client_id),
+            ("redirect_uri", &self.redirect),
+            ("scope", "openid"),
+            ("state", &attempt.state),
+            ("nonce", &attempt.nonce),
+            ("code_challenge", &challenge),
+            ("code_challenge_method", "S256"),
+            ("max_age", &max_age),
+        ]);
+        let mark = if known.authorize.contains('?') { '&' } else { '?' };
+        Ok(format!("{}{mark}{query}", known.authorize))
+    }
+
+    /// What the issuer signed of whom a code stands for. The engine reads it.
+    pub(super) async fn token(&self, link: &Link, attempt: &Attempt, code: &str) -> Result<String, String> {
+        let known = self.known(link).await?;
+        let sent = form(&[
+            ("grant_type", "authorization_code"),
+            ("code", code),
+            ("redirect_uri", &self.redirect),
+            ("code_verifier", &attempt.verifier),
+        ]);
+        // RFC 6749, section 2.3.1: both are encoded like a form first.
+        let secret = String::from_utf8_lossy(self.client_secret.expose()).into_owned();
+        let pair = format!("{}:{}", escaped(&self.client_id), escaped(&secret));
+        let authorization = Some(format!("Basic {}", STANDARD.encode(pair)));
+        let asked = Asked { path: known.token.path.clone(), form: Some(sent), authorization, ..Asked::default() };
+        let answer = http::ask(self.stream(link).await?, &known.token, asked).await?;
+        let answer: Value = serde_json::from_slice(&answer).map_err(|_| "the issuer's answer is no json".to_owned())?;
+        let token = answer.get("id_token").and_then(Value::as_str);
+        token.map(str::to_owned).ok_or_else(|| "the issuer sent no `id_token`".to_owned())
+    }
+
+    async fn known(&self, link: &Link) -> Result<Known, String> {
+        let mut known = self.known.lock().await;
+        if let Some(known) = known.as_ref().filter(|known| known.at.elapsed() < KNOWN_FOR) {
+            return Ok(known.clone());
+        }
+        let place = Place::parse(&self.oidc.issuer)?;
+        let asked = Asked { path: Discovery::path(&place), ..Asked::default() };
+        let said = Discovery::read(&self.oidc.issuer, &http::ask(self.stream(link).await?, &place, asked).await?)?;
+        let own = |key: &str| {
+            let found = said.place(key)?;
+            let is_own = (&found.host, found.port) == (&place.host, place.port);
+            if is_own { Ok(found) } else { Err(format!("the issuer's `{key}` is at another host")) }
+        };
+        let token = own("token_endpoint")?;
+        own("authorization_endpoint")?;
+        let fresh = Known { at: Instant::now(), authorize: said.text("authorization_endpoint").to_owned(), token };
+        *known = Some(fresh.clone());
+        Ok(fresh)
+    }
+
+    async fn stream(&self, link: &Link) -> Result<crate::conn::BoxConn, String> {
+        let tls = UpstreamTls::new(TlsMode::VerifyFull, Some(&self.oidc.place.host), self.ca.as_deref(), None);
+        let tls = tls.map_err(|error| chain(&error))?;
+        let stream: TcpStream = link.dial().await?;
+        stream.set_nonblocking(true).map_err(|error| error.to_string())?;
+        let stream = tokio::net::TcpStream::from_std(stream).map_err(|error| error.to_string())?;
+        let (stream, _) = tls.handshake(Box::new(stream)).await.map_err(|error| chain(&error))?;
+        Ok(stream)
+    }
+}
+
+/// A form or query (application/x-www-form-urlencoded).
+pub(super) fn form(fields: &[(&str, &str)]) -> String {
+    let field = |(name, value): &(&str, &str)| format!("{name}={}", escaped(value));
+    fields.iter().map(field).collect::<Vec<_>>().join("&")
+}
+
+/// All but what RFC 3986 calls unreserved.
+fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => out.push(char::from(byte)),
+            other => out.push_str(&format!("%{other:02X}")),
+        }
+    }
+    out
+}
+
+/// The fields of a form or query; the last of a name counts for nothing: two of one name are refused by giving none.
+pub(super) fn field(form: &str, wanted: &str) -> Option<String> {
+    let mut found = form.split('&').filter_map(|pair| {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        (name == wanted).then_some(value)
+    });
+    let (first, second) = (found.next()?, found.next());
+    if second.is_some() { None } else { decoded(first) }
+}
+
+fn decoded(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        bytes.push(match byte {
+            b'+' => b' ',
+            b'%' => {
+                let digit = |byte: Option<u8>| char::from(byte?).to_digit(16);
+                u8::try_from(digit(rest.next())? * 16 + digit(rest.next())?).ok()?
+            }
+            other => other,
+        });
+    }
+    String::from_utf8(bytes).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn forms_are_read_as_they_are_written() {
+        for text in ["", "a", "a b&c=d+%", "ä\u{202e}\0", "100%41"] {
+            assert_eq!(field(&form(&[("x", "1"), ("y", text)]), "y").as_deref(), Some(text));
+        }
+        assert_eq!(field("y=a+b%2Bc", "y").as_deref(), Some("a b+c"));
+        assert_eq!(field("y=%", "y"), None);
+        assert_eq!(field("y=%e4", "y"), None, "no UTF-8");
+        assert_eq!(field("y=1&y=2", "y"), None, "which of them would be meant?");
+        assert_eq!(field("", "y"), None);
+    }
+}

@@ -1,0 +1,164 @@
+//! People at the console: who they are, and what they may know of this process.
+//!
+//! In: tokens that a browser brought back from the issuer, by way of console and warden. Out: the person whom the issuer named
+//! for this client and this login, and the policies in force. No word of the console itself says who somebody is.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde_json::{Value, json};
+
+use super::Engine;
+use super::tokens::{Fault, Terms};
+use crate::audit::event::{ConsoleLogin, Event};
+use crate::bridge::{LogIn, LoggedIn, Person};
+use crate::config::{Console, Oidc};
+use crate::identity::Verified;
+
+/// The issuer may have asked a person so long ago: twice what the console wants.
+const OLDEST: Duration = Duration::from_secs(600);
+/// The channel of their words.
+const CHANNEL: &str = "console";
+
+impl Engine {
+    /// Whom a token names; in the journal before the person may do anything.
+    pub(super) async fn log_in(&self, said: LogIn) -> Value {
+        match self.person_of(&said).await {
+            Ok(known) => json!(known),
+            Err(reason) => {
+                tracing::error!(reason, "nobody is logged in at the console");
+                json!({ "error": reason })
+            }
+        }
+    }
+
+    async fn person_of(&self, said: &LogIn) -> Result<LoggedIn, String> {
+        let settings = self.settings();
+        let config = settings.config();
+        let (Some(oidc), Some(console)) = (&config.oidc, &config.console) else {
+            return Err("no [console] with an [identity.oidc] is configured".to_owned());
+        };
+        let terms = Arc::new(Terms { oidc: oidc.clone(), ca: settings.tokens().ca.clone() });
+        let verified = self.look_at(&terms, &wanted(oidc, console, &said.nonce), said.token.as_bytes()).await;
+        let verified = verified.map_err(|fault| match fault {
+            Fault::Keys(reason) => format!("the issuer cannot be asked for its keys: {reason}"),
+            Fault::Token(error) => format!("the issuer's token does not count: {error}"),
+        })?;
+        let known = person(oidc, console, &verified)?;
+        let subject = verified.token.subject.to_string();
+        let groups = known.person.groups.clone();
+        let event = Event::ConsoleLogin(ConsoleLogin {
+            person: known.person.name.clone(),
+            issuer: oidc.issuer.clone(),
+            subject,
+            groups,
+        });
+        self.journal
+            .append_unsynced(None, &event)
+            .map_err(|error| format!("the login could not be recorded: {error}"))?;
+        Ok(known)
+    }
+
+    /// The policies in force, as they were read.
+    pub(super) fn policies_in_force(&self) -> Value {
+        let settings = self.settings();
+        let files = settings.policy_files();
+        let files = files.iter().map(|file| json!({ "name": file.name, "text": file.text })).collect::<Vec<_>>();
+        json!({ "epoch": settings.policies().epoch().to_string(), "files": files, "disabled": settings.config().policy.disable })
+    }
+}
+
+/// What the token has to say: for this client, for this login. What workloads' tokens have to say beside is not for people.
+fn wanted(oidc: &Oidc, console: &Console, nonce: &str) -> Oidc {
+    Oidc {
+        audience: console.client_id.clone(),
+        claims: vec!["auth_time".to_owned(), "azp".to_owned()],
+        require: vec![("nonce".to_owned(), vec![nonce.to_owned()])],
+        max_age: None,
+        ..oidc.clone()
+    }
+}
+
+fn person(oidc: &Oidc, console: &Console, verified: &Verified) -> Result<LoggedIn, String> {
+    let claim = |name: &str| {
+        let claim = verified.token.claims.iter().find(|claim| *claim.name == *name);
+        claim.and_then(|claim| claim.values.first()).map(ToString::to_string)
+    };
+    // OpenID Connect Core 1.0, section 3.1.3.7: where there are more audiences, it was issued to the one in `azp`.
+    let party = claim("azp");
+    let is_ours = match &party {
+        Some(party) => *party == console.client_id,
+        None => verified.token.audience.len() == 1,
+    };
+    if !is_ours {
+        return Err("the issuer's token was issued to another client (`azp`)".to_owned());
+    }
+    let since = claim("auth_time").and_then(|text| text.parse::<u64>().ok());
+    let since = since.ok_or("the issuer does not say when it asked who you are: its token has no `auth_time`")?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    if since + (OLDEST + oidc.leeway).as_secs() < now.as_secs() || since > (now + oidc.leeway).as_secs() {
+        return Err("the issuer did not ask who you are: the `auth_time` of its token is not of now".to_owned());
+    }
+    let person = Person {
+        // The subject alone is the issuer's word; names are what people call themselves.
+        name: format!("{}:{}", oidc.prefix, verified.token.subject),
+        uid: None,
+        subject: Some((verified.token.issuer.to_string(), verified.token.subject.to_string())),
+        groups: verified.groups.iter().map(ToString::to_string).collect(),
+        channel: CHANNEL.to_owned(),
+        known_by: format!("OpenID Connect login at {}", oidc.issuer),
+    };
+    Ok(LoggedIn { person, since })
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::{Config, Place};
+    use crate::policy::principal::{Claim, Token};
+
+    use super::*;
+
+    const CONFIG: &str = "version = 1\n[identity.oidc]\nissuer = \"https://id.example.com\"\naudience = \"gateway\"\nprefix = \"idp\"\n\
+        [console]\nlisten = \"127.0.0.1:7443\"\npublic_url = \"https://gateway.example.com\"\nclient_id = \"console\"\nclient_secret = { file = \"/x\" }\n";
+
+    fn token(audience: &[&str], claims: &[(&str, &str)]) -> Verified {
+        let text = |text: &&str| Arc::<str>::from(*text);
+        let claims = claims.iter().map(|(name, value)| Claim { name: (*name).into(), values: [text(value)].into() });
+        let audience = audience.iter().map(text).collect();
+        let token = Token {
+            issuer: "https://id.example.com".into(),
+            subject: "alice".into(),
+            audience,
+            claims: claims.collect(),
+        };
+        Verified { token, groups: vec!["idp:dba".into()], pod: None, expires: Duration::ZERO }
+    }
+
+    #[test]
+    fn a_person_is_whom_the_issuer_asked_lately_for_this_client() {
+        let config = Config::parse("gateway.toml", CONFIG).unwrap();
+        let (oidc, console) = (config.oidc.unwrap(), config.console.unwrap());
+        assert_eq!(oidc.place, Place { host: "id.example.com".to_owned(), port: 443, path: String::new() });
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+        let (fresh, old, ahead) = (now.to_string(), (now - 700).to_string(), (now + 700).to_string());
+        let of = |audience: &[&str], claims: &[(&str, &str)]| person(&oidc, &console, &token(audience, claims));
+        let known = of(&["console"], &[("auth_time", &fresh)]).unwrap();
+        assert_eq!((known.person.name.as_str(), known.since), ("idp:alice", now));
+        assert!(of(&["console", "other"], &[("auth_time", &fresh), ("azp", "console")]).is_ok());
+        for (audience, claims) in [
+            (&["console"][..], &[][..]),
+            (&["console"], &[("auth_time", old.as_str())]),
+            (&["console"], &[("auth_time", &ahead)]),
+            (&["console"], &[("auth_time", "soon")]),
+            (&["console"], &[("auth_time", &fresh), ("azp", "other")]),
+            (&["console", "other"], &[("auth_time", &fresh)]),
+        ] {
+            assert!(of(audience, claims).is_err(), "{audience:?} {claims:?}");
+        }
+        let wanted = wanted(&oidc, &console, "n");
+        assert_eq!(
+            (wanted.audience.as_str(), wanted.require),
+            ("console", vec![("nonce".to_owned(), vec!["n".to_owned()])])
+        );
+    }
+}

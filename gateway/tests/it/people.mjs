@@ -1,0 +1,30 @@
+// A certified OpenID provider at which people log in. Arguments: its module, a folder with `cert.pem` and `key.pem`, its port,
+// where its one client, `console`, is. Whoever gives a name is it; groups go by name.
+import { readFileSync } from 'node:fs';
+import { createServer } from 'node:https';
+import { generateKeyPairSync } from 'node:crypto';
+
+const [module, folder, port, client] = process.argv.slice(2);
+const { default: Provider } = await import(module);
+const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
+const groups = { alice: ['dba'], bob: ['dba'], viola: ['viewers'], mallory: [], olga: ['dba', 'viewers'] };
+const provider = new Provider(`https://127.0.0.1:${port}`, {
+  clients: [
+    {
+      client_id: 'console',
+      client_secret: 'not a secret+/%',
+      redirect_uris: [`${client}/callback`],
+      response_types: ['code'],
+      grant_types: ['authorization_code'],
+    },
+  ],
+  jwks: { keys: [{ ...privateKey.export({ format: 'jwk' }), kid: 'people', use: 'sig' }] },
+  cookies: { keys: ['made for a test'] },
+  pkce: { required: () => true },
+  claims: { openid: ['sub', 'groups'] },
+  conformIdTokenClaims: false,
+  findAccount: (_, accountId) => ({ accountId, claims: () => ({ sub: accountId, groups: groups[accountId] ?? [] }) }),
+  features: { devInteractions: { enabled: true } },
+});
+const [cert, key] = ['cert.pem', 'key.pem'].map((name) => readFileSync(`${folder}/${name}`));
+createServer({ cert, key }, provider.callback()).listen(Number(port), '127.0.0.1', () => console.log('ready'));
