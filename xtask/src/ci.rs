@@ -148,15 +148,16 @@ fn tests(root: &Path) -> Result<Totals> {
     }
     let mut child = command.spawn().with_context(|| format!("cannot start `{}`", line(&command)))?;
     let output = child.stdout.take().context("cargo test has no output")?;
-    let mut total = Totals::default();
+    let (mut total, mut failures) = (Totals::default(), Failures::default());
     for text in BufReader::new(output).lines() {
         let text = text.context("cannot read what cargo test prints")?;
         total.add(&text);
+        failures.add(&text);
         println!("{text}");
     }
     let status = child.wait().context("cargo test cannot be waited for")?;
     if !status.success() {
-        bail!("{total}");
+        bail!("{total}{failures}");
     }
     ensure!(total.passed > 0, "no test ran");
     ensure!(total.ignored == 0, "{total}: a skip is a failure");
@@ -201,9 +202,73 @@ impl std::fmt::Display for Totals {
     }
 }
 
+/// What failing tests said last, to be read at the end of what a run of thousands printed.
+#[derive(Debug, Default)]
+pub(crate) struct Failures {
+    said: Vec<String>,
+    /// Lines of the failing test that is told of.
+    left: Option<usize>,
+}
+
+impl Failures {
+    const LINES: usize = 12;
+    const CHARACTERS: usize = 600;
+
+    /// Takes a line of what a test program prints: of the part of a failing test, what begins with its panic.
+    pub(crate) fn add(&mut self, text: &str) {
+        if let Some(test) = text.strip_prefix("---- ").and_then(|rest| rest.strip_suffix(" stdout ----")) {
+            self.said.push(format!("\n{test}"));
+            self.left = None;
+        } else if text.starts_with("thread '") && text.contains(" panicked at ") {
+            self.left = Some(Self::LINES);
+        } else if text.starts_with("test ") || text == "failures:" {
+            self.left = None;
+        }
+        // A panic whose output no test program has caught stands among the tests that went well.
+        let Some(left @ 1..) = self.left.filter(|_| !self.said.is_empty()) else { return };
+        self.left = Some(left - 1);
+        self.said.push(text.chars().take(Self::CHARACTERS).collect());
+    }
+}
+
+impl std::fmt::Display for Failures {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.said.iter().try_for_each(|line| write!(f, "\n{line}"))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn says_at_the_end_what_failed_and_why() {
+        let mut failures = Failures::default();
+        let long = "x".repeat(5_000);
+        for text in [
+            "test a::well ... ok",
+            "failures:",
+            "",
+            "---- a::first stdout ----",
+            "much that it printed",
+            "",
+            "thread 'a::first' (7) panicked at gateway/tests/it/a.rs:7:5:",
+            "assertion failed: because",
+            "---- a::second stdout ----",
+            "thread 'a::second' (8) panicked at gateway/tests/it/a.rs:9:5:",
+            &long,
+            "failures:",
+            "    a::first",
+        ] {
+            failures.add(text);
+        }
+        let said = failures.to_string();
+        assert!(
+            said.contains("a::first\nthread 'a::first' (7) panicked at gateway/tests/it/a.rs:7:5:\nassertion failed")
+        );
+        assert!(!said.contains("much that") && !said.contains("    a::first"), "{said}");
+        assert!(said.contains("a::second\nthread") && said.len() < 2_000, "{said}");
+    }
 
     #[test]
     fn sums_the_results_of_all_test_programs() {

@@ -1,7 +1,7 @@
 //! Refusals in protocols that have no engine here, in the words of each.
 //!
 //! In: a fresh connection and a sentence. Out: what the protocol's clients show to people, then the end. It never
-//! reads more than the little that the client has to say first.
+//! keeps more than the little that the client has to say first.
 
 use std::time::Duration;
 
@@ -26,8 +26,7 @@ pub async fn ssh(mut socket: impl Conn, reason: &str) {
         socket.write_all(b"SSH-2.0-gateway\r\n").await?;
         let mut first = [0; IDENTIFICATION];
         let _ = socket.read(&mut first).await?;
-        socket.write_all(&disconnect(reason)).await?;
-        socket.shutdown().await
+        say(&mut socket, &disconnect(reason)).await
     };
     // A client that does not wait for its refusal needs none.
     let _ = tokio::time::timeout(TIMEOUT, refuse).await;
@@ -38,10 +37,19 @@ pub async fn tls(mut socket: impl Conn) {
     let refuse = async {
         let mut first = [0; 1024];
         let _ = socket.read(&mut first).await?;
-        socket.write_all(&ACCESS_DENIED).await?;
-        socket.shutdown().await
+        say(&mut socket, &ACCESS_DENIED).await
     };
     let _ = tokio::time::timeout(TIMEOUT, refuse).await;
+}
+
+/// Says the last there is to say and waits until the client has gone: one that still sends, as SSH clients do with their
+/// key exchange, would find the way closed and tell people of that instead.
+async fn say(socket: &mut impl Conn, last: &[u8]) -> std::io::Result<()> {
+    socket.write_all(last).await?;
+    socket.shutdown().await?;
+    let mut unread = [0; 1024];
+    while socket.read(&mut unread).await? > 0 {}
+    Ok(())
 }
 
 /// The packet of RFC 4253, section 6, before keys: length, padding length, payload, padding to a multiple of eight.
@@ -66,6 +74,20 @@ pub(super) fn disconnect(reason: &str) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A client that has yet to send its key exchange when the refusal comes.
+    #[tokio::test]
+    async fn a_client_that_still_sends_reads_why() {
+        let (mut client, ours) = tokio::io::duplex(4096);
+        let refusal = tokio::spawn(async move { ssh(ours, "because").await });
+        client.write_all(b"SSH-2.0-client\r\n").await.unwrap();
+        let mut read = Vec::new();
+        client.read_to_end(&mut read).await.unwrap();
+        assert!(read.ends_with(&disconnect("because")));
+        client.write_all(&[20; 1500]).await.unwrap();
+        drop(client);
+        refusal.await.unwrap();
+    }
 
     #[test]
     fn packets_are_whole_blocks_with_padding() {

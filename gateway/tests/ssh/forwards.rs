@@ -183,8 +183,9 @@ fn what_nothing_can_read_is_not_forwarded_unless_egress_says_so() {
     for place in ["127.0.0.1:8080", "localhost:8080", "0x0a4e0002:8080", "10.77.0.2:2379", "unknown.test:22"] {
         let ran = through(place);
         assert!(ran.err.contains("administratively prohibited"), "{ran:?}");
-        let refused = host.requests("unreadable");
-        assert!(refused.iter().any(|body| body["text"].as_str().unwrap().contains(place)), "{place}: {refused:?}");
+        wait::until(&format!("{place} as unreadable"), || {
+            host.requests("unreadable").iter().any(|body| body["text"].as_str().unwrap().contains(place))
+        });
     }
     // Read as what its port speaks, and refused in those words.
     let undeclared = ran(&mut host.command(
