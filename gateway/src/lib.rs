@@ -35,3 +35,6 @@ pub mod approval;
 pub mod masking;
 pub mod recording;
 pub mod audit;
+
+#[cfg(test)]
+mod instructions;

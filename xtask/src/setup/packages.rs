@@ -30,7 +30,7 @@ pub(crate) const LINKER: [Package; 4] = [
 ];
 
 /// Everything else.
-pub(crate) const OTHERS: [Package; 53] = [
+pub(crate) const OTHERS: [Package; 54] = [
     package("clang", "bindings of the SQL parser: compiler headers"),
     package("libclang-dev", "bindings of the SQL parser: libclang"),
     package("iproute2", "tests: network namespaces, veth"),
@@ -44,6 +44,7 @@ pub(crate) const OTHERS: [Package; 53] = [
     package("haproxy", "numbers: a plain relay of bytes, and one that ends TLS"),
     package("nghttp2-client", "numbers: many requests over HTTP"),
     package("sqlsmith", "tests: a generator of random queries"),
+    package("valgrind", "tests: counts instructions"),
     package("openssh-server", "tests: the real SSH server"),
     package("openssh-client", "tests: the stock ssh"),
     package("rsync", "tests: over ssh; builds the API server"),

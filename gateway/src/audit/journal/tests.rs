@@ -12,6 +12,7 @@ use crate::audit::event::{EndCause, EngineDied, Event, Role};
 use crate::audit::guard::SessionGuard;
 use crate::audit::verify::verify;
 use crate::id::SessionId;
+use crate::instructions::at_most;
 
 fn items(records: &mut Records) -> Vec<Item> {
     std::iter::from_fn(|| records.next_item().unwrap()).collect()
@@ -19,6 +20,16 @@ fn items(records: &mut Records) -> Vec<Item> {
 
 fn seqs(records: &mut Records) -> Vec<u64> {
     items(records).into_iter().map(|item| if let Item::Record(one) = item { one.seq.0 } else { 0 }).collect()
+}
+
+#[test]
+fn a_line_takes_so_many_instructions() {
+    let site = Site::new();
+    let (journal, session) = (site.journal(None, Durability::Process), Some(SessionId::generate()));
+    let event = Event::SessionStart(Box::new(start()));
+    at_most(module_path!(), "a_line_takes_so_many_instructions", 190_000, || {
+        journal.append(session, &event).unwrap();
+    });
 }
 
 #[test]

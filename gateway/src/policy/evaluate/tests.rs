@@ -9,6 +9,7 @@ use proptest::sample::{Index, subsequence};
 
 use super::*;
 use crate::id::SessionId;
+use crate::instructions::at_most;
 use crate::policy::decision::Denial;
 use crate::policy::load::{GUARD, KnownIds, OPEN, PolicyFile, Source, build};
 use crate::policy::permit::Change;
@@ -105,6 +106,17 @@ fn denies_what_no_policy_permits_and_says_so() {
     let denial = denied(judge(&set(READ), &[on_orders(Action::PostgresDelete)], Mode::Enforce));
     let expected = "no policy permits Postgres::delete on Postgres::Relation \"undeclared/shop/public.orders\"";
     assert_eq!((denial.to_string().as_str(), denial.policies().len()), (expected, 0));
+}
+
+#[test]
+fn a_known_decision_takes_so_many_instructions() {
+    let (set, principal, session, questions) =
+        (set(&format!("{GUARD}\n{READ}")), principal(&[]), session(), [on_orders(Action::PostgresSelect)]);
+    at_most(module_path!(), "a_known_decision_takes_so_many_instructions", 7_800, || {
+        let request = Request { principal: &principal, session: &session, at: at(10), questions: &questions };
+        let decision = set.judge(&request, Mode::Enforce);
+        assert!(matches!(decision, Decision::Allow(_)), "{decision:?}");
+    });
 }
 
 #[test]

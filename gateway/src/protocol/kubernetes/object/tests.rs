@@ -1,6 +1,7 @@
 //! No value of a Secret is shown, however the JSON is cut, nested or escaped; all else is as it was.
 
 use super::*;
+use crate::instructions::at_most;
 use crate::masking::Masking;
 
 fn rule(hides: bool) -> Rule {
@@ -59,6 +60,23 @@ fn hides_the_object_that_was_last_applied() {
 fn hides_keys_that_are_escaped_and_values_of_other_types() {
     let shown = masked(r#"{"d\u0061ta":{"a":["x",1,true,{"b":"y"}]},"data":"z"}"#, true, 1).unwrap();
     assert_eq!(shown, format!(r#"{{"d\u0061ta":{{"a":["{MASK}",null,null,{{"b":"{MASK}"}}]}},"data":"{MASK}"}}"#));
+}
+
+#[test]
+fn a_pod_takes_so_many_instructions() {
+    let variable = r#"{"name":"A_VARIABLE","value":"some value that a program reads"}"#;
+    let pod = format!(
+        r#"{{"kind":"Pod","metadata":{{"name":"web","namespace":"shop"}},"spec":{{"containers":[{{"image":"web:1","env":[{}]}}]}}}}"#,
+        [variable; 10].join(",")
+    );
+    let (rule, mut out) = (rule(true), Vec::with_capacity(4096));
+    at_most(module_path!(), "a_pod_takes_so_many_instructions", 360_000, || {
+        out.clear();
+        let mut masker = ObjectMasker::new(rule.clone());
+        masker.push(pod.as_bytes(), &mut out).unwrap();
+        masker.finish(&mut out).unwrap();
+        assert_eq!(out, pod.as_bytes());
+    });
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::instructions::at_most;
 use crate::masking::class::{Class, Show};
 use crate::masking::detect::tests::samples;
 use crate::masking::plan::Columns;
@@ -88,6 +89,20 @@ fn masks_labelled_columns_and_passes_the_rest_on() {
     let out = values(&rewritten(&mut rewriter, Backend::DataRow, &nulls).unwrap());
     // An expression can be NULL for what its label holds.
     assert_eq!(out, [None, None, Some(vec![0; 8]), None]);
+}
+
+#[test]
+fn a_row_takes_so_many_instructions() {
+    let columns = vec![Treatment::Mask(secret()), Treatment::default(), Treatment::Mask(secret()), Treatment::Pass];
+    let mut rewriter = rewriter(Columns::Each(columns), Texts::Detect);
+    rewritten(&mut rewriter, Backend::RowDescription, &description(&[(TEXT, 0); 4])).unwrap();
+    let text = "a line of text as tables have them, 12 of 2026-11-01, nothing that is hidden";
+    let message = row(&[Some(b"Anna"), Some(text.as_bytes()), Some(b"hunter2"), Some(b"7")]);
+    let mut out = Vec::with_capacity(4096);
+    at_most(module_path!(), "a_row_takes_so_many_instructions", 42_000, || {
+        out.clear();
+        assert_eq!(rewriter.rewrite(Backend::DataRow, &message, &mut out).unwrap(), Pass::Replaced);
+    });
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Bytes in, messages out: every message in every state, and the same input cut at every byte.
 
 use super::*;
+use crate::instructions::at_most;
 use crate::protocol::postgres::fake::{Fake, message, permit};
 use crate::protocol::postgres::frame::body;
 use crate::protocol::postgres::judge::Pass;
@@ -277,6 +278,23 @@ fn answer_with_a_row(machine: &mut Machine) {
     ] {
         machine.server(tag, body).unwrap();
     }
+}
+
+#[test]
+fn a_prepared_run_takes_so_many_instructions() {
+    let mut machine = Machine::new();
+    machine.run("allowed");
+    machine.client(b'S', b"");
+    let answers = [(b'1', &b""[..]), (b'2', b""), (b'D', b"\0\x01\0\0\0\x01 7"), (b'C', b"SELECT 1\0"), (b'Z', b"I")];
+    answers.iter().for_each(|(tag, body)| machine.server(*tag, body).unwrap());
+    at_most(module_path!(), "a_prepared_run_takes_so_many_instructions", 36_000, || {
+        machine.to_server.clear();
+        machine.to_client.clear();
+        for (tag, body) in [(b'B', &[0; 8][..]), (b'E', &[0; 5]), (b'S', b"")] {
+            assert_eq!(machine.client(tag, body), Did::Sent);
+        }
+        answers[1..].iter().for_each(|(tag, body)| machine.server(*tag, body).unwrap());
+    });
 }
 
 #[test]
