@@ -3,7 +3,9 @@
 use std::io::Write;
 use std::process::Stdio;
 
-use crate::site::{Front, Kubectl, Ran, Site};
+use serde_json::json;
+
+use crate::site::{Front, Kubectl, Ran, Site, ran};
 use crate::wait;
 
 const RUN: &str = r#"
@@ -83,6 +85,28 @@ fn commands_run_masked_and_recorded_by_every_protocol() {
     let played = site.world.cli(&["replay", &session, "--play", "--speed", "1000"]);
     assert!(played.out.contains("card ****************"), "{}", played.out);
     assert!(site.world.cli(&["audit", "verify"]).status.success());
+}
+
+#[test]
+fn a_terminal_is_as_large_as_the_clients_and_grows_with_it() {
+    let site = Site::new();
+    let _gateway = site.attach_with(LIFTED, Some(RUN));
+    site.pod("worker");
+    let script = site.world.file("terminal.py", include_str!("clients/terminal.py")).display().to_string();
+    for (which, websockets) in WAYS {
+        let variable = format!("KUBECTL_REMOTE_COMMAND_WEBSOCKETS={websockets}");
+        let program = which.program();
+        let kubectl = [program.to_str().unwrap(), "--namespace", &site.namespace, "exec", "-it", "worker", "--", "sh"];
+        let words = [&["env", &variable, "timeout", "60", "/usr/bin/python3", &script][..], &kubectl].concat();
+        let ran = ran(&mut site.command(&words));
+        assert!(ran.out.contains("\n31 101\r") && ran.out.contains("\n41 121"), "{which:?} {websockets}: {ran:?}");
+    }
+    wait::until("the sizes in the recording", || {
+        let frames = site.world.events("kubernetes.frames");
+        let shown = frames.iter().flat_map(|event| event["body"]["frames"].as_array().unwrap());
+        let sizes: Vec<_> = shown.map(|frame| &frame["size"]).collect();
+        [[101, 31], [121, 41]].iter().all(|size| sizes.iter().filter(|one| **one == &json!(size)).count() >= WAYS.len())
+    });
 }
 
 #[test]

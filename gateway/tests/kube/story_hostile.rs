@@ -127,6 +127,28 @@ fn a_flood_of_http2_ends_its_connection_and_nobody_elses() {
     assert!(site.kubectl(&["get", "pods"]).ok);
 }
 
+/// Whoever opens connections and says nothing, or not all, is in nobody's way, and does not stay.
+#[test]
+fn slow_clients_are_in_nobodys_way_and_do_not_stay() {
+    let site = Site::new();
+    let _gateway = site.attach();
+    let script = site.world.file("slow.py", include_str!("clients/slow.py")).display().to_string();
+    std::thread::scope(|scope| {
+        let mut slow = site.command(&["timeout", "120", "/usr/bin/python3", &script, ADDRESS, "6443"]);
+        let slow = scope.spawn(move || ran(&mut slow));
+        for _ in 0..5 {
+            assert!(site.kubectl(&["get", "pods"]).ok, "meanwhile");
+        }
+        let said = slow.join().unwrap();
+        assert!(
+            said.out.starts_with("300 without a handshake: closed\na body that never ends: HTTP/1.1 400"),
+            "{said:?}"
+        );
+        assert!(said.out.contains("the body took too long"), "{said:?}");
+    });
+    assert!(site.kubectl(&["get", "pods"]).ok);
+}
+
 #[test]
 fn a_name_that_is_not_the_targets_is_shown_no_certificate() {
     let site = Site::new();
