@@ -1,6 +1,7 @@
-//! The rules of the tree that no other tool knows. In: the checkout's Rust files. Out: one line for each breach, and
+//! The rules of the tree that no other tool knows. In: the checkout's Rust files and documents. Out: one line for each breach, and
 //! an error when there is one. It must never change a file.
 
+mod docs;
 mod layers;
 mod rules;
 mod source;
@@ -40,19 +41,21 @@ pub(crate) fn check(root: &Path) -> Result<()> {
         files.extend(rust_files(&root.join(folder))?);
     }
     ensure!(!files.is_empty(), "no Rust file under `{}`", root.display());
-    let mut count = 0;
+    let (mut found, mut rust) = (Vec::new(), Vec::new());
     for file in &files {
         let text = fs::read_to_string(file).with_context(|| format!("cannot read `{}`", file.display()))?;
         let path = file.strip_prefix(root).unwrap_or(file).to_string_lossy();
-        for fault in faults(&Source::new(&path, &text)) {
-            println!("{fault}");
-            count += 1;
-        }
+        found.extend(faults(&Source::new(&path, &text)));
+        rust.push((path.into_owned(), text));
     }
-    if count > 0 {
-        bail!("tidy: {count} breaches of the tree's rules");
+    let tree = docs::Tree::new(root, &rust);
+    let documents = docs::documents(root)?;
+    found.extend(documents.iter().flat_map(|(path, text)| tree.faults(path, text)));
+    found.iter().for_each(|fault| println!("{fault}"));
+    if !found.is_empty() {
+        bail!("tidy: {} breaches of the tree's rules", found.len());
     }
-    println!("tidy: {} files, no breach", files.len());
+    println!("tidy: {} files and {} documents, no breach", files.len(), documents.len());
     Ok(())
 }
 
