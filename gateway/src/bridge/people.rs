@@ -28,6 +28,40 @@ pub enum Question {
     Policies,
     /// A person comes back from the issuer to the console.
     LogIn(LogIn),
+    /// One did not get so far.
+    LoginFailed(LoginFault),
+}
+
+/// Where a login ended that let nobody in; with a fixed set of words, so that who fails often writes little.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum LoginFault {
+    /// It was not begun in this browser, or long ago, or a token came for it before.
+    NotBegunHere,
+    /// Another issuer than the configured one answered.
+    OtherIssuer,
+    /// The issuer answered the browser with an error, or gave no token for its code.
+    NoToken,
+    /// The issuer's keys cannot be had.
+    NoKeys,
+    /// The token is for somebody else, for another login, of another time or of another's making.
+    TokenRefused,
+    /// The gateway itself: its configuration or its journal.
+    Gateway,
+}
+
+impl LoginFault {
+    /// As the journal has it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::NotBegunHere => "not_begun_here",
+            Self::OtherIssuer => "other_issuer",
+            Self::NoToken => "no_token",
+            Self::NoKeys => "no_keys",
+            Self::TokenRefused => "token_refused",
+            Self::Gateway => "gateway",
+        }
+    }
 }
 
 /// What a person brings to the console, unread.

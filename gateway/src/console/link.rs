@@ -12,7 +12,7 @@ use serde_json::Value;
 use tokio::sync::oneshot;
 
 use super::words::{Login, ToWarden, Wanted};
-use crate::bridge::{Bridge, LogIn};
+use crate::bridge::{Bridge, LogIn, LoginFault};
 
 /// How long the warden may take: it reads journals.
 const TIMEOUT: Duration = Duration::from_secs(20);
@@ -64,6 +64,12 @@ impl Link {
     pub(super) async fn log_in(&self, said: LogIn) -> Result<Login, String> {
         let login = self.question(|request| ToWarden::LogIn { request, said }).await?;
         serde_json::from_value(login).map_err(|_| "the gateway's answer was not understood".to_owned())
+    }
+
+    /// Has a login counted that let nobody in, before the person reads so: who fails often waits for it each time.
+    pub(super) async fn login_failed(&self, fault: LoginFault) {
+        // A way that is gone counts no more, and lets nobody in.
+        let _ = self.question(|request| ToWarden::LoginFailed { request, fault }).await;
     }
 
     /// Ends a login.

@@ -17,7 +17,7 @@ use super::login::field;
 use super::visits::{ATTEMPT, Attempt, Known, LOGIN, Visit, same};
 use super::words::{Search, Wanted};
 use super::{Console, pages};
-use crate::bridge::LogIn;
+use crate::bridge::{LogIn, LoginFault};
 use crate::id::TicketId;
 
 /// Forms and decisions are short.
@@ -240,15 +240,13 @@ impl Console {
 
     async fn come_back(&self, head: &Parts, query: &str) -> Result<Answer, Refusal> {
         let failed = |reason: &str| Refusal::Because(StatusCode::FORBIDDEN, format!("you are not logged in: {reason}"));
-        let state = field(query, "state").unwrap_or_default();
-        let attempt = self.visits.resume(cookie(head, ATTEMPT), &state);
-        let attempt = attempt.ok_or_else(|| failed("this login was not begun here, or long ago"))?;
-        // RFC 9207: an answer of another issuer is not for us.
-        if field(query, "iss").is_some_and(|issuer| issuer != self.issuer.oidc.issuer) {
-            return Err(failed("another issuer answered"));
-        }
-        let code = field(query, "code").ok_or_else(|| failed("the issuer did not let you in"))?;
-        let token = self.issuer.token(&self.link, &attempt, &code).await.map_err(|reason| failed(&reason))?;
+        let (attempt, token) = match self.brought(head, query).await {
+            Ok(brought) => brought,
+            Err((fault, reason)) => {
+                self.link.login_failed(fault).await;
+                return Err(failed(&reason));
+            }
+        };
         let said = LogIn { token, nonce: attempt.nonce };
         let login = self.link.log_in(said).await.map_err(|reason| failed(&reason))?;
         let cookie = self.visits.enter(login).ok_or_else(|| failed("you are logged in too often"))?;
@@ -260,6 +258,24 @@ impl Console {
         );
         let answer = with_cookie(html(&page), LOGIN, &cookie, 8 * 3_600, "Strict");
         Ok(with_cookie(answer, ATTEMPT, "", 0, "Lax"))
+    }
+
+    /// The login that a browser comes back to, and the issuer's token for it.
+    async fn brought(&self, head: &Parts, query: &str) -> Result<(Attempt, String), (LoginFault, String)> {
+        let failed = |fault, reason: &str| (fault, reason.to_owned());
+        let state = field(query, "state").unwrap_or_default();
+        let attempt = self.visits.resume(cookie(head, ATTEMPT), &state);
+        let attempt =
+            attempt.ok_or_else(|| failed(LoginFault::NotBegunHere, "this login was not begun here, or long ago"))?;
+        // RFC 9207: an answer of another issuer is not for us.
+        if field(query, "iss").is_some_and(|issuer| issuer != self.issuer.oidc.issuer) {
+            return Err(failed(LoginFault::OtherIssuer, "another issuer answered"));
+        }
+        let code = field(query, "code");
+        let code = code.ok_or_else(|| failed(LoginFault::NoToken, "the issuer did not let you in"))?;
+        let token = self.issuer.token(&self.link, &attempt, &code).await;
+        let token = token.map_err(|reason| (LoginFault::NoToken, reason))?;
+        Ok((attempt, token))
     }
 
     fn refused(&self, head: &Parts, form: Form, refusal: Refusal) -> Answer {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::bridge::LogIn;
+use crate::bridge::{LogIn, LoginFault};
 use crate::id::TicketId;
 use crate::trust::leaf::Leaf;
 
@@ -56,6 +56,13 @@ pub enum ToWarden {
         request: u64,
         /// What the issuer signed.
         said: LogIn,
+    },
+    /// A person came back with nothing to say; answered when that is counted.
+    LoginFailed {
+        /// Comes back with the answer.
+        request: u64,
+        /// Why.
+        fault: LoginFault,
     },
     /// A login is over.
     LogOut(u64),

@@ -248,6 +248,7 @@ impl Engine {
     /// The same, now.
     pub(super) fn flush_refusals(&self) {
         self.flush_refused_questions();
+        self.flush_failed_logins();
         for ((attachment, reason), count) in std::mem::take(&mut *self.lanes.reset.lock()) {
             let refused = BTreeMap::from([(reason.to_owned(), count)]);
             let event = Event::NetworkBypass(NetworkBypass { attachment, refused, ..NetworkBypass::default() });

@@ -85,6 +85,7 @@ pub struct Engine {
     running: Mutex<BTreeMap<SessionId, (Connection, Option<SessionId>)>>,
     lanes: Arc<Lanes>,
     bindings: tokens::Bindings,
+    failed_logins: people::FailedLogins,
     drain: watch::Sender<bool>,
     disk: watch::Sender<Disk>,
 }
@@ -214,6 +215,7 @@ impl Engine {
             running: Mutex::default(),
             lanes,
             bindings: tokens::Bindings::default(),
+            failed_logins: people::FailedLogins::default(),
             drain: watch::Sender::new(false),
             disk: watch::Sender::new(Disk::Enough),
         });
@@ -362,6 +364,7 @@ impl Engine {
             Question::Revoke(revoke) => self.revoke_window(revoke).await,
             Question::Policies => self.policies_in_force(),
             Question::LogIn(said) => self.log_in(said).await,
+            Question::LoginFailed(fault) => self.count_failed_login(fault),
         }
     }
 

@@ -1,17 +1,20 @@
 //! People at the console: who they are, and what they may know of this process.
 //!
 //! In: tokens that a browser brought back from the issuer, by way of console and warden. Out: the person whom the issuer named
-//! for this client and this login, and the policies in force. No word of the console itself says who somebody is.
+//! for this client and this login, and the policies in force; logins that failed, counted. No word of the console itself says
+//! who somebody is.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use super::Engine;
 use super::tokens::{Fault, Terms};
-use crate::audit::event::{ConsoleLogin, Event};
-use crate::bridge::{LogIn, LoggedIn, Person};
+use crate::audit::event::{ConsoleLogin, ConsoleLoginFailed, Event};
+use crate::bridge::{LogIn, LoggedIn, LoginFault, Person};
 use crate::config::{Console, Oidc};
 use crate::identity::Verified;
 
@@ -20,31 +23,63 @@ const OLDEST: Duration = Duration::from_secs(600);
 /// The channel of their words.
 const CHANNEL: &str = "console";
 
+/// Logins that let nobody in, until they are journaled: anybody who reaches the console makes as many as they like.
+#[derive(Default)]
+pub(super) struct FailedLogins(Mutex<BTreeMap<LoginFault, u64>>);
+
+impl FailedLogins {
+    fn count(&self, fault: LoginFault) {
+        *self.0.lock().entry(fault).or_default() += 1;
+    }
+
+    /// All since the last time, in one line.
+    fn take(&self) -> Option<ConsoleLoginFailed> {
+        let counted = std::mem::take(&mut *self.0.lock());
+        let failed = counted.into_iter().map(|(fault, count)| (fault.word().to_owned(), count));
+        let failed: BTreeMap<_, _> = failed.collect();
+        (!failed.is_empty()).then_some(ConsoleLoginFailed { failed })
+    }
+}
+
 impl Engine {
+    pub(super) fn count_failed_login(&self, fault: LoginFault) -> Value {
+        self.failed_logins.count(fault);
+        Value::Null
+    }
+
+    /// Journals those that were counted.
+    pub(super) fn flush_failed_logins(&self) {
+        let Some(failed) = self.failed_logins.take() else { return };
+        if let Err(error) = self.journal.append_unsynced(None, &Event::ConsoleLoginFailed(failed)) {
+            tracing::error!(%error, "failed logins at the console could not be recorded");
+        }
+    }
+
     /// Whom a token names; in the journal before the person may do anything.
     pub(super) async fn log_in(&self, said: LogIn) -> Value {
         match self.person_of(&said).await {
             Ok(known) => json!(known),
-            Err(reason) => {
+            Err((fault, reason)) => {
+                self.failed_logins.count(fault);
                 tracing::error!(reason, "nobody is logged in at the console");
                 json!({ "error": reason })
             }
         }
     }
 
-    async fn person_of(&self, said: &LogIn) -> Result<LoggedIn, String> {
+    async fn person_of(&self, said: &LogIn) -> Result<LoggedIn, (LoginFault, String)> {
         let settings = self.settings();
         let config = settings.config();
         let (Some(oidc), Some(console)) = (&config.oidc, &config.console) else {
-            return Err("no [console] with an [identity.oidc] is configured".to_owned());
+            return Err((LoginFault::Gateway, "no [console] with an [identity.oidc] is configured".to_owned()));
         };
         let terms = Arc::new(Terms { oidc: oidc.clone(), ca: settings.tokens().ca.clone() });
         let verified = self.look_at(&terms, &wanted(oidc, console, &said.nonce), said.token.as_bytes()).await;
         let verified = verified.map_err(|fault| match fault {
-            Fault::Keys(reason) => format!("the issuer cannot be asked for its keys: {reason}"),
-            Fault::Token(error) => format!("the issuer's token does not count: {error}"),
+            Fault::Keys(reason) => (LoginFault::NoKeys, format!("the issuer cannot be asked for its keys: {reason}")),
+            Fault::Token(error) => (LoginFault::TokenRefused, format!("the issuer's token does not count: {error}")),
         })?;
-        let known = person(oidc, console, &verified)?;
+        let known = person(oidc, console, &verified).map_err(|reason| (LoginFault::TokenRefused, reason))?;
         let subject = verified.token.subject.to_string();
         let groups = known.person.groups.clone();
         let event = Event::ConsoleLogin(ConsoleLogin {
@@ -55,7 +90,7 @@ impl Engine {
         });
         self.journal
             .append_unsynced(None, &event)
-            .map_err(|error| format!("the login could not be recorded: {error}"))?;
+            .map_err(|error| (LoginFault::Gateway, format!("the login could not be recorded: {error}")))?;
         Ok(known)
     }
 
@@ -132,6 +167,19 @@ mod tests {
             claims: claims.collect(),
         };
         Verified { token, groups: vec!["idp:dba".into()], pod: None, expires: Duration::ZERO }
+    }
+
+    #[test]
+    fn a_flood_of_failed_logins_is_one_line() {
+        let failed = FailedLogins::default();
+        assert_eq!(failed.take(), None);
+        for _ in 0..100_000 {
+            failed.count(LoginFault::NotBegunHere);
+        }
+        failed.count(LoginFault::TokenRefused);
+        let line = failed.take().unwrap();
+        assert_eq!(json!(line), json!({ "failed": { "not_begun_here": 100_000, "token_refused": 1 } }));
+        assert_eq!(failed.take(), None, "and told of once");
     }
 
     #[test]

@@ -17,7 +17,7 @@ use super::console_logins::Logins;
 use super::console_record::{recording, session, sessions};
 use super::{Warden, materials};
 use crate::audit::Reader;
-use crate::bridge::{self, Bridge, Decide, LogIn, LoggedIn, Person, Question, Revoke};
+use crate::bridge::{self, Bridge, Decide, LogIn, LoggedIn, LoginFault, Person, Question, Revoke};
 use crate::chain::chain;
 use crate::config::Console;
 use crate::console::{Settings, ToConsole, ToWarden, Wanted};
@@ -113,6 +113,12 @@ impl Warden {
                 ToWarden::LogIn { request, said } => {
                     tokio::spawn(async move { answer(bridge, request, warden.log_in(&logins, said).await).await });
                 }
+                ToWarden::LoginFailed { request, fault } => {
+                    tokio::spawn(async move {
+                        let counted = warden.asked(Question::LoginFailed(fault)).await;
+                        answer(bridge, request, counted).await;
+                    });
+                }
                 ToWarden::LogOut(login) => logins.lock().leave(login),
                 ToWarden::Ask { request, login, wanted } => {
                     let found = logins.lock().find(login);
@@ -140,6 +146,7 @@ impl Warden {
 
     async fn log_in(&self, logins: &Mutex<Logins>, said: LogIn) -> Result<Value, String> {
         if !logins.lock().take(&said.nonce) {
+            self.asked(Question::LoginFailed(LoginFault::NotBegunHere)).await?;
             return Err("this login was not begun here, or long ago".to_owned());
         }
         let answer = self.asked(Question::LogIn(said)).await?;

@@ -28,7 +28,7 @@ pub struct People<'w> {
 pub struct Got {
     /// Of the last answer.
     pub status: u16,
-    /// The headers of all answers, in lower case.
+    /// The headers of all answers.
     pub head: String,
     /// The last answer, and where it came from.
     pub body: String,
@@ -72,7 +72,7 @@ impl<'w> People<'w> {
         let (body, last) = whole.rsplit_once('\n').unwrap();
         let (status, _) = last.split_once(' ').unwrap();
         let head = self.world.sh(&format!("cat {at}/head-{browser}"));
-        Got { status: status.parse().unwrap(), head: head.to_lowercase(), body: format!("{body}\n{last}") }
+        Got { status: status.parse().unwrap(), head, body: format!("{body}\n{last}") }
     }
 
     /// A page of the console.

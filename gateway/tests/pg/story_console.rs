@@ -49,7 +49,7 @@ fn a_person_logs_in_at_the_issuer_and_what_they_approve_happens_once() {
     for expected in
         ["__host-gateway=", "secure; httponly; samesite=strict", "__host-gateway-attempt=; path=/; max-age=0"]
     {
-        assert!(back.head.contains(expected), "{expected} in {back:?}");
+        assert!(back.head.to_lowercase().contains(expected), "{expected} in {back:?}");
     }
     let listed = site.get("alice", "/");
     assert!(listed.status == 200 && listed.body.contains(&id), "{listed:?}");
@@ -147,7 +147,12 @@ fn nobody_else_gets_in_or_has_something_decided() {
     let state = begun.head.split("state=").nth(1).unwrap().split('&').next().unwrap().to_owned();
     assert_eq!(site.get("attacker", &format!("/callback?code=x&state={state}")).status, 403);
     assert_eq!(site.get("victim", &format!("/callback?code=x&state={state}")).status, 403, "no code of the issuer");
-    assert!(begun.head.contains("code_challenge_method=s256") && !begun.head.contains("evil"), "{begun:?}");
+    // Each is in the journal, counted.
+    shop.world.event("console.login_failed", |body| body["failed"]["no_token"] == 1);
+    let failed = shop.world.events("console.login_failed");
+    let strangers: u64 = failed.iter().filter_map(|line| line["body"]["failed"]["not_begun_here"].as_u64()).sum();
+    assert_eq!(strangers, 5, "{failed:?}");
+    assert!(begun.head.contains("code_challenge_method=S256") && !begun.head.contains("evil"), "{begun:?}");
     // Cookies of our own making.
     for cookie in ["a.b", "__Host-gateway=x", &"a".repeat(4_000)] {
         let got = site.curl("forger", &format!("-H 'cookie: __Host-gateway={cookie}' {CONSOLE}/api/v1/me"));

@@ -20,6 +20,17 @@ pub(super) const IN_THE_LIBRARY: &[Mutation] = &[
         tests: &["warden::console_logins::tests::a_token_counts_for_one_login_that_was_begun_here"],
     },
     Mutation {
+        name: "console-failed-logins",
+        guarantee: "G7",
+        mechanism: "logins that let nobody in are counted, and told of once",
+        edits: &[Edit {
+            file: "gateway/src/engine/people.rs",
+            from: "        *self.0.lock().entry(fault).or_default() += 1;",
+            to: "        self.0.lock().entry(fault).or_insert(1);",
+        }],
+        tests: &["engine::people::tests::a_flood_of_failed_logins_is_one_line"],
+    },
+    Mutation {
         name: "console-fresh",
         guarantee: "G2",
         mechanism: "a person's word counts for ten minutes from when the issuer asked who they are",

@@ -24,8 +24,8 @@ pub use request::{
     Status, WindowClosed, WindowOpened,
 };
 pub use session::{
-    ConsoleLogin, Container, Counters, Decision, Destination, DnsRefused, EndCause, NetworkConnect, NetworkDecision,
-    NetworkRefused, SessionEnd, SessionStart, Token, TokenRefused, TokenVerified, Verdict, Who,
+    ConsoleLogin, ConsoleLoginFailed, Container, Counters, Decision, Destination, DnsRefused, EndCause, NetworkConnect,
+    NetworkDecision, NetworkRefused, SessionEnd, SessionStart, Token, TokenRefused, TokenVerified, Verdict, Who,
 };
 pub use ssh::{Direction, FrameStream, SshFrame, SshFrames, SshOutcome, SshPhase, SshRequest, SshTransfer};
 
@@ -159,4 +159,6 @@ events! {
     TokenRefused = "token.refused" => TokenRefused,
     /// A person logged in at the console.
     ConsoleLogin = "console.login" => ConsoleLogin,
+    /// Some did not get in, counted.
+    ConsoleLoginFailed = "console.login_failed" => ConsoleLoginFailed,
 }

@@ -3,6 +3,7 @@
 //! In: facts from capture, identity and policy. Out: bodies of lines. Texts of requests never stand here, decision
 //! inputs only as `KeptInput`.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -96,6 +97,13 @@ pub struct ConsoleLogin {
     pub subject: String,
     /// The groups that they are in.
     pub groups: Vec<String>,
+}
+
+/// Logins at the console that let nobody in, since the last line of the kind: at most one a second.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConsoleLoginFailed {
+    /// How many, by why: a fixed set of words.
+    pub failed: BTreeMap<String, u64>,
 }
 
 /// Where to, as the client asked for it.

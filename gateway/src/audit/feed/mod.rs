@@ -99,7 +99,7 @@ impl Event {
         match self.verdict() {
             _ if grave.contains(&self.kind.as_str()) => Severity::Error,
             Some("deny" | "hold" | "would_deny" | "would_hold") => Severity::Warning,
-            _ if self.kind.ends_with(".refused") => Severity::Warning,
+            _ if self.kind.ends_with(".refused") || self.kind == "console.login_failed" => Severity::Warning,
             _ => Severity::Informational,
         }
     }

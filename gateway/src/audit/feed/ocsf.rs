@@ -77,7 +77,7 @@ fn class(event: &Event) -> Class {
         kind if kind.starts_with("ssh.") => of(4, 4007, 6),
         kind if kind.starts_with("postgres.") => of(6, 6005, 4),
         kind if kind.starts_with("kubernetes.") => of(6, 6003, verb()),
-        "console.login" | "token.verified" | "token.refused" => of(3, 3002, 1),
+        "console.login" | "console.login_failed" | "token.verified" | "token.refused" => of(3, 3002, 1),
         "gap" | "engine.died" | "policy.rejected" => of(2, 2004, 1),
         // A class of its own for what is of the gateway itself: the base event.
         _ => of(0, 0, 99),

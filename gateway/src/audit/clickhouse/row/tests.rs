@@ -222,6 +222,7 @@ fn samples() -> BTreeMap<&'static str, Value> {
         ),
         ("token.verified", json!({ "attachment": "ci", "issuer": "iss", "subject": "sub", "expires": AT })),
         ("console.login", json!({ "person": "idp:alice", "issuer": "iss", "subject": "alice", "groups": ["idp:dba"] })),
+        ("console.login_failed", json!({ "failed": { "token_refused": 2 } })),
         ("token.refused", json!({ "attachment": "ci", "reason": "it has expired" })),
     ]
     .into_iter()
@@ -322,6 +323,7 @@ fn every_sample_has_every_field() {
     complete::<event::TokenVerified>(&["token.verified"]);
     complete::<event::TokenRefused>(&["token.refused"]);
     complete::<event::ConsoleLogin>(&["console.login"]);
+    complete::<event::ConsoleLoginFailed>(&["console.login_failed"]);
 }
 
 #[test]
