@@ -45,14 +45,20 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments, output: Output) -> anyhow::Result<()> {
-    let timeline = Reader::new(arguments.state.layout()).timeline(&arguments.id)?;
+    let reader = Reader::new(arguments.state.layout());
+    let is_page = output == Output::Text && !arguments.csv && !arguments.recording.is_wanted();
+    let begun = if is_page { beginning(&reader, &arguments.id)? } else { String::new() };
+    let timeline = reader.timeline(&arguments.id)?;
     if arguments.recording.is_wanted() {
         return arguments.recording.run(&timeline);
     }
     match output {
         Output::Json => output.print(&timeline, |_| String::new())?,
         Output::Text if arguments.csv => line(csv::csv(&timeline).trim_end())?,
-        Output::Text => line(&Page::of(&timeline, width()))?,
+        Output::Text => {
+            let page = Page::of(&timeline, width());
+            line(page.strip_prefix(&begun).unwrap_or(&page))?;
+        }
     }
     match timeline.broken.first() {
         Some(place) => bail!(
@@ -63,6 +69,16 @@ pub(super) fn run(arguments: &Arguments, output: Output) -> anyhow::Result<()> {
     }
 }
 
+/// Prints what is known at once of a session that is named by its whole id, and returns it: the rest takes a look at every line
+/// of every journal.
+fn beginning(reader: &Reader, id: &str) -> anyhow::Result<String> {
+    let Ok(session) = id.parse() else { return Ok(String::new()) };
+    let Some(timeline) = reader.beginning(session)? else { return Ok(String::new()) };
+    let page = Page::beginning(&timeline, width());
+    line(page.strip_suffix('\n').unwrap_or(&page))?;
+    Ok(page)
+}
+
 /// Text with a column for offsets and one for verdicts.
 struct Page {
     text: String,
@@ -71,6 +87,14 @@ struct Page {
 
 impl Page {
     fn of(timeline: &Timeline, width: usize) -> String {
+        let mut page = Self { text: Self::beginning(timeline, width), width };
+        page.end(timeline);
+        page.text.truncate(page.text.trim_end().len());
+        page.text
+    }
+
+    /// Without its end.
+    fn beginning(timeline: &Timeline, width: usize) -> String {
         let mut page = Self { text: String::new(), width };
         page.head(timeline);
         let mut previous = None;
@@ -78,8 +102,6 @@ impl Page {
             page.step(step, timeline, previous);
             previous = Some(step);
         }
-        page.end(timeline);
-        page.text.truncate(page.text.trim_end().len());
         page.text
     }
 

@@ -6,12 +6,18 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::reader::{Broken, Filter, Item, ReadError, Reader, Record};
 use super::sessions::{SessionState, SessionSummary};
+use crate::audit::event::SessionStart;
 use crate::id::{SessionId, TicketId};
+
+/// Records that are read for the beginning of a session, and how many of its last steps are left to the whole: what came of
+/// them may stand behind.
+const BEGINNING: usize = 500;
+const UNSETTLED: usize = 100;
 
 /// There is no timeline.
 #[derive(Debug, thiserror::Error)]
@@ -86,6 +92,31 @@ impl Reader {
             self.each(Filter { kinds, ..Filter::default() }, |item| timeline.add_approval(item, &tickets))?;
         }
         Ok(timeline)
+    }
+
+    /// The first steps of a session, as far as what is written later changes nothing about them: by index, so that they are
+    /// there at once, however long the session and the journals are. None of a short one, and where its first request is not
+    /// settled or its beginning cannot be read. Errs as `records` does.
+    pub fn beginning(&self, session: SessionId) -> Result<Option<Timeline>, ReadError> {
+        let mut records = self.records(Filter { session: Some(session), ..Filter::default() })?;
+        let Some(Item::Record(first)) = records.next_item()?.filter(is_start) else { return Ok(None) };
+        let (journal, started) = (first.journal, first.time);
+        let start = SessionStart::deserialize(&first.body).ok();
+        let summary = SessionSummary { session, journal, started, start, state: SessionState::Open };
+        let mut timeline = Timeline { summary, steps: Vec::new(), broken: Vec::new() };
+        let mut tickets = Tickets::new();
+        timeline.add(Item::Record(first), &mut tickets);
+        for _ in 1..BEGINNING {
+            match records.next_item()? {
+                Some(Item::Broken(_)) | None => break,
+                Some(record) => timeline.add(record, &mut tickets),
+            }
+        }
+        let settled = timeline.steps.iter().take_while(|step| step.is_settled()).count();
+        let asked = tickets.into_values().flatten().min().unwrap_or(usize::MAX);
+        timeline.steps.truncate(settled.min(asked).min(timeline.steps.len().saturating_sub(UNSETTLED)));
+        let has_request = timeline.steps.iter().any(|step| step.outcome.is_some());
+        Ok(has_request.then_some(timeline))
     }
 
     fn find(&self, text: &str, mut sessions: Vec<SessionSummary>) -> Result<SessionSummary, TimelineError> {
@@ -179,8 +210,22 @@ impl Timeline {
 
 impl Step {
     fn is_held(&self) -> bool {
-        self.record.body.pointer("/decision/verdict").and_then(Value::as_str) == Some("hold")
+        self.verdict() == Some("hold")
     }
+
+    /// Whether nothing more will be known of it.
+    fn is_settled(&self) -> bool {
+        let told = ["session.start", "credential.used", "network.decision", "ssh.frames", "kubernetes.frames"];
+        self.outcome.is_some() || self.verdict() == Some("deny") || told.contains(&self.record.kind.as_str())
+    }
+
+    fn verdict(&self) -> Option<&str> {
+        self.record.body.pointer("/decision/verdict").and_then(Value::as_str)
+    }
+}
+
+fn is_start(item: &Item) -> bool {
+    matches!(item, Item::Record(record) if record.kind == "session.start")
 }
 
 fn ticket(record: &Record) -> Option<TicketId> {

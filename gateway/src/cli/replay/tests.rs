@@ -315,3 +315,36 @@ fn steps_are_rows_of_csv_whatever_their_texts_hold() {
     let computed = rows.iter().find(|row| row.contains("cmd")).unwrap();
     assert!(computed.ends_with(",deny,a b,'=cmd(),,,,"), "{computed}");
 }
+
+#[test]
+fn the_beginning_of_a_long_session_is_how_the_whole_begins() {
+    let beginning = |notes: &Notes| {
+        let begun = notes.reader().beginning(FIRST.parse().unwrap()).unwrap().map(|begun| Page::beginning(&begun, 80));
+        assert!(begun.as_ref().is_none_or(|begun| notes.page(FIRST).starts_with(begun)), "{begun:?}");
+        begun.map(|begun| begun.lines().count())
+    };
+    // A statement in the middle waits for a person, is never answered, or all are.
+    let long = |number: usize, decision: &Value, is_answered: bool, count: usize| {
+        let mut notes = Notes::new();
+        notes.start(FIRST, "/usr/bin/psql");
+        for at in 0..count {
+            let is_other = at == number;
+            let decision = if is_other { decision } else { &allow() };
+            let micros = 1_000 * at as u64;
+            let request = notes.statement(FIRST, micros, &format!("SELECT {at}"), decision);
+            if is_other && decision["verdict"] == "hold" {
+                notes.ticket(FIRST, micros + 1, request);
+            }
+            if !is_other || is_answered {
+                notes.outcome(FIRST, micros + 10, request, &json!({ "status": "ok", "rows": 1, "duration_us": 9 }));
+            }
+        }
+        notes
+    };
+    assert!(beginning(&long(1_000, &allow(), true, 700)).unwrap() > 200);
+    for other in [long(50, &hold(), true, 700), long(50, &allow(), false, 700)] {
+        assert!((140..170).contains(&beginning(&other).unwrap()), "{:?}", beginning(&other));
+    }
+    assert_eq!(beginning(&long(0, &hold(), true, 700)), None, "who logged in is not known before");
+    assert_eq!(beginning(&long(1_000, &allow(), true, 20)), None, "a short one is there at once");
+}
