@@ -2,6 +2,7 @@
 //! missed, and a file with every sample. It must never measure one way without the others in the same round: on a
 //! shared machine only their ratios say anything.
 
+mod audit;
 mod capture;
 mod kubernetes;
 mod machine;
@@ -46,6 +47,14 @@ pub(crate) enum Subject {
     Capture(Extent),
     /// Gets, a long list, a command's echo and idle watches: direct, HAProxy with TLS on both sides, the gateway
     Kubernetes(Extent),
+    /// Lines into a journal, their copy in ClickHouse, and what is read back of many
+    Audit {
+        #[command(flatten)]
+        extent: Extent,
+        /// A release build of `journal-load` [default: built here]
+        #[arg(long)]
+        load: Option<PathBuf>,
+    },
     /// Connects many times, until connected or greeted
     #[command(hide = true)]
     Connect { server: SocketAddr, until: String },
@@ -105,6 +114,14 @@ pub(crate) fn perform(subject: Subject) -> Result<()> {
         Subject::Kubernetes(extent) => {
             ensure!(is_root(), "cgroups and namespaces need root: run it with sudo");
             kubernetes::measure(&gateway_of(&extent)?, rounds_of(&extent), extent.quick)
+        }
+        Subject::Audit { extent, load } => {
+            ensure!(is_root(), "cgroups and namespaces need root: run it with sudo");
+            let load = match load {
+                Some(path) => path.canonicalize().with_context(|| format!("no program at `{}`", path.display()))?,
+                None => build("journal-load")?,
+            };
+            audit::measure(gateway_of(&extent)?, load, rounds_of(&extent), extent.quick)
         }
         Subject::Connect { server, until } => capture::connect(server, &until),
         Subject::Greet { listen } => capture::greet(listen),
