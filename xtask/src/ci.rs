@@ -207,7 +207,7 @@ impl std::fmt::Display for Totals {
 pub(crate) struct Failures {
     said: Vec<String>,
     /// Lines of the failing test that is told of.
-    left: Option<usize>,
+    left: usize,
 }
 
 impl Failures {
@@ -218,16 +218,17 @@ impl Failures {
     pub(crate) fn add(&mut self, text: &str) {
         if let Some(test) = text.strip_prefix("---- ").and_then(|rest| rest.strip_suffix(" stdout ----")) {
             self.said.push(format!("\n{test}"));
-            self.left = None;
+            self.left = 0;
         } else if text.starts_with("thread '") && text.contains(" panicked at ") {
-            self.left = Some(Self::LINES);
+            self.left = Self::LINES;
         } else if text.starts_with("test ") || text == "failures:" {
-            self.left = None;
+            self.left = 0;
         }
-        // A panic whose output no test program has caught stands among the tests that went well.
-        let Some(left @ 1..) = self.left.filter(|_| !self.said.is_empty()) else { return };
-        self.left = Some(left - 1);
-        self.said.push(text.chars().take(Self::CHARACTERS).collect());
+        // Before the first failing test, a panic is one that a test wanted.
+        if self.left > 0 && !self.said.is_empty() {
+            self.left -= 1;
+            self.said.push(text.chars().take(Self::CHARACTERS).collect());
+        }
     }
 }
 
