@@ -120,7 +120,8 @@ impl Reader {
     }
 
     fn find(&self, text: &str, mut sessions: Vec<SessionSummary>) -> Result<SessionSummary, TimelineError> {
-        let wanted = text.to_ascii_lowercase();
+        // A whole id is the same in whatever form it is written.
+        let wanted = text.parse().map_or_else(|_| text.to_ascii_lowercase(), |id: SessionId| id.to_string());
         sessions.retain(|summary| !wanted.is_empty() && summary.session.to_string().starts_with(&wanted));
         if let [first, .., last] = sessions.as_slice() {
             let (count, first, last) = (sessions.len(), first.session, last.session);

@@ -341,7 +341,9 @@ fn the_beginning_of_a_long_session_is_how_the_whole_begins() {
         }
         notes
     };
-    assert!(beginning(&long(1_000, &allow(), true, 700)).unwrap() > 200);
+    let whole = long(1_000, &allow(), true, 700);
+    assert!(beginning(&whole).unwrap() > 200);
+    assert_eq!(whole.page(&FIRST.replace('-', "")), whole.page(FIRST), "in whatever form its id is written");
     for other in [long(50, &hold(), true, 700), long(50, &allow(), false, 700)] {
         assert!((140..170).contains(&beginning(&other).unwrap()), "{:?}", beginning(&other));
     }
