@@ -101,6 +101,23 @@ fn what_is_too_large_is_refused_and_the_rest_is_served() {
     assert!(site.kubectl(&["get", "pods"]).ok);
 }
 
+/// An answer that came before would be a fault of the stream to a client that has its body still to send.
+#[test]
+fn a_refusal_of_a_request_comes_when_its_body_has_come() {
+    let site = Site::new();
+    let _gateway = site.attach();
+    let ca = site.ca().display().to_string();
+    let url = format!("https://{ADDRESS}:6443/api/v1/namespaces/{}/configmaps", site.namespace);
+    for version in ["--http1.1", "--http2"] {
+        let script = format!(
+            "(sleep 1; echo '{{}}') | timeout 20 curl -sS {version} --cacert {ca} -X POST -T - -H expect: \
+             -H 'content-type: application/json' -H 'content-encoding: gzip' {url}"
+        );
+        let ran = ran(&mut site.command(&["sh", "-c", &script]));
+        assert!(ran.ok && ran.out.contains("\"code\":415"), "{version}: {ran:?}");
+    }
+}
+
 /// Each is some 20,000 frames, or fewer where the gateway has enough before.
 #[test]
 fn a_flood_of_http2_ends_its_connection_and_nobody_elses() {

@@ -221,7 +221,8 @@ impl Cluster {
         String::from_utf8(out.stdout).unwrap().trim().to_owned()
     }
 
-    fn psql(&self, database: &str, sql: &str) -> std::process::Output {
+    /// The same, for what may fail.
+    pub fn psql(&self, database: &str, sql: &str) -> std::process::Output {
         Command::new("psql")
             .env_clear()
             .env("PATH", "/usr/bin:/bin")

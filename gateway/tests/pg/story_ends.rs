@@ -46,12 +46,19 @@ fn a_server_that_dies_is_told_to_the_client_and_recorded() {
     let cluster: &'static Cluster = Box::leak(Box::new(Cluster::start(Version::V15, Shape::Remote)));
     let shop = Shop::at(cluster);
     let _gateway = shop.world.attach(&[]);
-    let psql = shop.start_psql(&format!("{ENDLESS} AS marker_death"));
+    // One that waits can say its last words; in the middle of work it may get stuck over them, and is killed without.
+    let holding = std::thread::spawn({
+        let database = shop.database.clone();
+        move || cluster.psql(&database, "LOCK TABLE orders; SELECT pg_sleep(600) AS marker_holds")
+    });
+    shop.runs("marker_holds");
+    let psql = shop.start_psql("SELECT count(*) AS marker_death FROM orders");
     shop.runs("marker_death");
     cluster.die();
     let output = psql.wait_with_output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success() && said.contains("terminating connection"), "{said}");
+    assert!(!holding.join().unwrap().status.success());
     let (_, outcome) = shop.journaled("marker_death");
     assert!(outcome["status"] == "error" || outcome["status"] == "lost", "{outcome}");
     shop.world.event("session.end", |body| body["cause"] == "server");

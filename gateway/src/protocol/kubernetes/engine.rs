@@ -178,6 +178,8 @@ impl Session {
             Err(refusal) => {
                 let target = request.uri().path_and_query().map_or("", |target| target.as_str());
                 self.judge.note_refusal(&format!("{} {target}", request.method()), &refusal);
+                // Clients of HTTP/2 take an answer that comes before they have sent all for a fault of the stream.
+                let _ = tokio::time::timeout(DRAIN, drain(request.body_mut())).await;
                 return Err(refusal);
             }
         };
@@ -260,14 +262,11 @@ async fn read_body(request: &mut Request<Incoming>) -> Result<Bytes, Refusal> {
     if request.body().is_end_stream() {
         return Ok(Bytes::new());
     }
-    let too_large = || Refusal::too_large(format!("gateway: the body is larger than {} bytes", body::LARGEST));
     let whole = Limited::new(request.body_mut(), body::LARGEST).collect();
     match tokio::time::timeout(BODY, whole).await {
         Ok(Ok(whole)) => Ok(whole.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => {
-            // Clients of HTTP/2 show no answer that comes before they have sent all.
-            let _ = tokio::time::timeout(DRAIN, drain(request.body_mut())).await;
-            Err(too_large())
+            Err(Refusal::too_large(format!("gateway: the body is larger than {} bytes", body::LARGEST)))
         }
         Ok(Err(_)) => Err(Refusal::bad_request("gateway: the body ended early")),
         Err(_) => Err(Refusal::bad_request("gateway: the body took too long")),
