@@ -14,9 +14,10 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::said::{DeskError, Found, Outcome};
+use super::said::{AskError, DeskError, Found, Outcome};
 use super::ticket::{Approves, Cast, Needed, Open, State, Ticket, state};
-use crate::audit::{JournalError, Timestamp};
+use crate::audit::event::{ApprovalEnded, Event};
+use crate::audit::{JournalError, SessionGuard, Timestamp};
 use crate::budget::may_take;
 use crate::id::TicketId;
 use crate::policy::{Held, Hold};
@@ -106,6 +107,25 @@ impl Drop for Opening<'_> {
     }
 }
 
+/// A request whose question is in the journal, and not on the desk yet: given up meanwhile, its end is in the journal too.
+struct Asking<'g> {
+    guard: &'g SessionGuard,
+    ticket: Option<TicketId>,
+    reason: String,
+}
+
+impl Drop for Asking<'_> {
+    fn drop(&mut self) {
+        if let Some(ticket) = self.ticket {
+            let reason = std::mem::take(&mut self.reason);
+            let ended = Event::ApprovalExpired(ApprovalEnded { ticket, reason });
+            if let Err(error) = self.guard.note(&ended) {
+                tracing::error!(session = %self.guard.session(), %error, "the end of a request could not be recorded");
+            }
+        }
+    }
+}
+
 impl Desk {
     /// A desk with what was kept of it, and what has ended since, each with the reason: that is kept still.
     ///
@@ -163,6 +183,23 @@ impl Desk {
                 Found::Denied { ticket, person: person.clone(), reason: reason.clone() }
             }
         })
+    }
+
+    /// Asks people on behalf of a session: in the journal first, then on the desk, until it expires.
+    ///
+    /// # Errors
+    /// Where it cannot be recorded, too many wait, or it cannot be kept.
+    pub async fn ask(&self, guard: &SessionGuard, ticket: Ticket, binding: Binding) -> Result<TicketId, AskError> {
+        let id = ticket.id;
+        let recorded = guard.record(&ticket.requested(&binding));
+        let mut asking = Asking { guard, ticket: Some(id), reason: "the client left or gave up".to_owned() };
+        if let Err(error) = recorded.await {
+            asking.ticket = None;
+            return Err(AskError::Unrecorded(error));
+        }
+        self.open(ticket, binding).await.inspect_err(|error| asking.reason = error.to_string())?;
+        asking.ticket = None;
+        Ok(id)
     }
 
     /// Puts a request on the desk, until it expires.

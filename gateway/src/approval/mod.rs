@@ -10,6 +10,6 @@ mod ticket;
 mod window;
 
 pub use desk::{Binding, Desk, Store};
-pub use said::{DeskError, Found, Outcome};
+pub use said::{AskError, DeskError, Found, Outcome};
 pub use ticket::{About, Approves, Cast, Needed, Open, State, Ticket};
 pub use window::{Window, WindowAsked, Windows};

@@ -1,5 +1,6 @@
 //! What the desk says: what became of a request, and why something is not done.
 
+use crate::audit::JournalError;
 use crate::id::TicketId;
 
 /// Why something is not done at the desk.
@@ -79,6 +80,17 @@ pub enum Found {
         /// Why.
         reason: Option<String>,
     },
+}
+
+/// Why nobody is asked.
+#[derive(Debug, thiserror::Error)]
+pub enum AskError {
+    /// What is not recorded is not asked.
+    #[error(transparent)]
+    Unrecorded(JournalError),
+    /// The desk does not take it.
+    #[error(transparent)]
+    Desk(#[from] DeskError),
 }
 
 /// What a wait came to.

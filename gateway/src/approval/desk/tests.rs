@@ -3,6 +3,8 @@
 use super::*;
 use crate::approval::{About, WindowAsked};
 use crate::audit::event::{Token, Who};
+use crate::audit::journal::testing::{Site, start};
+use crate::id::SessionId;
 use crate::policy::{Terms, Vote};
 
 const APPROVERS: &str = "local:approvers";
@@ -46,6 +48,17 @@ impl Kept {
         }
         tickets.into_values().collect()
     }
+}
+
+/// Nothing is ever kept.
+struct Never;
+
+impl Store for Never {
+    fn keep(&self, _: Vec<Change>) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send>> {
+        Box::pin(std::future::pending())
+    }
+
+    fn note(&self, _: Change) {}
 }
 
 const KEY: &[u8] = b"the key of a state";
@@ -376,4 +389,26 @@ async fn of_many_who_race_for_an_approval_one_gets_it() {
         won += usize::from(one.await.unwrap().unwrap().is_some());
     }
     assert_eq!(won, 1);
+}
+
+#[tokio::test]
+async fn a_question_that_is_in_the_journal_has_its_end_there_whenever_its_client_leaves() {
+    let site = Site::new();
+    let journal = site.filled(1);
+    let guard = SessionGuard::open(Arc::clone(&journal), SessionId::generate(), start()).await.unwrap();
+    let ends = || {
+        let text = std::fs::read_to_string(site.segment(&journal)).unwrap();
+        ["approval.requested", "approval.expired"].map(|kind| text.matches(kind).count())
+    };
+    let desk = Desk::restore((KEY, Vec::new()), Arc::new(Never)).unwrap().0;
+    let asked = desk.ask(&guard, ticket(), desk.bind([b"x".as_slice()]));
+    assert!(tokio::time::timeout(Duration::from_millis(50), asked).await.is_err());
+    assert_eq!((ends(), desk.list().len()), ([1, 1], 0));
+    let desk = Desk::restore((KEY, Vec::new()), Arc::new(Kept { fails: true, ..Kept::default() })).unwrap().0;
+    let asked = desk.ask(&guard, ticket(), desk.bind([b"x".as_slice()])).await;
+    assert!(matches!(asked, Err(AskError::Desk(DeskError::NotKept { .. }))));
+    assert_eq!(ends(), [2, 2]);
+    let desk = self::desk();
+    desk.ask(&guard, ticket(), desk.bind([b"x".as_slice()])).await.unwrap();
+    assert_eq!((ends(), desk.list().len()), ([3, 2], 1));
 }

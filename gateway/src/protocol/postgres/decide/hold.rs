@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::{PolicyJudge, Understood};
-use crate::approval::{About, Binding, Found, Outcome, Ticket};
+use crate::approval::{About, AskError, Binding, Found, Outcome, Ticket};
 use crate::audit::event::{ApprovalEnded, Event};
 use crate::audit::{Kept, Seq};
 use crate::config::OnHold;
@@ -178,13 +178,12 @@ impl PolicyJudge {
         // Locks of a change are given up after a while, and it may come again.
         let attended = self.on_hold() == OnHold::Wait && matter.changed.is_none();
         let ticket = Ticket { attended, ..ticket };
-        let requested = ticket.requested(&matter.binding);
-        let unrecorded = |error| Box::new(self.of_fate(matter, self.unrecorded(&error)));
-        self.guard.record(&requested).await.map_err(unrecorded)?;
-        let id = ticket.id;
-        let opened = self.shared.desk.open(ticket, matter.binding.clone()).await;
-        opened.map_err(|error| Box::new(self.turned_down(matter, &error.to_string())))?;
-        Ok(id)
+        self.shared.desk.ask(&self.guard, ticket, matter.binding.clone()).await.map_err(|error| {
+            Box::new(match error {
+                AskError::Unrecorded(error) => self.of_fate(matter, self.unrecorded(&error)),
+                AskError::Desk(error) => self.turned_down(matter, &error.to_string()),
+            })
+        })
     }
 
     /// Takes the permit, once, and writes that it was taken.

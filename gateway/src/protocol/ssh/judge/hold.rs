@@ -6,7 +6,7 @@
 use std::sync::atomic::Ordering;
 
 use super::{Asked, Judge, Refused};
-use crate::approval::{About, Binding, Found, Outcome, Ticket};
+use crate::approval::{About, AskError, Binding, Found, Outcome, Ticket};
 use crate::audit::Seq;
 use crate::audit::event::{ApprovalEnded, Event};
 use crate::config::OnHold;
@@ -119,11 +119,10 @@ impl Judge {
         };
         let about = about.with_asks(hold.held(), |text| self.kept(text).to_string());
         let ticket = Ticket { attended, ..Ticket::new(&self.guard, request, about, hold.held(), time) };
-        self.guard.record(&ticket.requested(binding)).await.map_err(|error| self.unrecorded(&error))?;
-        let id = ticket.id;
-        let opened = self.shared.desk.open(ticket, binding.clone()).await;
-        opened.map_err(|error| self.refusal(&error.to_string()))?;
-        Ok(id)
+        self.shared.desk.ask(&self.guard, ticket, binding.clone()).await.map_err(|error| match error {
+            AskError::Unrecorded(error) => self.unrecorded(&error),
+            AskError::Desk(error) => self.refusal(&error.to_string()),
+        })
     }
 
     /// Takes the permit, once, and writes that it was taken.
