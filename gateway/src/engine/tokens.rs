@@ -117,8 +117,12 @@ impl Engine {
                 let number = before.map_or(0, |before| before.number + 1);
                 let standing = match (&given, before) {
                     (Err(reason), _) => Standing::Refused(reason.clone()),
-                    // Sessions go on while the one that takes its place is looked at.
-                    (Ok(_), Some(before)) if before.terms == terms => before.standing.clone(),
+                    // Sessions go on while the one that takes its place is looked at. Where none could begin, they wait for it.
+                    (Ok(_), Some(Binding { terms: same, standing: standing @ Standing::Verified(_), .. }))
+                        if *same == terms =>
+                    {
+                        standing.clone()
+                    }
                     (Ok(_), _) => Standing::Checking,
                 };
                 changed.push((info.name.clone(), number));

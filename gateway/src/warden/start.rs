@@ -145,7 +145,8 @@ pub async fn start(options: Options) -> Result<Started, StartError> {
     let mut folder =
         policies::Folder::new(options.policies.or_else(|| config.policy.dir.clone()), config.masking.clone());
     let materials = materials::read(&config).map_err(EngineError::Bundle)?;
-    let files = tokens::files(&config, std::iter::empty());
+    let attachments: Vec<_> = options.first.iter().map(info).collect();
+    let files = tokens::files(&config, attachments.iter());
     let tokens = tokens::read(&config, &files).map_err(EngineError::Bundle)?;
     folder.follow_tokens(&config, files);
     let given = folder.read().map_err(EngineError::Bundle)?;
@@ -153,7 +154,7 @@ pub async fn start(options: Options) -> Result<Started, StartError> {
         config: text,
         policies: given.policies,
         masking: given.masking,
-        attachments: options.first.iter().map(info).collect(),
+        attachments,
         approvers: people::votes(&config),
         resolvers: materials::resolvers(&config),
         materials,

@@ -168,6 +168,7 @@ fn a_token_that_is_replaced_by_another_subjects_or_taken_away_ends_what_runs() {
     issuer.hands("runner");
     wait::until("the new token", || verified() > before);
     assert!(shop.is_running("marker_renewed"));
+    assert!(shop.world.events("token.refused").is_empty(), "it was good from the first moment on");
     issuer.hands("other");
     let said = last_words(psql);
     assert!(said.contains("says something else than when it began"), "{said}");
