@@ -284,7 +284,8 @@ fn configure(data: &Path, directory: &Path, port: u16, shape: Shape) {
     );
     fs::write(data.join("pg_hba.conf"), entries).unwrap();
     let mut settings = format!(
-        "port={port}\nunix_socket_directories='{}'\nfsync=off\nsynchronous_commit=off\nmax_connections=120\n",
+        "port={port}\nunix_socket_directories='{}'\nfsync=off\nsynchronous_commit=off\nmax_connections=120\n\
+         autovacuum=off\n",
         directory.display()
     );
     settings += match shape {
