@@ -37,7 +37,7 @@ pub(super) struct VerifyArguments {
     /// The first public key, as it was noted elsewhere [default: the one beside the journal]
     #[arg(long, value_name = "HEX")]
     key: Option<FirstKey>,
-    /// A file of seals that was kept elsewhere, such as the messages of a syslog server
+    /// A file of seals that was kept elsewhere: messages of a syslog server, or what a webhook was told
     #[arg(long, value_name = "FILE", conflicts_with = "host")]
     noted: Option<PathBuf>,
     /// The copy in ClickHouse too, line by line against the journal

@@ -45,7 +45,7 @@ pub use lock::{Lock, LockError, RUN_DIR};
 pub use start::{CHECKPOINT, HOST_ID, Options, StartError, Started, start};
 
 use crate::audit::event::{Event, JournalBroken, Reason};
-use crate::audit::journal::By;
+use crate::audit::journal::{By, Sealed};
 use crate::audit::{Journal, JournalError, Sealer, Seq};
 use crate::bridge::Bundle;
 use crate::budget::Budget;
@@ -213,12 +213,13 @@ impl Warden {
         let mut look = tokio::time::interval(LOOK_EVERY);
         let mut canary = tokio::time::interval(CANARY_EVERY);
         let mut anchor = anchor::Anchor::default();
+        let mut noted = None;
         let mut packing: Option<JoinHandle<()>> = None;
         loop {
             tokio::select! {
                 () = self.stop.notified() => break,
                 () = self.seal_now.notified() => {
-                    let seal = self.seal(&mut sealer);
+                    let seal = self.seal_and_note(&mut sealer, &mut noted);
                     let syslog = self.config.lock().syslog;
                     anchor.tell(syslog, seal).await;
                 }
@@ -231,7 +232,7 @@ impl Warden {
                     self.look_after_policies().await;
                 }
                 _ = seal.tick() => {
-                    let seal = self.seal(&mut sealer);
+                    let seal = self.seal_and_note(&mut sealer, &mut noted);
                     let syslog = self.config.lock().syslog;
                     anchor.tell(syslog, seal).await;
                     tokio::task::block_in_place(|| self.remove_old(&mut sealer));
@@ -248,7 +249,7 @@ impl Warden {
         self.flush();
         self.engine.stop().await;
         self.record(&Event::GatewayStopped(Reason { reason: "asked to".into() }));
-        let seal = self.seal(&mut sealer);
+        let seal = self.seal(&mut sealer).pop().map(|sealed| sealed.line);
         let syslog = self.config.lock().syslog;
         anchor.finish(syslog, seal).await;
         self.shipper.finish().await;
@@ -264,12 +265,13 @@ impl Warden {
         self.record_by(None, event);
     }
 
-    fn record_by<'a>(&self, by: impl Into<By<'a>>, event: &Event) {
-        if let Err(error) = self.journal.append(by, event) {
+    fn record_by<'a>(&self, by: impl Into<By<'a>>, event: &Event) -> Option<Seq> {
+        let failed = |error: &JournalError| {
             tracing::error!(%error, kind = event.kind(), "the warden's journal takes no more: closing the gates");
             self.engine.close_gates_for_good(&self.all());
             self.stop();
-        }
+        };
+        self.journal.append(by, event).inspect_err(failed).ok()
     }
 
     /// Writes an event that something rests on.
@@ -297,8 +299,23 @@ impl Warden {
         }
     }
 
-    /// Returns the last seal that it wrote.
-    fn seal(&self, sealer: &mut Sealer) -> Option<String> {
+    /// Seals, and notes the last seal in the journal, for those who are told of it elsewhere; returns it. Where all that was
+    /// sealed is the note before, there is none: each would bring the next.
+    fn seal_and_note(&self, sealer: &mut Sealer, noted: &mut Option<Seq>) -> Option<String> {
+        let own = self.journal.id();
+        let before = sealer.progress(own).map(|(_, sealed)| sealed.next());
+        let sealed = self.seal(sealer);
+        let is_note = |sealed: &Sealed| sealed.journal == own && Some(sealed.seq) == *noted && before == *noted;
+        let only_note = matches!(sealed.as_slice(), [one] if is_note(one));
+        let last = sealed.into_iter().last()?;
+        if !only_note {
+            *noted = self.record_by(None, &Event::JournalSealed(last.note()));
+        }
+        Some(last.line)
+    }
+
+    /// Returns the seals that it wrote.
+    fn seal(&self, sealer: &mut Sealer) -> Vec<Sealed> {
         let sealed = sealer.follow().and_then(|breaches| {
             for breach in breaches {
                 tracing::error!(%breach, "the journal was changed");
@@ -311,10 +328,10 @@ impl Warden {
             sealer.seal()
         });
         match sealed {
-            Ok(sealed) => sealed.into_iter().last().map(|seal| seal.line),
+            Ok(sealed) => sealed,
             Err(error) => {
                 tracing::error!(error = &error as &dyn std::error::Error, "cannot seal the journal");
-                None
+                Vec::new()
             }
         }
     }

@@ -6,6 +6,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, ChildStdout, Stdio};
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -178,4 +179,31 @@ fn who_does_not_listen_keeps_nobody_waiting_and_hears_of_all_later() {
     hook.config(&[]);
     hook.reload();
     assert_eq!(shop.world.cli_json(&["status"])["feeds"], serde_json::json!([]));
+}
+
+#[test]
+fn a_record_made_anew_by_root_is_told_by_the_seals_that_a_webhook_heard_of() {
+    let shop = Shop::new();
+    let hook = Hook::new(&shop);
+    let config = hook.config(&[("seals", "kinds = [\"journal.sealed\"]")]);
+    let mut gateway = shop.world.attach(&["--config", &config]);
+    assert_eq!(shop.psql(&["SELECT 'marker_sealed'"]).out, "marker_sealed");
+    let heard = || hook.taken("seals").len();
+    wait::for_some_within(Duration::from_secs(40), "a seal at the receiver", || (heard() > 0).then_some(()));
+    // The seal of the note itself brings no other: where nothing happens, nothing is sealed any more.
+    wait::for_some_within(Duration::from_secs(120), "no seal for two of its turns", || {
+        let old = shop.world.sh("find /var/lib/gateway/journal/seals.jsonl -mmin +0.35");
+        (!old.trim().is_empty()).then_some(())
+    });
+    gateway.stop();
+    let noted = shop.world.directory().join("taken").display().to_string();
+    let verified = || shop.world.cli(&["audit", "verify", "--noted", &noted]);
+    let said = verified();
+    assert!(said.status.success() && said.out.contains("noted elsewhere: "), "{said:?}");
+    shop.world.sh("chattr -R -a /var/lib/gateway/journal 2>/dev/null || true; rm -r /var/lib/gateway/journal");
+    let mut gateway = shop.world.attach(&[]);
+    gateway.stop();
+    assert!(shop.world.cli(&["audit", "verify"]).status.success(), "nothing here tells");
+    let said = verified();
+    assert!(!said.status.success() && said.out.contains("was noted elsewhere"), "{said:?}");
 }

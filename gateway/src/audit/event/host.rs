@@ -39,15 +39,19 @@ pub struct JournalOpened {
     pub previous: Option<JournalId>,
 }
 
-/// A seal that was written.
+/// A seal that was written, named so that whoever has this elsewhere knows it again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JournalSealed {
+    /// The installation.
+    pub host: HostId,
     /// What was sealed.
     pub journal: JournalId,
     /// Up to and with this line.
     pub seq: Seq,
     /// Number of the seal.
     pub seal: u64,
+    /// SHA-256 of its line in `seals.jsonl`, without the newline, in hex.
+    pub hash: String,
 }
 
 /// A journal that no longer is what was read of it before.

@@ -24,11 +24,13 @@ use std::path::{Path, PathBuf};
 
 use super::key::{FirstKey, SealKey, destroy, erase};
 use super::layout::{NO_FOLLOW, sync_folder};
-use super::line::parse;
+use super::line::{hash_of, parse};
 use super::seal::{Mark, Says, SealChain, SealFault};
 use super::segment::{Found, LineReader, open_regular};
 use super::tail::{Breach, Tail};
 use super::{Layout, LayoutError, Seq};
+use crate::audit::event::JournalSealed;
+use crate::audit::hex;
 use crate::id::{HostId, JournalId};
 
 /// Why nothing can be sealed.
@@ -83,6 +85,8 @@ pub enum SealError {
 /// A seal that was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sealed {
+    /// The installation.
+    pub host: HostId,
     /// Its number.
     pub seal: u64,
     /// The journal.
@@ -91,6 +95,15 @@ pub struct Sealed {
     pub seq: Seq,
     /// The line of `seals.jsonl`.
     pub line: String,
+}
+
+impl Sealed {
+    /// What whoever is told of it has to know it again.
+    #[must_use]
+    pub fn note(&self) -> JournalSealed {
+        let hash = hex::encode(&hash_of(self.line.as_bytes()));
+        JournalSealed { host: self.host, journal: self.journal, seq: self.seq, seal: self.seal, hash }
+    }
 }
 
 /// Follows all journals of a host and seals them. There is one at a time, under the gateway's lock.
@@ -192,7 +205,7 @@ impl Sealer {
             tail.sealed = Some(mark);
         }
         self.stopped = false;
-        Ok(Sealed { seal: number, journal, seq: mark.seq, line })
+        Ok(Sealed { host: self.host, seal: number, journal, seq: mark.seq, line })
     }
 
     /// Step 1.

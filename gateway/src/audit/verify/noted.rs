@@ -1,14 +1,19 @@
 //! Are the seals here those that were noted elsewhere?
 //!
-//! In: the seals of this host, and a file that was kept elsewhere: the messages of a syslog server, or a copy of `seals.jsonl`.
-//! Out: breaches, where a seal that was noted is another one here or is gone. So whoever takes the host over later, with its keys,
+//! In: the seals of this host, and a file that was kept elsewhere: the messages of a syslog server, a copy of `seals.jsonl`, or
+//! lines of JSON that have `journal.sealed` events somewhere in them, as a webhook was told. Out: breaches, where a seal that was noted is another one here or is gone. So whoever takes the host over later, with its keys,
 //! neither cuts its end nor makes all of it anew. Lines that hold no seal of this host say nothing.
 
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 
+use serde::Deserialize;
+use serde_json::Value;
+
 use super::report::{Problem, Report};
+use crate::audit::event::JournalSealed;
+use crate::audit::hex;
 use crate::audit::journal::{Found, Hash, Layout, LineReader, hash_of, named_seal, open_regular};
 use crate::id::HostId;
 
@@ -57,9 +62,32 @@ fn read(noted: File, host: HostId) -> io::Result<BTreeMap<u64, Vec<Hash>>> {
         let start = line.windows(START.len()).position(|text| text == START);
         let end = line.iter().rposition(|byte| *byte == b'}');
         let seal = start.zip(end).and_then(|(start, end)| line.get(start..=end));
+        let mut note = |number, hash| wanted.entry(number).or_default().push(hash);
         if let Some((seal, number)) = seal.and_then(|seal| Some((seal, named_seal(seal, host)?))) {
-            wanted.entry(number).or_default().push(hash_of(seal));
+            note(number, hash_of(seal));
+        } else if let Ok(value) = serde_json::from_slice(line) {
+            find(&value, host, &mut note);
         }
+    }
+}
+
+/// Finds the bodies of `journal.sealed` events of this host. serde_json reads no value that is deeper than 128.
+fn find(value: &Value, host: HostId, note: &mut impl FnMut(u64, Hash)) {
+    let all = match value {
+        Value::Object(fields) => {
+            let sealed = JournalSealed::deserialize(value).ok().filter(|sealed| sealed.host == host);
+            if let Some((seal, hash)) =
+                sealed.and_then(|sealed| Some((sealed.seal, hex::decode(sealed.hash.as_bytes())?)))
+            {
+                return note(seal, hash);
+            }
+            &mut fields.values() as &mut dyn Iterator<Item = &Value>
+        }
+        Value::Array(values) => &mut values.iter(),
+        _ => return,
+    };
+    for value in all {
+        find(value, host, note);
     }
 }
 
@@ -67,9 +95,14 @@ fn read(noted: File, host: HostId) -> io::Result<BTreeMap<u64, Vec<Hash>>> {
 mod tests {
     use std::fs;
 
+    use serde_json::json;
+
     use super::super::verify;
     use super::*;
+    use crate::audit::Seq;
+    use crate::audit::journal::Sealed;
     use crate::audit::journal::testing::{Site, fill};
+    use crate::id::JournalId;
 
     /// Three seals of a journal, and what a syslog server has of the last two.
     fn told() -> (Site, String) {
@@ -107,6 +140,30 @@ mod tests {
         let of_others = messages.replace(&site.host.to_string(), &HostId::generate().to_string());
         let report = check(&site, &of_others);
         assert!(report.is_sound() && report.noted == Some(0), "{report}");
+    }
+
+    #[test]
+    fn seals_that_a_webhook_was_told_are_held_against_those_here() {
+        let (site, messages) = told();
+        let lines = fs::read_to_string(site.layout.seals()).unwrap();
+        let [first, second] = [1_u64, 2].map(|seal| {
+            let line = lines.lines().nth(usize::try_from(seal).unwrap() - 1).unwrap().to_owned();
+            Sealed { host: site.host, seal, journal: JournalId::generate(), seq: Seq(9), line }.note()
+        });
+        let post = |notes: &[&JournalSealed]| {
+            let events: Vec<_> = notes.iter().map(|note| json!({ "kind": "journal.sealed", "body": note })).collect();
+            json!({ "path": "/siem", "body": { "version": 1, "events": events } }).to_string() + "\n"
+        };
+        let report = check(&site, &(post(&[&first, &second]) + &messages));
+        assert!(report.is_sound() && report.noted == Some(3), "{report}");
+        let of_others = JournalSealed { host: HostId::generate(), hash: "00".repeat(32), ..second.clone() };
+        assert_eq!(check(&site, &post(&[&of_others, &first])).noted, Some(1));
+        let other = JournalSealed { hash: "00".repeat(32), ..second.clone() };
+        let report = check(&site, &post(&[&first, &other]));
+        assert!(report.breaches.iter().any(|found| found.problem == Problem::NotedOtherwise { seal: 2 }), "{report}");
+        let gone = JournalSealed { seal: 9, ..second };
+        let report = check(&site, &post(&[&gone]));
+        assert!(report.breaches.iter().any(|found| found.problem == Problem::NotedAndGone { seal: 9 }), "{report}");
     }
 
     /// With all files and keys of the host, so that nothing here tells.

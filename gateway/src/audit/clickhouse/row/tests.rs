@@ -163,7 +163,7 @@ fn samples() -> BTreeMap<&'static str, Value> {
             "journal.opened",
             json!({ "format": 1, "host": ID, "host_name": "h", "role": "engine", "product": "0.1", "previous": ID }),
         ),
-        ("journal.sealed", json!({ "journal": ID, "seq": 4, "seal": 2 })),
+        ("journal.sealed", json!({ "host": ID, "journal": ID, "seq": 4, "seal": 2, "hash": "ab" })),
         ("journal.broken", json!({ "journal": ID, "last_good": 4, "problem": "cut" })),
         ("gateway.started", json!({ "kernel": "6.1", "durability": "process", "accepted_gaps": ["x"] })),
         ("gateway.stopped", json!({ "reason": "asked to" })),
