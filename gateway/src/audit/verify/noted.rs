@@ -1,8 +1,8 @@
 //! Are the seals here those that were noted elsewhere?
 //!
 //! In: the seals of this host, and a file that was kept elsewhere: the messages of a syslog server, a copy of `seals.jsonl`, or
-//! lines of JSON that have `journal.sealed` events somewhere in them, as a webhook was told. Out: breaches, where a seal that was noted is another one here or is gone. So whoever takes the host over later, with its keys,
-//! neither cuts its end nor makes all of it anew. Lines that hold no seal of this host say nothing.
+//! what a webhook was told. Out: breaches, where a seal that was noted is another one here or is gone. So whoever takes the host
+//! over later, with its keys, neither cuts its end nor makes all of it anew. Lines that hold no seal of this host say nothing.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -71,23 +71,23 @@ fn read(noted: File, host: HostId) -> io::Result<BTreeMap<u64, Vec<Hash>>> {
     }
 }
 
-/// Finds the bodies of `journal.sealed` events of this host. serde_json reads no value that is deeper than 128.
+/// Finds `journal.sealed` events of this host, as webhooks have them, in whatever is around them. What other events hold is
+/// their clients' words, and is not looked into. serde_json reads no value that is deeper than 128.
 fn find(value: &Value, host: HostId, note: &mut impl FnMut(u64, Hash)) {
-    let all = match value {
-        Value::Object(fields) => {
-            let sealed = JournalSealed::deserialize(value).ok().filter(|sealed| sealed.host == host);
-            if let Some((seal, hash)) =
-                sealed.and_then(|sealed| Some((sealed.seal, hex::decode(sealed.hash.as_bytes())?)))
-            {
-                return note(seal, hash);
-            }
-            &mut fields.values() as &mut dyn Iterator<Item = &Value>
+    let of_json = value.get("kind").zip(value.get("body"));
+    if let Some((kind, body)) = of_json.or_else(|| value.pointer("/metadata/log_name").zip(value.get("unmapped"))) {
+        let sealed = (kind == "journal.sealed").then(|| JournalSealed::deserialize(body).ok()).flatten();
+        if let Some(sealed) = sealed.filter(|sealed| sealed.host == host)
+            && let Some(hash) = hex::decode(sealed.hash.as_bytes())
+        {
+            note(sealed.seal, hash);
         }
-        Value::Array(values) => &mut values.iter(),
-        _ => return,
-    };
-    for value in all {
-        find(value, host, note);
+        return;
+    }
+    match value {
+        Value::Object(fields) => fields.values().for_each(|value| find(value, host, note)),
+        Value::Array(values) => values.iter().for_each(|value| find(value, host, note)),
+        _ => {}
     }
 }
 
@@ -156,6 +156,10 @@ mod tests {
         };
         let report = check(&site, &(post(&[&first, &second]) + &messages));
         assert!(report.is_sound() && report.noted == Some(3), "{report}");
+        let in_ocsf = json!([{ "metadata": { "log_name": "journal.sealed" }, "unmapped": first }]).to_string() + "\n";
+        assert_eq!(check(&site, &in_ocsf).noted, Some(1));
+        let words = json!({ "kind": "kubernetes.request", "body": { "kind": "journal.sealed", "body": first } });
+        assert_eq!(check(&site, &(words.to_string() + "\n")).noted, Some(0), "what a client sent");
         let of_others = JournalSealed { host: HostId::generate(), hash: "00".repeat(32), ..second.clone() };
         assert_eq!(check(&site, &post(&[&of_others, &first])).noted, Some(1));
         let other = JournalSealed { hash: "00".repeat(32), ..second.clone() };
