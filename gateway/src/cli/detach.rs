@@ -40,8 +40,8 @@ fn detach_pinned(name: &str) -> anyhow::Result<Detached> {
     let Some(kept) = kept else {
         bail!("nothing is attached as `{name}`: `gateway status` lists what is");
     };
+    names::forget(&kept.name);
     gate::detach_pinned(kept.cgroup_id)?;
-    names::forget(kept.cgroup_id);
     Ok(Detached { name: kept.name, cgroup: kept.cgroup })
 }
 

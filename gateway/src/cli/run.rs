@@ -19,6 +19,9 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<()> {
         let mut serving = Serving::start(arguments.files, None).await?;
         for request in serving.warden.configured() {
             let name = request.name.clone();
+            if serving.warden.make_cgroup(&request).with_context(|| format!("cannot attach `{name}`"))? {
+                eprintln!("gateway: cgroup `{}` was not there, and was made", request.cgroup.display());
+            }
             serving.warden.attach(request).await.with_context(|| format!("cannot attach `{name}`"))?;
             eprintln!("gateway: `{name}` is intercepted");
         }

@@ -8,7 +8,7 @@ use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use quick_cache::sync::Cache;
 use rustix::fs::{CWD, Mode, OFlags};
@@ -102,16 +102,38 @@ impl Hierarchy {
         &self.mount
     }
 
+    /// A path, given in full or below the mount, in full.
+    fn in_full(&self, path: &Path) -> PathBuf {
+        if path.starts_with(&self.mount) {
+            return path.to_owned();
+        }
+        self.mount.join(path.strip_prefix("/").unwrap_or(path))
+    }
+
+    /// Makes the cgroup at a path, and those above it, unless it is there; returns whether it was not.
+    ///
+    /// # Errors
+    /// Where it cannot be made, or lies elsewhere.
+    pub fn make(&self, path: &Path) -> Result<bool, CgroupError> {
+        let full = self.in_full(path);
+        // What was meant in full, of a hierarchy that is mounted elsewhere here.
+        let is_elsewhere = path.starts_with("/sys") && !path.starts_with(&self.mount);
+        if is_elsewhere || full.components().any(|part| part == Component::ParentDir) {
+            return Err(CgroupError::NotACgroup { path: path.to_owned(), mount: self.mount.clone() });
+        }
+        if full.exists() {
+            return Ok(false);
+        }
+        fs::create_dir_all(&full).map_err(|source| CgroupError::Io { what: "make", path: full, source })?;
+        Ok(true)
+    }
+
     /// The cgroup at a path, given in full or below the mount.
     ///
     /// # Errors
     /// Where it does not exist or lies elsewhere.
     pub fn at(&self, path: &Path) -> Result<Cgroup, CgroupError> {
-        let full = if path.starts_with(&self.mount) {
-            path.to_owned()
-        } else {
-            self.mount.join(path.strip_prefix("/").unwrap_or(path))
-        };
+        let full = self.in_full(path);
         let full = fs::canonicalize(&full).map_err(|source| CgroupError::Io { what: "open", path: full, source })?;
         let stranger = || CgroupError::NotACgroup { path: full.clone(), mount: self.mount.clone() };
         let below = full.strip_prefix(&self.mount).map_err(|_| stranger())?;

@@ -3,6 +3,7 @@
 //! In: paths, ids and descriptors. Out: the kernel's answers as types. Never decides what may happen with them.
 
 pub mod cgroup;
+pub mod cgroup_watch;
 pub mod netns;
 pub mod network;
 pub mod process;

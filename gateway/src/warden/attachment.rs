@@ -322,7 +322,6 @@ impl Attachment {
             if let Err(error) = names::keep(&kept) {
                 tracing::warn!(%error, "the attachment's name is not kept: without a gateway it can only be purged");
             }
-            names::forget(replaced.cgroup().id);
             replaced.detach()?;
         }
         // Those that stand now are of the old programs.

@@ -7,6 +7,7 @@ mod anchor;
 mod approvals;
 mod attachment;
 mod backlog;
+mod cgroups;
 mod commands;
 mod console_logins;
 mod console_process;
@@ -197,6 +198,8 @@ pub struct Warden {
     attachments: Mutex<BTreeMap<String, Arc<Attachment>>>,
     /// Held while one is put in force: two at once could take the same name or port.
     attaching: Mutex<()>,
+    /// Held while hooks are looked at, and put in force anew.
+    repairing: Mutex<()>,
     /// Held from reading a bundle until the engine has it: an older one must not come after a newer one.
     reloading: tokio::sync::Mutex<()>,
     seal_now: Notify,
@@ -208,6 +211,7 @@ impl Warden {
     /// Serves until it is stopped. The hooks stay in force: a signal never detaches.
     pub async fn run(self: Arc<Self>, mut sealer: Sealer) {
         self.watch_links();
+        self.watch_cgroups();
         let mut flush = tokio::time::interval(FLUSH_EVERY);
         let mut seal = tokio::time::interval(SEAL_EVERY);
         let mut look = tokio::time::interval(LOOK_EVERY);
@@ -347,12 +351,18 @@ impl Warden {
     fn look_after_hooks(self: &Arc<Self>) {
         for attachment in self.all() {
             attachment.tend_namespaces(self);
-            if let Err(unhealthy) = attachment.look(&self.hierarchy) {
-                self.repair(&attachment, &unhealthy);
-            }
+            self.look_after_hooks_of(&attachment);
             attachment.guard_new_links(self);
             attachment.look_for_gaps(self);
             attachment.look_for_foreign_sockets(self);
+        }
+    }
+
+    /// One look at a time: each would put the same hooks in force.
+    fn look_after_hooks_of(self: &Arc<Self>, attachment: &Arc<Attachment>) {
+        let _alone = self.repairing.lock();
+        if let Err(unhealthy) = attachment.look(&self.hierarchy) {
+            self.repair(attachment, &unhealthy);
         }
     }
 

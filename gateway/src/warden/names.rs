@@ -1,6 +1,7 @@
 //! The names of attachments, for when no gateway runs: pins know cgroup ids only.
 //!
-//! In: an attachment. Out: a small file in the run directory, which goes with a reboot as the pins do.
+//! In: an attachment. Out: a small file of its name in the run directory, which goes with a reboot as the pins do. Units wait
+//! for it (`agents.slice`): it must never be there while the hooks of its cgroup are not.
 
 use std::fs;
 use std::io;
@@ -9,6 +10,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::lock::RUN_DIR;
+use crate::host::cgroup::Hierarchy;
 
 /// What is kept of an attachment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,13 +29,26 @@ pub struct Kept {
 /// Where the run directory cannot be written to.
 pub fn keep(kept: &Kept) -> io::Result<()> {
     fs::create_dir_all(directory())?;
-    fs::write(path(kept.cgroup_id), serde_json::to_vec(kept)?)
+    fs::write(directory().join(&kept.name), serde_json::to_vec(kept)?)
 }
 
 /// Forgets it.
-pub fn forget(cgroup_id: u64) {
+pub fn forget(name: &str) {
     // One that is not there is forgotten already.
-    let _ = fs::remove_file(path(cgroup_id));
+    let _ = fs::remove_file(directory().join(name));
+}
+
+/// Forgets those whose cgroup is gone, and its hooks with it.
+///
+/// # Errors
+/// Where the directory cannot be read.
+pub fn forget_stale(hierarchy: &Hierarchy) -> io::Result<()> {
+    for kept in all()? {
+        if hierarchy.at(Path::new(&kept.cgroup)).map_or(true, |cgroup| cgroup.id != kept.cgroup_id) {
+            forget(&kept.name);
+        }
+    }
+    Ok(())
 }
 
 /// All that are kept.
@@ -53,8 +68,4 @@ pub fn all() -> io::Result<Vec<Kept>> {
 
 fn directory() -> PathBuf {
     Path::new(RUN_DIR).join("attachments")
-}
-
-fn path(cgroup_id: u64) -> PathBuf {
-    directory().join(cgroup_id.to_string())
 }

@@ -206,12 +206,10 @@ impl Warden {
         self.attachments.lock().remove(name);
         let cgroup = attachment.cgroup();
         self.flush_events_of(&attachment);
+        names::forget(name);
         attachment.detach()?;
         self.shelf.forget(name, None);
         self.engine.close_lane(name);
-        if let Some(cgroup) = &cgroup {
-            names::forget(cgroup.id);
-        }
         if let Err(reason) = self.reload().await {
             tracing::warn!(%reason, "the engine still knows the attachment");
         }
@@ -296,6 +294,15 @@ impl Warden {
         };
         let found = self.all().into_iter().filter(|_| uid != 0 && !accepted).find(runs_in);
         found.map(|attachment| attachment.name().to_owned())
+    }
+
+    /// Makes the cgroup of an attachment of the configuration unless it is there, which is for whoever starts in it: they are
+    /// intercepted from their first step. Returns whether it was not there.
+    ///
+    /// # Errors
+    /// Where it cannot be made.
+    pub fn make_cgroup(&self, request: &AttachRequest) -> Result<bool, WardenError> {
+        Ok(self.hierarchy.make(&request.cgroup)?)
     }
 
     /// The attachments of the configuration.

@@ -13,10 +13,10 @@ use tokio::sync::Notify;
 use super::backlog::Backlog;
 use super::engine_process::{EngineError, EngineProcess, forbid_changes};
 use super::keeper::Keeper;
-use super::lock::{Lock, LockError};
+use super::lock::{Lock, LockError, RUN_DIR};
 use super::operator::info;
 use super::shipper_process::ShipperProcess;
-use super::{Warden, WardenError, feeds, materials, people, policies, tokens};
+use super::{Warden, WardenError, feeds, materials, names, people, policies, tokens};
 use crate::audit::event::{self, Event, GatewayStarted, Role};
 use crate::audit::journal::{LayoutError, SealError};
 use crate::audit::{Durability, Journal, JournalError, Layout, Opening, Reader, Sealer};
@@ -79,6 +79,9 @@ pub enum StartError {
     /// The cgroup hierarchy could not be found.
     #[error(transparent)]
     Cgroup(#[from] CgroupError),
+    /// The names of attachments could not be read.
+    #[error("cannot read the names of attachments below {RUN_DIR}")]
+    Names(#[source] io::Error),
     /// Network namespaces cannot be told apart.
     #[error(transparent)]
     Cookie(#[from] CookieError),
@@ -133,9 +136,11 @@ pub async fn start(options: Options) -> Result<Started, StartError> {
         return Err(StartError::NotRoot);
     }
     process::allow_descriptors();
+    let lock = Lock::take()?;
+    let hierarchy = Hierarchy::find()?;
+    names::forget_stale(&hierarchy).map_err(StartError::Names)?;
     let config_file = options.config.or_else(|| Some(PathBuf::from(config::DEFAULT_FILE)).filter(|file| file.exists()));
     let (config, text) = read_config(config_file.as_deref())?;
-    let lock = Lock::take()?;
     let state = config.state_dir.clone();
     make_private(&state)?;
     let host = host_id(&state)?;
@@ -167,7 +172,6 @@ pub async fn start(options: Options) -> Result<Started, StartError> {
     let engine = EngineProcess::new(host, layout);
     let keeper = Keeper::start(&config.state_dir).await?;
     let ready = engine.start(&bundle, &keeper).await?;
-    let hierarchy = Hierarchy::find()?;
     // Before the task that serves it runs: the first attach may come earlier.
     engine.take_over(&ready);
     let warden = Arc::new(Warden {
@@ -184,6 +188,7 @@ pub async fn start(options: Options) -> Result<Started, StartError> {
         feeds,
         attachments: Mutex::default(),
         attaching: Mutex::default(),
+        repairing: Mutex::default(),
         reloading: tokio::sync::Mutex::default(),
         config_file,
         policies: Mutex::new(folder),

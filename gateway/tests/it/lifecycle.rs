@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aya::maps::lpm_trie::LpmTrie;
 use aya::maps::{HashMap, Map, MapData};
@@ -186,6 +186,30 @@ fn a_cgroup_removed_and_made_anew_is_intercepted_again() {
     agent.connect(&format!("{SERVER}:22")).unwrap();
     assert_eq!(agent.recv().unwrap(), GREETING);
     assert_eq!(server.seen("tcp 22"), before);
+}
+
+#[test]
+fn a_configured_cgroup_is_there_before_its_runtime_and_again_after_each_run_of_it() {
+    let world = World::new();
+    let server = world.server();
+    fs::remove_dir(world.cgroup()).unwrap();
+    let text = format!("version = 1\n[[attach]]\nname = \"{NAME}\"\ncgroup = \"{}\"\n", world.cgroup().display());
+    let config = world.file("gateway.toml", &text).display().to_string();
+    let mut gateway = world.gateway(&["run", "--config", &config]);
+    gateway.says("was not there, and was made");
+    gateway.says("is intercepted");
+    world.is_open();
+    for _ in 0..3 {
+        // As a service manager does between two runs of a service.
+        let start = Instant::now();
+        wait::until("an empty cgroup", || fs::remove_dir(world.cgroup()).is_ok());
+        wait::until("the cgroup and its hooks", || {
+            world.cgroup().exists() && hooks(&world, SOME_HOOKS) == [1; SOME_HOOKS.len()]
+        });
+        assert!(start.elapsed() < A_LOOK / 6, "told by its directory, not by the next look: {:?}", start.elapsed());
+        world.is_open();
+    }
+    assert_eq!(server.seen("tcp 22"), 0);
 }
 
 #[test]
