@@ -93,10 +93,12 @@ const _: () = assert!(size_of::<ListenerState>() == 8);
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Settings {
+    /// The id of the attachment's cgroup.
+    pub cgroup: u64,
     /// The port of our listeners, the same in every namespace, in host order.
     pub listener_port: u32,
     /// `Verdict::Allow` or `Verdict::Refuse` for what no table names.
     pub egress_default: u32,
 }
 
-const _: () = assert!(size_of::<Settings>() == 8);
+const _: () = assert!(size_of::<Settings>() == 16);

@@ -81,15 +81,10 @@ pub static EVENT: RingBuf<KernelEvent, EVENT_BYTES> = RingBuf::new();
 #[btf_map]
 pub static COUNT: PerCpuArray<u64, { Reason::COUNT as usize }> = PerCpuArray::new();
 
-/// Set by the loader: the cgroup of the attachment.
-#[unsafe(no_mangle)]
-static CGROUP_ID: u64 = 0;
-
-/// The cgroup of the attachment.
+/// The cgroup of the attachment. No cgroup has the id 0.
 #[inline(always)]
 pub fn cgroup() -> u64 {
-    // SAFETY: a global that the loader sets before it loads the program.
-    unsafe { ptr::read_volatile(&raw const CGROUP_ID) }
+    SETTINGS.get(0).map_or(0, |settings| settings.cgroup)
 }
 
 /// What is said of a destination. What protects it by name comes first, and what allows it by name lifts the default

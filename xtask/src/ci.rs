@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::ValueEnum;
 
 use crate::run::{checkout, line, on_path, run, timed};
-use crate::{demo, ebpf, setup, tidy, vm};
+use crate::{demo, dist, ebpf, setup, tidy, vm};
 
 /// One check; the order here is the order in which they run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -32,6 +32,8 @@ pub(crate) enum Stage {
     Test,
     /// What anyone runs first shows what it should.
     Demo,
+    /// The package installs on a clean Debian, holds what it promises over boots and upgrades, and goes again.
+    Dist,
     /// The tests of capture and a Postgres session on another kernel, in emulated machines.
     Vm,
 }
@@ -39,7 +41,7 @@ pub(crate) enum Stage {
 /// Runs one stage, or all of them up to the first that fails.
 pub(crate) fn test(only: Option<Stage>) -> Result<()> {
     let stages = only.map_or_else(|| Stage::value_variants().to_vec(), |stage| vec![stage]);
-    if [Stage::Test, Stage::Demo, Stage::Vm].iter().any(|stage| stages.contains(stage)) {
+    if [Stage::Test, Stage::Demo, Stage::Dist, Stage::Vm].iter().any(|stage| stages.contains(stage)) {
         announce_sudo()?;
     }
     let (mut seconds, mut totals) = (Vec::new(), Totals::default());
@@ -77,6 +79,7 @@ fn perform(stage: Stage) -> Result<Totals> {
         }
         Stage::Test => return tests(root),
         Stage::Demo => demo::check()?,
+        Stage::Dist => dist::check()?,
         Stage::Vm => return vm::usual(),
     }
     Ok(Totals::default())
@@ -284,6 +287,6 @@ mod tests {
     #[test]
     fn runs_setup_before_what_needs_it_and_the_demo_with_what_the_tests_built() {
         assert_eq!(Stage::value_variants().first(), Some(&Stage::Setup));
-        assert!(Stage::value_variants().ends_with(&[Stage::Test, Stage::Demo, Stage::Vm]));
+        assert!(Stage::value_variants().ends_with(&[Stage::Test, Stage::Demo, Stage::Dist, Stage::Vm]));
     }
 }

@@ -7,6 +7,7 @@ mod bench;
 mod chaos;
 mod ci;
 mod demo;
+mod dist;
 mod ebpf;
 mod fuzz;
 mod guard;
@@ -44,6 +45,8 @@ enum Arguments {
     Tidy,
     /// Build the eBPF object and print its path
     Ebpf,
+    /// Make the packages
+    Dist(dist::Options),
     /// Take each mechanism of a guarantee out of a copy of the tree, and see its tests fail
     Mutate {
         /// These alone
@@ -89,6 +92,7 @@ fn perform(arguments: Arguments) -> Result<()> {
         Arguments::Demo(options) => demo::perform(&options),
         Arguments::Test { only } => ci::test(only),
         Arguments::Tidy => tidy::check(run::checkout()?),
+        Arguments::Dist(options) => dist::perform(&options),
         Arguments::Mutate { names } => mutate::check(&names),
         Arguments::Chaos { kills } => chaos::perform(kills),
         Arguments::Vm(choice) => vm::perform(&choice),

@@ -737,10 +737,14 @@ const MUTATIONS: &[Mutation] = &[
             from: "_ = look.tick() => tokio::task::block_in_place(|| self.look_after_hooks()),",
             to: "_ = look.tick() => {}",
         }],
-        tests: &[
-            "lifecycle::a_removed_hook_is_noticed_journaled_and_put_back",
-            "lifecycle::a_cgroup_removed_and_made_anew_is_intercepted_again",
-        ],
+        tests: &["lifecycle::a_removed_hook_is_noticed_journaled_and_put_back"],
+    },
+    Mutation {
+        name: "cgroup-watch",
+        guarantee: "G1",
+        mechanism: "a cgroup of the configuration is there again, with its hooks, before who runs in it next",
+        edits: &[Edit { file: "gateway/src/warden/mod.rs", from: "        self.watch_cgroups();\n", to: "" }],
+        tests: &["lifecycle::a_configured_cgroup_is_there_before_its_runtime_and_again_after_each_run_of_it"],
     },
     Mutation {
         name: "shelf",

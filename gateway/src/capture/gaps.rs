@@ -139,7 +139,7 @@ pub fn of_terminal(pids: &[i32]) -> Option<Gap> {
 #[must_use]
 pub fn of_restarts(path: &str) -> Gap {
     let detail = format!(
-        "what runs in `{path}` gets a new cgroup when it starts again, and is not intercepted for the seconds until that is noticed: attach to the cgroup above it"
+        "what runs in `{path}` gets a new cgroup when it starts again, and is not intercepted until that is noticed: attach to the cgroup above it, or name it in `[[attach]]`"
     );
     Gap { name: NEW_CGROUP_ON_RESTART.to_owned(), detail }
 }

@@ -161,12 +161,12 @@ impl Gate {
         let pins = Pins::of(cgroup.id);
         pins.create().map_err(|source| CaptureError::Pins { what: "make", cgroup: cgroup.id, source })?;
         close_other_builds(&pins);
-        let mut ebpf = load(&pins, cgroup.id, lsm)?;
+        let mut ebpf = load(&pins, lsm)?;
         let pinned =
             MAPS.into_iter().map(|map| Ok((map, pinned_map(&pins, map)?))).collect::<Result<_, CaptureError>>()?;
         let ring = RingBuf::try_from(take(&mut ebpf, "EVENT")?).map_err(|error| map_error("open", "EVENT", error))?;
         let mut maps = Maps::take(&mut ebpf)?;
-        maps.configure(tables, listener_port)?;
+        maps.configure(tables, listener_port, cgroup.id)?;
         let mut programs = Vec::new();
         for (name, attach_type) in HOOKS.into_iter().chain(lsm.map(|_| lsm::HOOKS).into_iter().flatten()) {
             attach(&ebpf, (name, attach_type), directory, &pins).map_err(|source| CaptureError::Attach {
@@ -202,7 +202,7 @@ impl Gate {
     /// # Errors
     /// Where a map is full or cannot be written.
     pub fn set_tables(&mut self, tables: &Tables, listener_port: u16) -> Result<(), CaptureError> {
-        self.maps.configure(tables, listener_port)?;
+        self.maps.configure(tables, listener_port, self.cgroup.id)?;
         (self.tables, self.listener_port) = (tables.clone(), listener_port);
         Ok(())
     }
@@ -313,11 +313,14 @@ impl Gate {
     /// # Errors
     /// Where the kernel refuses.
     pub fn pin_maps(&self) -> Result<(), CaptureError> {
-        let failed = |source| CaptureError::Pins { what: "make", cgroup: self.cgroup.id, source };
-        self.pins.create().map_err(failed)?;
-        let missing = self.missing_maps();
-        for (map, id) in self.pinned.iter().filter(|(map, _)| missing.contains(map)) {
-            let pin = self.pins.map(map);
+        self.pin_maps_at(&self.pins, self.cgroup.id)
+    }
+
+    fn pin_maps_at(&self, pins: &Pins, cgroup: u64) -> Result<(), CaptureError> {
+        let failed = |source| CaptureError::Pins { what: "make", cgroup, source };
+        pins.create().map_err(failed)?;
+        for (map, id) in self.pinned.iter().filter(|(map, id)| pinned_map(pins, map).ok() != Some(*id)) {
+            let pin = pins.map(map);
             pins::absent_is_fine(std::fs::remove_file(&pin)).map_err(failed)?;
             let data = MapData::from_id(*id).map_err(|error| map_error("find", map, error))?;
             data.pin(&pin).map_err(|error| failed(io::Error::other(error)))?;
@@ -325,10 +328,40 @@ impl Gate {
         Ok(())
     }
 
+    /// Goes over to the cgroup that stands in the place of its own, which is gone. Its programs are loaded already, and stay as
+    /// they are: that takes a thousandth of the time that loading takes, and less than a service to start.
+    ///
+    /// # Errors
+    /// Where the kernel refuses a pin or a hook: it stays where it was.
+    pub fn follow(&mut self, cgroup: &Cgroup, directory: &OwnedFd) -> Result<(), CaptureError> {
+        let pins = Pins::of(cgroup.id);
+        if let Err(error) = self.put_over(cgroup, directory, &pins) {
+            if let Err(error) = remove(&pins, cgroup.id) {
+                tracing::warn!(%error, "pins of a cgroup that is gone again are left behind");
+            }
+            return Err(error);
+        }
+        let (pins, old) =
+            (std::mem::replace(&mut self.pins, pins), std::mem::replace(&mut self.cgroup, cgroup.clone()));
+        remove(&pins, old.id)
+    }
+
+    fn put_over(&mut self, cgroup: &Cgroup, directory: &OwnedFd, pins: &Pins) -> Result<(), CaptureError> {
+        self.pin_maps_at(pins, cgroup.id)?;
+        self.maps.set_cgroup(&self.tables, self.listener_port, cgroup.id)?;
+        self.programs.iter().try_for_each(|(name, attach_type, _)| {
+            attach(&self.ebpf, (*name, *attach_type), directory, pins).map_err(|source| CaptureError::Attach {
+                program: name,
+                path: cgroup.path.clone(),
+                source,
+            })
+        })
+    }
+
     /// A map that does not hold what was written to it.
     #[must_use]
     pub fn changed_map(&self) -> Option<&'static str> {
-        self.maps.changed(&self.tables, self.listener_port)
+        self.maps.changed(&self.tables, self.listener_port, self.cgroup.id)
     }
 
     /// Whether LSM hooks are among its own.
@@ -392,9 +425,9 @@ fn leave_other_builds(pins: &Pins, cgroup: u64) -> Result<(), CaptureError> {
 }
 
 /// Loads the object with its maps pinned, and every program.
-fn load(pins: &Pins, cgroup: u64, lsm: Option<&Lsm>) -> Result<Ebpf, CaptureError> {
+fn load(pins: &Pins, lsm: Option<&Lsm>) -> Result<Ebpf, CaptureError> {
     let attempt = |has_set_retval| {
-        let mut ebpf = load_object(pins, has_set_retval, cgroup, lsm)?;
+        let mut ebpf = load_object(pins, has_set_retval, lsm)?;
         load_programs(&mut ebpf)?;
         Ok(ebpf)
     };
@@ -416,7 +449,7 @@ pub fn can_name_errors() -> bool {
     program.load().is_ok()
 }
 
-fn load_object(pins: &Pins, has_set_retval: u32, cgroup: u64, lsm: Option<&Lsm>) -> Result<Ebpf, CaptureError> {
+fn load_object(pins: &Pins, has_set_retval: u32, lsm: Option<&Lsm>) -> Result<Ebpf, CaptureError> {
     let syn_timeout = syn_timeout();
     let mut loader = EbpfLoader::new();
     for map in MAPS {
@@ -425,7 +458,6 @@ fn load_object(pins: &Pins, has_set_retval: u32, cgroup: u64, lsm: Option<&Lsm>)
     if let Some(lsm) = lsm {
         lsm.prepare(&mut loader);
     }
-    loader.override_global("CGROUP_ID", &cgroup, true);
     loader.override_global("HAS_SET_RETVAL", &has_set_retval, true);
     loader.override_global("SYN_TIMEOUT", &syn_timeout, true);
     loader.load(OBJECT).map_err(|error| CaptureError::Object(Box::new(error)))

@@ -7,10 +7,11 @@
 use std::fs;
 use std::io;
 
+use aya::maps::Array;
 use aya::programs::{Program, ProgramError};
 use aya::{Btf, Ebpf, EbpfLoader};
-use gateway_common::KernelLayout;
 use gateway_common::sys::AttachType;
+use gateway_common::{KernelLayout, Settings};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
@@ -88,9 +89,12 @@ impl Lsm {
         let (cgroup, directory) = trial.open(hierarchy)?;
         let mut loader = EbpfLoader::new();
         loader.btf(Some(&lsm.types));
-        loader.override_global("CGROUP_ID", &cgroup.id, true);
         let mut ebpf = lsm.prepare(&mut loader).load(OBJECT).map_err(|e| LsmError::Object(Box::new(e)))?;
         lsm.load(&mut ebpf)?;
+        let settings = ebpf.map_mut("SETTINGS").and_then(|map| Array::try_from(map).ok());
+        let mut settings = settings.ok_or(LsmError::Missing { name: "SETTINGS" })?;
+        let own = Settings { cgroup: cgroup.id, ..Settings::default() };
+        settings.set(0, own, 0).map_err(|_| LsmError::Missing { name: "SETTINGS" })?;
         for (name, _) in HOOKS {
             let Some(Program::LsmCgroup(program)) = ebpf.program_mut(name) else {
                 return Err(LsmError::Missing { name });

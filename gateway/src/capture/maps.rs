@@ -54,7 +54,7 @@ impl Maps {
 
     /// Writes the tables, new entries before old ones go, so that a protected port is at no time unprotected: the
     /// networks get numbers that no old entry has.
-    pub(super) fn configure(&mut self, tables: &Tables, listener_port: u16) -> Result<(), CaptureError> {
+    pub(super) fn configure(&mut self, tables: &Tables, listener_port: u16, cgroup: u64) -> Result<(), CaptureError> {
         for (port, verdict) in tables.port_entries() {
             self.port.insert(port, verdict, 0).map_err(|error| map_error("write", "PORT", error))?;
         }
@@ -86,7 +86,12 @@ impl Maps {
             tracing::warn!(%error, "cannot wait for running programs: one of them may find half of the old lists");
         }
         self.forget_old(tables, used, &kept);
-        let settings = settings(tables, listener_port);
+        self.set_cgroup(tables, listener_port, cgroup)
+    }
+
+    /// Says which cgroup it is that the programs are over.
+    pub(super) fn set_cgroup(&mut self, tables: &Tables, listener_port: u16, cgroup: u64) -> Result<(), CaptureError> {
+        let settings = settings(tables, listener_port, cgroup);
         self.settings.set(0, settings, 0).map_err(|error| map_error("write", "SETTINGS", error))
     }
 
@@ -106,8 +111,8 @@ impl Maps {
     }
 
     /// The map that does not hold what `configure` wrote, if there is one.
-    pub(super) fn changed(&self, tables: &Tables, listener_port: u16) -> Option<&'static str> {
-        if self.settings.get(&0, 0).ok() != Some(settings(tables, listener_port)) {
+    pub(super) fn changed(&self, tables: &Tables, listener_port: u16, cgroup: u64) -> Option<&'static str> {
+        if self.settings.get(&0, 0).ok() != Some(settings(tables, listener_port, cgroup)) {
             return Some("SETTINGS");
         }
         if !tables.port_entries().eq(sorted(self.port.iter().flatten())) {
@@ -132,8 +137,8 @@ impl Maps {
     }
 }
 
-fn settings(tables: &Tables, listener_port: u16) -> Settings {
-    Settings { listener_port: listener_port.into(), egress_default: tables.default_verdict() as u32 }
+fn settings(tables: &Tables, listener_port: u16, cgroup: u64) -> Settings {
+    Settings { cgroup, listener_port: listener_port.into(), egress_default: tables.default_verdict() as u32 }
 }
 
 fn sorted(entries: impl Iterator<Item = (u32, u32)>) -> impl Iterator<Item = (u32, u32)> {

@@ -11,6 +11,7 @@ mod detach;
 mod doctor;
 mod events;
 mod exec;
+mod manual;
 mod own_exec;
 mod policy;
 mod query;
@@ -31,7 +32,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 use serde::Serialize;
 
 use crate::capture::canary::{self, Trial};
@@ -107,6 +108,12 @@ enum Command {
     },
     #[command(hide = true)]
     ExecChild(exec::ChildArguments),
+    /// Write man pages and shell completions, for packages
+    #[command(hide = true)]
+    Manual {
+        /// An existing folder
+        directory: PathBuf,
+    },
 }
 
 /// Where configuration and policies are.
@@ -180,6 +187,7 @@ pub fn main() -> ExitCode {
             canary::sing(&cgroup, &trials).map_err(Into::into)
         }
         Command::ExecChild(arguments) => exec::child(arguments),
+        Command::Manual { directory } => manual::write(&Cli::command(), &directory),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -7,7 +7,7 @@ pub(super) mod namespaces;
 
 use std::collections::{BTreeSet, HashSet};
 use std::net::{IpAddr, SocketAddr, TcpStream};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -307,26 +307,34 @@ impl Attachment {
         let Some(old) = self.cgroup() else { return Ok(()) };
         let cgroup = warden.hierarchy.at(std::path::Path::new(&old.path))?;
         let directory = warden.hierarchy.open(&cgroup)?;
-        let tables = self.tables.lock().clone();
-        if let Some(gate) = self.gate.lock().as_ref().filter(|gate| gate.cgroup().id == cgroup.id) {
-            gate.pin_maps()?;
-        }
-        let (mut gate, ring) = Gate::close_over(&cgroup, &directory, &tables, self.port, warden.lsm.as_ref().ok())?;
-        for (cookie, namespace) in &self.namespaces.lock().open {
-            gate.set_listener(*cookie, namespace.state)?;
-        }
-        *self.reader.lock() = read_events(ring, &self.collected, &self.new_namespaces)?;
-        let replaced = self.gate.lock().replace(gate);
-        if let Some(replaced) = replaced.filter(|gate| gate.cgroup().id != cgroup.id) {
+        if cgroup.id == old.id {
+            self.load_anew(warden, &cgroup, &directory)?;
+        } else {
+            if let Some(gate) = self.gate.lock().as_mut() {
+                gate.follow(&cgroup, &directory)?;
+            }
             let kept = Kept { name: self.name().to_owned(), cgroup: cgroup.path, cgroup_id: cgroup.id };
             if let Err(error) = names::keep(&kept) {
                 tracing::warn!(%error, "the attachment's name is not kept: without a gateway it can only be purged");
             }
-            replaced.detach()?;
         }
-        // Those that stand now are of the old programs.
+        // Those that stand now are of the old programs, or of the old cgroup.
         self.guarded().clear();
         self.guard_links(warden)
+    }
+
+    fn load_anew(&self, warden: &Warden, cgroup: &Cgroup, directory: &OwnedFd) -> Result<(), WardenError> {
+        if let Some(gate) = self.gate.lock().as_ref() {
+            gate.pin_maps()?;
+        }
+        let tables = self.tables.lock().clone();
+        let (mut gate, ring) = Gate::close_over(cgroup, directory, &tables, self.port, warden.lsm.as_ref().ok())?;
+        for (cookie, namespace) in &self.namespaces.lock().open {
+            gate.set_listener(*cookie, namespace.state)?;
+        }
+        *self.reader.lock() = read_events(ring, &self.collected, &self.new_namespaces)?;
+        *self.gate.lock() = Some(gate);
+        Ok(())
     }
 
     /// Its state as an event tells it.

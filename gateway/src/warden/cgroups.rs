@@ -10,6 +10,8 @@ use std::sync::{Arc, Weak};
 use rustix::event::Timespec;
 
 use super::Warden;
+use super::attachment::Attachment;
+use crate::audit::event::Event;
 use crate::host::cgroup_watch::CgroupWatch;
 
 /// How long nothing has to happen for a look all the same.
@@ -40,24 +42,37 @@ impl Warden {
             if self.hierarchy.at(path).is_ok_and(|now| now.id == cgroup.id) {
                 continue;
             }
-            self.make_if_configured(attachment.name(), path);
+            if self.make_if_configured(attachment.name(), path) {
+                self.follow(&attachment);
+            }
             self.look_after_hooks_of(&attachment);
         }
         Ok(())
     }
 
-    /// Makes a cgroup of `[[attach]]` that is not there.
-    fn make_if_configured(&self, name: &str, path: &Path) {
-        if !self.config.lock().attachments.iter().any(|attach| attach.name == name) {
-            return;
+    /// Puts the hooks over a cgroup that we have just made: nobody was in it without them. What cannot be is looked after as
+    /// hooks that are gone.
+    fn follow(self: &Arc<Self>, attachment: &Attachment) {
+        let _alone = self.repairing.lock();
+        if attachment.reattach(self).is_ok() {
+            let reason = "its cgroup was removed with nobody in it, and was made again".to_owned();
+            self.record(&Event::AttachmentRepaired(attachment.describe(&self.hierarchy, reason)));
         }
-        if let Err(error) = self.hierarchy.make(path) {
+    }
+
+    /// Makes a cgroup of `[[attach]]` that is not there; returns whether it did.
+    fn make_if_configured(&self, name: &str, path: &Path) -> bool {
+        if !self.config.lock().attachments.iter().any(|attach| attach.name == name) {
+            return false;
+        }
+        self.hierarchy.make(path).unwrap_or_else(|error| {
             tracing::warn!(
                 attachment = name,
                 error = &error as &dyn std::error::Error,
                 "a cgroup is gone and cannot be made again: what starts there is intercepted a moment late"
             );
-        }
+            false
+        })
     }
 }
 

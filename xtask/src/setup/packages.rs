@@ -30,7 +30,7 @@ pub(crate) const LINKER: [Package; 4] = [
 ];
 
 /// Everything else.
-pub(crate) const OTHERS: [Package; 54] = [
+pub(crate) const OTHERS: [Package; 57] = [
     package("clang", "bindings of the SQL parser: compiler headers"),
     package("libclang-dev", "bindings of the SQL parser: libclang"),
     package("iproute2", "tests: network namespaces, veth"),
@@ -84,5 +84,8 @@ pub(crate) const OTHERS: [Package; 54] = [
     package("dpkg-dev", "tests: unpacks their source package"),
     package("make", "tests: generates part of their source"),
     package("jq", "tests: likewise"),
+    package("mmdebstrap", "tests: a clean Debian that packages are tried on"),
+    package("debian-archive-keyring", "tests: whose packages are signed by these keys"),
+    package("systemd", "tests: counts what a unit may reach"),
     package("gcc", "tests: likewise"),
 ];

@@ -25,25 +25,38 @@ const STATUS: &str = "vm: status ";
 const WITHOUT: &str = "without  ";
 
 /// A command for the guest, word by word.
-pub(super) type Words = Vec<String>;
+pub(crate) type Words = Vec<String>;
 
 /// A machine to boot.
-pub(super) struct Machine<'a> {
-    pub(super) kernel: Kernel,
-    pub(super) modules: Modules,
+pub(crate) struct Machine<'a> {
+    pub(crate) kernel: Kernel,
+    pub(crate) modules: Modules,
     /// What its lines begin with here.
-    pub(super) label: String,
-    /// Carried out one after the other, as root.
-    pub(super) commands: Vec<Words>,
+    pub(crate) label: String,
+    /// What it does.
+    pub(crate) start: Start,
     /// Folders that the commands need, beside the root file system.
-    pub(super) folders: &'a [PathBuf],
+    pub(crate) folders: &'a [PathBuf],
     /// When it is ended, done or not.
-    pub(super) time: Duration,
+    pub(crate) time: Duration,
+}
+
+/// What runs when the kernel is up.
+pub(crate) enum Start {
+    /// Commands over the files of this machine, one after the other, as root.
+    Commands(Vec<Words>),
+    /// Another system, below a folder of the cache; its `story.service` tells a story.
+    System {
+        /// Its root.
+        root: PathBuf,
+        /// What is `/vm/story.sh` there.
+        story: String,
+    },
 }
 
 /// The kernel's security modules.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Modules {
+pub(crate) enum Modules {
     /// Those that the kernel was made with.
     Own,
     /// Without `bpf`: LSM programs load there, and nobody calls them.
@@ -66,7 +79,7 @@ impl Machine<'_> {
     }
 
     /// Boots it, passes its console on, and returns what it came to, also where that is not well.
-    pub(super) fn run(&self) -> Result<Outcome> {
+    pub(crate) fn run(&self) -> Result<Outcome> {
         let cache = ebpf::cache_dir()?;
         let folder = cache.join("vm").join(format!("{}-{}", std::process::id(), self.label));
         fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
@@ -84,8 +97,22 @@ impl Machine<'_> {
         let read = |path: &Path| fs::read(path).with_context(|| format!("cannot read {}", path.display()));
         archive.program("bin/busybox", &read(Path::new(BUSYBOX))?);
         archive.program("init", include_bytes!("init.sh"));
-        archive.program("guest.sh", include_bytes!("guest.sh"));
-        archive.program("job", self.job(cache).as_bytes());
+        let system = |files: &[(&str, &[u8])], root: &Path, first: &str, archive: &mut Archive| {
+            archive.directory("vm");
+            files.iter().for_each(|(name, contents)| archive.program(&format!("vm/{name}"), contents));
+            archive.program("where", root.display().to_string().as_bytes());
+            archive.program("first", first.as_bytes());
+        };
+        match &self.start {
+            Start::Commands(commands) => {
+                let job = self.job(cache, commands);
+                let files: [(&str, &[u8]); 2] = [("guest.sh", include_bytes!("guest.sh")), ("job", job.as_bytes())];
+                system(&files, Path::new("/"), "/bin/sh /vm/guest.sh", &mut archive);
+            }
+            Start::System { root, story } => {
+                system(&[("story.sh", story.as_bytes())], root, "/sbin/init", &mut archive);
+            }
+        }
         for (number, module) in self.kernel.first_modules(cache)?.iter().enumerate() {
             archive.program(&format!("modules/{number:02}"), &read(module)?);
         }
@@ -93,7 +120,7 @@ impl Machine<'_> {
     }
 
     /// A word on each line, and an empty line after each command.
-    fn job(&self, cache: &Path) -> String {
+    fn job(&self, cache: &Path, commands: &[Words]) -> String {
         let modules = self.kernel.folder(cache).join("lib/modules").display().to_string();
         let before = [
             words(["mkdir", "-p", "/lib/modules"]),
@@ -102,7 +129,7 @@ impl Machine<'_> {
             words(["export", &format!("GATEWAY_CACHE={}", cache.display())]),
         ];
         let lsm = self.runs_lsm().then(|| words(["export", "GATEWAY_IT_LSM=1"]));
-        before.iter().chain(&lsm).chain(&self.commands).map(|command| command.join("\n") + "\n\n").collect()
+        before.iter().chain(&lsm).chain(commands).map(|command| command.join("\n") + "\n\n").collect()
     }
 
     fn boot(&self, cache: &Path, folder: &Path) -> Result<Outcome> {
@@ -137,7 +164,7 @@ pub(super) fn words<'a>(words: impl IntoIterator<Item = &'a str>) -> Words {
 }
 
 /// A program, with sudo unless we are root.
-fn as_root(program: &str) -> Command {
+pub(crate) fn as_root(program: &str) -> Command {
     if ebpf::is_root() {
         return Command::new(program);
     }
@@ -148,9 +175,9 @@ fn as_root(program: &str) -> Command {
 
 /// What a machine came to.
 #[derive(Debug, Default)]
-pub(super) struct Outcome {
+pub(crate) struct Outcome {
     /// Why it did not end well, where it did not.
-    pub(super) fault: Option<String>,
+    pub(crate) fault: Option<String>,
     pub(super) totals: Totals,
     /// Tests that ran to their end, and whether they passed.
     pub(super) tests: BTreeMap<String, bool>,
@@ -247,8 +274,9 @@ mod tests {
         let commands = vec![words(["/a b/it", "--exact", "x y"])];
         let (label, time) = ("x".to_owned(), Duration::ZERO);
         let (kernel, modules) = (super::super::kernels::USUAL, Modules::Own);
-        let machine = Machine { kernel, modules, label, commands, folders: &[], time };
-        let job = machine.job(Path::new("/cache"));
+        let start = Start::Commands(Vec::new());
+        let machine = Machine { kernel, modules, label, start, folders: &[], time };
+        let job = machine.job(Path::new("/cache"), &commands);
         assert!(job.ends_with("\n\n/a b/it\n--exact\nx y\n\n"), "{job}");
     }
 }

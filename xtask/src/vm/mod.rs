@@ -17,7 +17,8 @@ use clap::Args;
 
 use crate::ci::Totals;
 use crate::run::{checkout, timed};
-use boot::{Machine, Modules, Outcome, words};
+pub(crate) use boot::{Machine, Modules, Start, as_root};
+use boot::{Outcome, words};
 pub(crate) use kernels::{ALL, Kernel, USUAL};
 use programs::Program;
 
@@ -263,7 +264,8 @@ fn boot(
         folders.push(program.folder()?);
     }
     folders.dedup();
-    let machine = Machine { kernel, modules, label: label.replace(' ', "-"), commands, folders: &folders, time };
+    let (label, start) = (label.replace(' ', "-"), Start::Commands(commands));
+    let machine = Machine { kernel, modules, label, start, folders: &folders, time };
     let (outcome, took) = timed(|| machine.run());
     let outcome = outcome?;
     println!("[{}] {} on Linux {} in {} s", machine.label, outcome.totals, kernel.series, took.as_secs());

@@ -1,0 +1,116 @@
+# A host after its boot, with the gateway from its package. In: what `install.sh` laid there. Out: a line for each thing that
+# held, and as the last line `vm: status N`. It must never say 0 when one did not.
+export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8 TERM=dumb
+echo "vm: begins on $(uname -r)"
+status=0
+said=/tmp/said
+
+check() { # what it shows, command
+    what=$1
+    shift
+    if "$@" >$said 2>&1; then
+        echo "ok $what"
+    else
+        status=1
+        echo "FAILED $what"
+        tail -n 20 $said
+    fi
+}
+end() {
+    if [ $status != 0 ]; then journalctl --unit gateway.service --unit agents.slice --unit ci.service --boot --output short-precise | tail -n 120; fi
+    echo "vm: status $status"
+    echo o >/proc/sysrq-trigger
+    sleep 60
+}
+refused() { # command
+    if "$@"; then return 1; fi
+}
+agent() { # command, in the slice; its output is what it says
+    systemd-run --quiet --wait --pipe --slice=agents --uid=bot -- "$@"
+}
+ask() { # statement
+    agent psql -h 10.99.0.1 -U postgres -Atc "$1" 2>&1
+}
+denied() {
+    ask "DROP TABLE IF EXISTS nothing" | grep -q "denied by policy guard.postgres.destructive"
+}
+until_ok() { # command
+    for _ in $(seq 150); do
+        if "$@"; then return 0; fi
+        sleep 0.2
+    done
+    return 1
+}
+users() {
+    ps -o user:20= -C gateway | sort -u
+}
+engine_is_its_own() {
+    users | tee $said.users | grep -qx gateway && grep -qx root $said.users
+}
+attached() {
+    gateway status | grep -q agents && gateway status | grep -q ci
+}
+bot_was_denied() {
+    journalctl --unit bot.service --boot --output cat | grep -q "denied by policy guard.postgres.destructive"
+}
+ci_is_denied() {
+    for _ in $(seq 20); do
+        refused systemctl start ci.service
+    done
+    denied=$(journalctl --unit ci.service --boot --output cat | grep -c "denied by policy guard.postgres.destructive")
+    echo "$denied of 20 runs were denied"
+    test "$denied" = 20
+}
+closed() {
+    ask "SELECT 1" | tee $said.closed
+    refused grep -qx 1 $said.closed
+}
+slice_waits() {
+    systemctl stop agents.slice
+    refused agent true
+    systemctl status agents.slice | grep -q "Assert.*failed\|assertion failed"
+}
+gone() {
+    refused test -e /usr/bin/gateway -o -e /etc/gateway -o -e /var/lib/gateway/ca -o -e /sys/fs/bpf/gateway
+}
+
+check "the service runs since the boot" systemctl is-active gateway.service
+if [ $status != 0 ]; then end; fi
+check "its attachments are in force" attached
+check "the engine has a user of its own" engine_is_its_own
+check "what started in the slice at boot was intercepted" bot_was_denied
+check "a read goes through" test "$(ask 'SELECT 40 + 2')" = 42
+check "a card number in it is masked" test "$(ask "SELECT '4111 1111 1111 1111'")" != "4111 1111 1111 1111"
+check "a destructive statement is denied" denied
+check "a service with a cgroup of its own is intercepted from its first step at each of its runs" ci_is_denied
+systemd-run --quiet --slice=agents --uid=bot --unit=worker sleep 3600
+worker=$(systemctl show --property MainPID worker.service)
+check "the journal is sound" gateway audit verify
+
+systemctl stop gateway.service
+check "a gateway that is stopped leaves its gates closed" closed
+systemctl start gateway.service
+check "and opens them when it is back" denied
+check "a reload is taken" systemctl reload gateway.service
+check "a restart too" systemctl restart gateway.service
+check "what it denied is denied after it" denied
+check "a later package installs over it" dpkg --install /packages/later.deb
+check "as the version that runs" test "$(dpkg-query --show --showformat '${Version}' gateway)" = 0.1.0-2
+check "with the same attachments" until_ok attached
+check "what it denied is denied after it too" denied
+check "a runtime in the slice goes on over all of that" test "$(systemctl show --property MainPID worker.service)" = "$worker"
+check "a removal under hooks is refused" refused dpkg --remove gateway
+check "and leaves it running" systemctl is-active gateway.service
+
+systemctl stop gateway.service
+check "purge opens the gates" gateway purge
+echo nonsense >>/etc/gateway/gateway.toml
+systemctl start --no-block gateway.service
+check "without its gateway nothing starts in the slice" slice_waits
+systemctl stop gateway.service
+check "it is removed" dpkg --remove gateway
+check "and purged" dpkg --purge gateway
+check "nothing of it is left but its journal" gone
+check "which is there" test -d /var/lib/gateway/journal
+
+end
