@@ -27,7 +27,12 @@ pub enum Question {
     /// The policies in force.
     Policies,
     /// A person comes back from the issuer to the console.
-    LogIn(LogIn),
+    LogIn {
+        /// What they bring.
+        said: LogIn,
+        /// Where the warden was asked for the nonce of it.
+        begun: Begun,
+    },
     /// One did not get so far.
     LoginFailed(LoginFault),
 }
@@ -62,6 +67,15 @@ impl LoginFault {
             Self::Gateway => "gateway",
         }
     }
+}
+
+/// Where a login was begun. The issuer knows a client for each, and a token that was issued to the one is none for the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Begun {
+    /// On a page of the console.
+    Browser,
+    /// By `gateway login`.
+    CommandLine,
 }
 
 /// What a person brings to the console, unread.

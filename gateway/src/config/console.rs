@@ -19,6 +19,8 @@ pub struct Console {
     pub client_id: String,
     /// The secret of that client.
     pub client_secret: SecretSource,
+    /// The client of `gateway login`: one without a secret, which comes back to a port of the person's own host.
+    pub cli_client_id: Option<String>,
     /// Groups whose members see sessions, policies and health.
     pub viewers: Vec<String>,
     /// Groups whose members see all that waits, too.
@@ -49,6 +51,10 @@ pub(super) fn read(root: &Section<'_, '_>) -> Option<Console> {
     if client_secret.is_none() {
         section.fault("client_secret", "is missing");
     }
+    let cli_client_id = section.string("cli_client_id");
+    if cli_client_id.is_some() && cli_client_id == client_id {
+        section.fault("cli_client_id", "a client of its own, without a secret: that of browsers has one");
+    }
     let (viewers, admins) = (section.strings("viewers"), section.strings("admins"));
     section.finish();
     Some(Console {
@@ -56,6 +62,7 @@ pub(super) fn read(root: &Section<'_, '_>) -> Option<Console> {
         public: public?,
         client_id: client_id?,
         client_secret: client_secret?,
+        cli_client_id,
         viewers,
         admins,
     })

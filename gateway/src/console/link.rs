@@ -12,7 +12,7 @@ use serde_json::Value;
 use tokio::sync::oneshot;
 
 use super::words::{Login, ToWarden, Wanted};
-use crate::bridge::{Bridge, LogIn, LoginFault};
+use crate::bridge::{Begun, Bridge, LogIn, LoginFault};
 
 /// How long the warden may take: it reads journals.
 const TIMEOUT: Duration = Duration::from_secs(20);
@@ -55,8 +55,8 @@ impl Link {
     }
 
     /// What the token of a new login has to say.
-    pub(super) async fn begin(&self) -> Result<String, String> {
-        let nonce = self.question(|request| ToWarden::Begin { request }).await?;
+    pub(super) async fn begin(&self, begun: Begun) -> Result<String, String> {
+        let nonce = self.question(|request| ToWarden::Begin { request, begun }).await?;
         nonce.as_str().map(str::to_owned).ok_or_else(|| "the gateway's answer was not understood".to_owned())
     }
 

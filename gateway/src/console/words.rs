@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::bridge::{LogIn, LoginFault};
+use crate::bridge::{Begun, LogIn, LoginFault};
 use crate::id::TicketId;
 use crate::trust::leaf::Leaf;
 
@@ -49,6 +49,8 @@ pub enum ToWarden {
     Begin {
         /// Comes back with the answer.
         request: u64,
+        /// Where: what comes back has to be for the client of that.
+        begun: Begun,
     },
     /// A person has come back; answered with a `Login`.
     LogIn {

@@ -363,7 +363,7 @@ impl Engine {
             Question::Windows => self.list_windows(),
             Question::Revoke(revoke) => self.revoke_window(revoke).await,
             Question::Policies => self.policies_in_force(),
-            Question::LogIn(said) => self.log_in(said).await,
+            Question::LogIn { said, begun } => self.log_in(said, begun).await,
             Question::LoginFailed(fault) => self.count_failed_login(fault),
         }
     }

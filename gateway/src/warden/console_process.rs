@@ -106,8 +106,8 @@ impl Warden {
                 ToWarden::DialIssuer { request } => {
                     tokio::spawn(warden.dial_for(bridge, request));
                 }
-                ToWarden::Begin { request } => {
-                    let nonce = logins.lock().begin().map(Value::from);
+                ToWarden::Begin { request, begun } => {
+                    let nonce = logins.lock().begin(begun).map(Value::from);
                     tokio::spawn(answer(bridge, request, nonce));
                 }
                 ToWarden::LogIn { request, said } => {
@@ -145,11 +145,13 @@ impl Warden {
     }
 
     async fn log_in(&self, logins: &Mutex<Logins>, said: LogIn) -> Result<Value, String> {
-        if !logins.lock().take(&said.nonce) {
+        // Apart: the lock is not for the time of an answer.
+        let begun = logins.lock().take(&said.nonce);
+        let Some(begun) = begun else {
             self.asked(Question::LoginFailed(LoginFault::NotBegunHere)).await?;
             return Err("this login was not begun here, or long ago".to_owned());
-        }
-        let answer = self.asked(Question::LogIn(said)).await?;
+        };
+        let answer = self.asked(Question::LogIn { said, begun }).await?;
         let known: LoggedIn = serde_json::from_value(answer).map_err(|_| "the engine was not understood".to_owned())?;
         logins.lock().enter(known).map(|login| json!(login))
     }

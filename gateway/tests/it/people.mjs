@@ -1,5 +1,6 @@
 // A certified OpenID provider at which people log in. Arguments: its module, a folder with `cert.pem` and `key.pem`, its port,
-// where its one client, `console`, is. Whoever gives a name is it; groups go by name.
+// where its client `console` is; `cli` comes back to any port of the person's own host. Whoever gives a name is it; groups go
+// by name, and `sloth` was last asked who it is some minutes ago, whenever that was.
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:https';
 import { generateKeyPairSync } from 'node:crypto';
@@ -7,13 +8,21 @@ import { generateKeyPairSync } from 'node:crypto';
 const [module, folder, port, client] = process.argv.slice(2);
 const { default: Provider } = await import(module);
 const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
-const groups = { alice: ['dba'], bob: ['dba'], viola: ['viewers'], mallory: [], olga: ['dba', 'viewers'] };
+const groups = { alice: ['dba'], bob: ['dba'], viola: ['viewers'], mallory: [], olga: ['dba', 'viewers'], sloth: ['dba'] };
 const provider = new Provider(`https://127.0.0.1:${port}`, {
   clients: [
     {
       client_id: 'console',
       client_secret: 'not a secret+/%',
       redirect_uris: [`${client}/callback`],
+      response_types: ['code'],
+      grant_types: ['authorization_code'],
+    },
+    {
+      client_id: 'cli',
+      application_type: 'native',
+      token_endpoint_auth_method: 'none',
+      redirect_uris: ['http://127.0.0.1/callback'],
       response_types: ['code'],
       grant_types: ['authorization_code'],
     },
@@ -26,5 +35,9 @@ const provider = new Provider(`https://127.0.0.1:${port}`, {
   findAccount: (_, accountId) => ({ accountId, claims: () => ({ sub: accountId, groups: groups[accountId] ?? [] }) }),
   features: { devInteractions: { enabled: true } },
 });
+const { authTime } = provider.Session.prototype;
+provider.Session.prototype.authTime = function asked() {
+  return authTime.call(this) - (this.accountId === 'sloth' ? 610 : 0);
+};
 const [cert, key] = ['cert.pem', 'key.pem'].map((name) => readFileSync(`${folder}/${name}`));
 createServer({ cert, key }, provider.callback()).listen(Number(port), '127.0.0.1', () => console.log('ready'));

@@ -1,0 +1,208 @@
+//! `gateway login`: people at the console by the command line, where a browser of their own host brings them back.
+//!
+//! In: a real OpenID provider, curl as the browser, and commands of a user whom the gateway's host does not know. Out: logins that
+//! count for that console until they end, and none with what was made for another login or another client.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, ChildStderr, Stdio};
+
+use crate::console::{CONSOLE, Got, People};
+use crate::gateway::{Gateway, Said};
+use crate::shop::Shop;
+use crate::world::As;
+
+const POLICIES: &str = r#"
+@id("work") permit (principal, action in [Action::"read", Action::"write", Action::"session"], resource);
+@id("asked") @approval("idp:dba") @reason("required") @message("changes wait for a person")
+forbid (principal, action == Postgres::Action::"update", resource);
+"#;
+/// Where the login is kept.
+const KEPT: &str = "/run/home/.local/state/gateway";
+
+fn attach<'s>(shop: &'s Shop, people: &People<'_>) -> Gateway<'s> {
+    let at = shop.world.directory().display().to_string();
+    shop.world.file("policies/console.cedar", POLICIES);
+    let configuration = format!("version = 1\n[policy]\ndir = \"{at}/policies\"\n{}", people.config());
+    let configuration = shop.world.file("gateway.toml", &configuration);
+    let gateway = shop.world.attach(&["--config", configuration.to_str().unwrap()]);
+    let ca = shop.world.cli(&["trust", "--ca", "--config", configuration.to_str().unwrap()]);
+    shop.world.file("console-ca.pem", &ca.out);
+    gateway
+}
+
+/// `gateway login`, which waits for who comes back.
+struct Begun {
+    child: Child,
+    errors: BufReader<ChildStderr>,
+    /// The page that it names.
+    page: String,
+}
+
+impl Begun {
+    fn at(shop: &Shop) -> Self {
+        let mut command = shop.world.command_as(As::default());
+        let ca = shop.world.directory().join("console-ca.pem");
+        command.args(["env", "HOME=/run/home", "timeout", "60", "/run/it/gateway", "login", "--no-browser"]);
+        command.args(["--console", CONSOLE, "--ca"]).arg(ca);
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut errors = BufReader::new(child.stderr.take().unwrap());
+        let mut said = String::new();
+        while !said.ends_with("\n\n") || !said.contains("https://127.0.0.1:9444/") {
+            assert_ne!(errors.read_line(&mut said).unwrap(), 0, "it ended: {said}");
+        }
+        let page = said.lines().find(|line| line.trim().starts_with("https://")).unwrap().trim().to_owned();
+        Self { child, errors, page }
+    }
+
+    /// What is in the page's address.
+    fn of(&self, name: &str) -> String {
+        let mut fields = self.page.split(['?', '&']);
+        fields.find_map(|field| field.strip_prefix(&format!("{name}="))).unwrap().to_owned()
+    }
+
+    /// The same page with something else there.
+    fn with(&self, name: &str, value: &str) -> String {
+        self.page.replace(&format!("{name}={}", self.of(name)), &format!("{name}={value}"))
+    }
+
+    /// Where it listens, with what an issuer would send.
+    fn callback(&self, query: &str) -> String {
+        let port = self.of("redirect_uri").split("%3A").nth(2).unwrap().split("%2F").next().unwrap().to_owned();
+        format!("'http://127.0.0.1:{port}/callback?{query}'")
+    }
+
+    fn end(mut self) -> Said {
+        let mut err = String::new();
+        std::io::Read::read_to_string(&mut self.errors, &mut err).unwrap();
+        let output = self.child.wait_with_output().unwrap();
+        Said { status: output.status, out: String::from_utf8(output.stdout).unwrap(), err }
+    }
+
+    /// It says why there is no login, and keeps none.
+    fn fails(self, shop: &Shop, why: &str) {
+        let said = self.end();
+        assert!(!said.status.success() && said.err.contains(why), "{why} in {said:?}");
+        assert_eq!(shop.world.sh(&format!("ls {KEPT} 2>/dev/null || true")), "", "something is kept");
+    }
+}
+
+/// A command of the person, at the console.
+fn cli(shop: &Shop, arguments: &[&str]) -> Said {
+    let through = &["env", "HOME=/run/home", "GATEWAY_CONSOLE=https://127.0.0.1:7443"][..];
+    shop.world.cli_as(As { through, ..As::default() }, arguments)
+}
+
+fn log_in(shop: &Shop, site: &People<'_>, name: &str) -> Said {
+    let begun = Begun::at(shop);
+    let back = site.visit(name, &begun.page);
+    assert!(back.status == 200 && back.body.contains("Go back to your terminal"), "{back:?}");
+    let said = begun.end();
+    assert!(said.status.success(), "{said:?}");
+    said
+}
+
+#[test]
+fn a_person_logs_in_by_the_command_line_until_they_log_out() {
+    let shop = Shop::new();
+    let site = People::new(&shop.world);
+    let _gateway = attach(&shop, &site);
+    let none = cli(&shop, &["login", "--status"]);
+    assert!(!none.status.success() && none.err.contains("logged in at no console"), "{none:?}");
+    let said = log_in(&shop, &site, "alice");
+    for expected in ["as idp:alice, in idp:dba, until 20", CONSOLE, "decisions count for"] {
+        assert!(said.out.contains(expected), "{expected} in {said:?}");
+    }
+    let kept = format!("{KEPT}/127.0.0.1:7443.login");
+    assert_eq!(
+        shop.world.sh(&format!("stat -c '%a %U %F' {KEPT} {kept}")),
+        "700 agent directory\n600 agent regular file\n"
+    );
+    let kept = shop.world.sh(&format!("cat {kept}"));
+    let value: serde_json::Value = serde_json::from_str(&kept).unwrap();
+    let secrets = ["session", "token"].map(|key| value[key].as_str().unwrap().to_owned());
+    let status = cli(&shop, &["--json", "login", "--status"]);
+    assert!(status.status.success() && status.out.contains("idp:alice"), "{status:?}");
+    for secret in &secrets {
+        assert!(!format!("{said:?}{status:?}").contains(secret), "a secret is printed");
+    }
+    let login = shop.world.event("console.login", |body| body["person"] == "idp:alice");
+    assert_eq!(login["groups"], serde_json::json!(["idp:dba"]));
+    // From inside there is no console.
+    let cgroup = shop.world.cgroup();
+    let through = &["env", "HOME=/run/home"][..];
+    let inside =
+        shop.world.cli_as(As { cgroup: Some(&cgroup), through, ..As::default() }, &["login", "--console", CONSOLE]);
+    assert!(!inside.status.success() && inside.err.contains("cannot connect to the console"), "{inside:?}");
+    let out = cli(&shop, &["logout"]);
+    assert!(out.status.success() && out.out.contains("logged out"), "{out:?}");
+    assert_eq!(shop.world.sh(&format!("ls {KEPT}")), "");
+    // And what somebody kept of it counts no more.
+    let cookie = format!("-H 'cookie: __Host-gateway={}' {CONSOLE}/api/v1/me", secrets[0]);
+    assert_eq!(site.curl("thief", &cookie).status, 401);
+}
+
+#[test]
+fn what_was_made_for_another_login_or_client_lets_nobody_in() {
+    let shop = Shop::new();
+    let site = People::new(&shop.world);
+    let _gateway = attach(&shop, &site);
+    let curl = |arguments: &str| site.curl("other", arguments);
+    // Another login's state: what comes back is turned away, and the port is closed.
+    let begun = Begun::at(&shop);
+    let strange = curl(&begun.callback("code=x&state=y"));
+    assert!(strange.status == 400 && strange.body.contains("not logged in"), "{strange:?}");
+    begun.fails(&shop, "(`state`)");
+    // What is no way back ends nothing; a code that the issuer did not make does.
+    let begun = Begun::at(&shop);
+    let elsewhere = begun.callback("").replace("/callback?", "/");
+    assert_eq!(curl(&elsewhere).status, 404);
+    assert_eq!(curl(&format!("-H 'host: evil' {}", begun.callback("code=x"))).status, 421);
+    let wrong = begun.callback(&format!("code=x&state={}", begun.of("state")));
+    assert_eq!(curl(&wrong).status, 200, "it does not say whether a code is good");
+    begun.fails(&shop, "you are not logged in");
+    shop.world.event("console.login_failed", |body| body["failed"]["no_token"] == 1);
+    // Another issuer's answer.
+    let begun = Begun::at(&shop);
+    let query = format!("code=x&iss=https%3A%2F%2Fevil&state={}", begun.of("state"));
+    curl(&begun.callback(&query));
+    begun.fails(&shop, "another issuer");
+    // A token for another login: its nonce is that of one that was begun here as well.
+    let (begun, other) = (Begun::at(&shop), Begun::at(&shop));
+    let back = site.visit("alice", &begun.with("nonce", &other.of("nonce")));
+    assert_eq!(back.status, 200, "{back:?}");
+    begun.fails(&shop, "its claim `nonce`");
+    let refused = shop.world.event("console.login_failed", |body| body["failed"]["token_refused"] == 1);
+    assert_eq!(refused["failed"]["token_refused"], 1);
+    // A code for the browser's client: the issuer gives the command line's no token for it.
+    let redirect = format!("{CONSOLE}/callback").replace(':', "%3A").replace('/', "%2F");
+    let page = other.with("client_id", "console").replace(&other.of("redirect_uri"), &redirect);
+    let back = site.visit("bob", &page);
+    assert!(back.status == 403 && back.body.contains("not begun here"), "a page of the console: {back:?}");
+    let code = code_of(&back);
+    curl(&other.callback(&format!("code={code}&state={}", other.of("state"))));
+    other.fails(&shop, "you are not logged in");
+    // An attempt of a browser is none of the command line, and the other way round.
+    let begun = site.get("eve", "/login");
+    let state = begun.head.split("state=").nth(1).unwrap().split('&').next().unwrap().to_owned();
+    let attempt = begun.head.split("__Host-gateway-attempt=").nth(1).unwrap().split(';').next().unwrap().to_owned();
+    let sent = format!("{{\"login\":\"{attempt}\",\"state\":\"{state}\",\"code\":\"x\"}}");
+    let crossed = site.curl("eve", &format!("-d '{sent}' {CONSOLE}/api/v1/login/code"));
+    assert!(crossed.status == 403 && crossed.body.contains("not begun here"), "{crossed:?}");
+    let begun = site.curl("eve", &format!("-d '{{\"port\":4711}}' {CONSOLE}/api/v1/login"));
+    assert!(begun.status == 200 && begun.body.contains("http%3A%2F%2F127.0.0.1%3A4711%2Fcallback"), "{begun:?}");
+    let begun: serde_json::Value = serde_json::from_str(begun.body.rsplit_once('\n').unwrap().0).unwrap();
+    let (login, state) = (begun["login"].as_str().unwrap(), begun["state"].as_str().unwrap());
+    let cookie = format!("-H 'cookie: __Host-gateway-attempt={login}' '{CONSOLE}/callback?code=x&state={state}'");
+    let crossed = site.curl("fresh", &cookie);
+    assert!(crossed.status == 403 && crossed.body.contains("not begun here"), "{crossed:?}");
+    for sent in ["{\"port\":80}", "{\"port\":\"4711@evil\"}", "{}", "{\"port\":4711,\"redirect\":\"https://evil\"}"] {
+        assert_eq!(site.curl("eve", &format!("-d '{sent}' {CONSOLE}/api/v1/login")).status, 400, "{sent}");
+    }
+    assert!(shop.world.events("console.login").is_empty(), "somebody is logged in");
+}
+
+/// The code that a browser was led on with.
+fn code_of(got: &Got) -> String {
+    let at = got.body.rsplit(' ').next().unwrap();
+    at.split("code=").nth(1).unwrap().split('&').next().unwrap().to_owned()
+}
