@@ -2290,6 +2290,35 @@ const MUTATIONS: &[Mutation] = &[
         tests: &["story_console::nobody_else_gets_in_or_has_something_decided"],
     },
     Mutation {
+        name: "console-fresh-elsewhere",
+        guarantee: "G2",
+        mechanism: "a decision by the command line needs a login of the last ten minutes",
+        edits: &[
+            Edit {
+                file: "gateway/src/console/routes.rs",
+                from: "        if !visit.is_fresh() {",
+                to: "        if !visit.is_fresh() && page.is_some() {",
+            },
+            Edit {
+                file: "gateway/src/warden/console_process.rs",
+                from: "            Wanted::Decide { .. } | Wanted::Revoke(_) if !is_fresh => {",
+                to: "            Wanted::Revoke(_) if !is_fresh => {",
+            },
+        ],
+        tests: &["story_command_line::who_is_logged_in_decides_by_the_command_line_and_it_happens_once"],
+    },
+    Mutation {
+        name: "console-logout",
+        guarantee: "G6",
+        mechanism: "a login ends where the person logs out, for who kept a copy too",
+        edits: &[Edit {
+            file: "gateway/src/console/routes.rs",
+            from: "        self.visits.leave(cookie(head, LOGIN));\n",
+            to: "        let _ = head;\n",
+        }],
+        tests: &["story_command_line::a_person_logs_in_by_the_command_line_until_they_log_out"],
+    },
+    Mutation {
         name: "console-form-token",
         guarantee: "G2",
         mechanism: "a change at the console brings the token of its login",

@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::net::TcpStream;
 
-use super::kept::Login;
+use super::kept::{Folder, Login};
 use super::terminal::visible;
 use crate::config::Place;
 use crate::http::{self, Asked, Limits};
@@ -42,6 +42,16 @@ impl At {
     pub(super) fn url(&self) -> anyhow::Result<Option<String>> {
         let named = self.console.clone().or_else(|| std::env::var(VARIABLE).ok());
         named.filter(|url| !url.is_empty()).map(|url| Ok(place_of(&url)?.1)).transpose()
+    }
+
+    /// It was named for this command.
+    pub(super) fn is_named(&self) -> bool {
+        self.console.is_some()
+    }
+
+    /// The login at it.
+    pub(super) fn remote(&self) -> anyhow::Result<Option<Remote>> {
+        self.url()?.map(|url| Remote::logged_in(&url)).transpose()
     }
 }
 
@@ -83,7 +93,13 @@ impl Remote {
         Ok(Self { place, url, tls, login: None })
     }
 
-    /// One at which somebody is, as it was kept.
+    /// One at which somebody is logged in.
+    fn logged_in(url: &str) -> anyhow::Result<Self> {
+        let login = Folder::own()?.read(url)?;
+        login.map_or_else(|| Err(again(format!("you are not logged in at {url}"), url)), Self::of)
+    }
+
+    /// The same, with what was kept of it.
     pub(super) fn of(login: Login) -> anyhow::Result<Self> {
         let url = login.console.clone();
         if login.ends <= now() {

@@ -141,6 +141,70 @@ fn a_person_logs_in_by_the_command_line_until_they_log_out() {
     assert_eq!(site.curl("thief", &cookie).status, 401);
 }
 
+fn waiting(shop: &Shop, text: &str) -> String {
+    let body = shop.world.event("approval.requested", |body| body["summary"].to_string().contains(text));
+    body["ticket"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn who_is_logged_in_decides_by_the_command_line_and_it_happens_once() {
+    let shop = Shop::new();
+    let site = People::new(&shop.world);
+    let _gateway = attach(&shop, &site);
+    let refused = |said: Said, why: &str| assert!(!said.status.success() && said.err.contains(why), "{why}: {said:?}");
+    refused(
+        cli(&shop, &["approvals"]),
+        "you are not logged in at https://127.0.0.1:7443: run `gateway login --console",
+    );
+    log_in(&shop, &site, "alice");
+    assert_eq!(cli(&shop, &["approvals"]).out, "nothing waits for approval\n");
+    let psql = shop.start_psql("UPDATE orders SET item = 'from elsewhere' WHERE id = 9");
+    let id = waiting(&shop, "UPDATE orders");
+    let listed = cli(&shop, &["approvals"]);
+    for expected in [id.as_str(), "UPDATE orders", "0 of 1 of idp:dba with a reason", "asked"] {
+        assert!(listed.out.contains(expected), "{expected} in {listed:?}");
+    }
+    let shown = cli(&shop, &["approvals", "show", &id]);
+    assert!(shown.out.contains("changes wait for a person") && !shown.out.contains("from elsewhere"), "{shown:?}");
+    refused(cli(&shop, &["approve", &id]), "has to say why");
+    refused(cli(&shop, &["sessions"]), "`[console] viewers`");
+    let said = cli(&shop, &["approve", &id, "--reason", "agreed"]);
+    assert!(said.status.success() && said.out.contains(": approved"), "{said:?}");
+    let output = psql.wait_with_output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(shop.admin("SELECT item FROM orders WHERE id = 9"), "from elsewhere");
+    assert_eq!(shop.reached("UPDATE orders"), 1);
+    let decided = shop.world.event("approval.decided", |body| body["ticket"] == id.as_str());
+    assert_eq!((&decided["person"], &decided["channel"]), (&"idp:alice".into(), &"console".into()), "{decided}");
+    refused(cli(&shop, &["approve", &id, "--reason", "again"]), "");
+    // Without the variable, it is the gateway of this host that is asked: and she is none of its people.
+    refused(shop.world.cli_as(As::default(), &["approvals"]), "does not answer you");
+    // Whom the issuer asked longer ago than counts for a say.
+    log_in(&shop, &site, "sloth");
+    let psql = shop.start_psql("UPDATE orders SET item = 'late' WHERE id = 10");
+    let late = shop.world.event("approval.requested", |body| body["ticket"] != id.as_str());
+    let late = late["ticket"].as_str().unwrap().to_owned();
+    assert!(cli(&shop, &["approvals"]).out.contains(&late));
+    let why =
+        "your login is too old for a decision: log in again: run `gateway login --console https://127.0.0.1:7443`";
+    refused(cli(&shop, &["approve", &late, "--reason", "late"]), why);
+    // And whoever logs out says no more.
+    log_in(&shop, &site, "olga");
+    let sessions = cli(&shop, &["sessions"]);
+    assert!(sessions.status.success() && sessions.out.matches("postgres 10.").count() == 2, "{sessions:?}");
+    let sessions = cli(&shop, &["--json", "sessions", "--console", CONSOLE]);
+    let sessions: serde_json::Value = serde_json::from_str(&sessions.out).unwrap();
+    assert_eq!(sessions, shop.world.cli_json(&["sessions"]), "what the host itself says");
+    refused(cli(&shop, &["sessions", "--console", CONSOLE, "--state-dir", "/nowhere"]), "name one of them");
+    assert!(cli(&shop, &["logout"]).status.success());
+    refused(cli(&shop, &["deny", &late, "--reason", "out"]), "you are not logged in");
+    log_in(&shop, &site, "bob");
+    assert!(cli(&shop, &["deny", &late, "--reason", "not today"]).out.contains("denied"));
+    let output = psql.wait_with_output().unwrap();
+    assert!(String::from_utf8_lossy(&output.stderr).contains("not today"), "{output:?}");
+    assert_eq!(shop.reached("UPDATE orders"), 1);
+}
+
 #[test]
 fn what_was_made_for_another_login_or_client_lets_nobody_in() {
     let shop = Shop::new();
