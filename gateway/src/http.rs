@@ -14,7 +14,7 @@ use crate::config::Place;
 use crate::conn::BoxConn;
 
 /// What issuers answer takes a few kilobytes.
-const OF_ISSUERS: Limits = Limits { patience: Duration::from_secs(10), most: 256 * 1024 };
+pub const OF_ISSUERS: Limits = Limits { patience: Duration::from_secs(10), most: 256 * 1024 };
 
 /// What is asked.
 #[derive(Debug, Default)]
@@ -117,4 +117,24 @@ async fn exchange(stream: BoxConn, place: &Place, asked: Asked, most: usize) -> 
         Err(_) if !status.is_success() => Ok((status, Bytes::new())),
         Err(error) => Err(text(&error)),
     }
+}
+
+/// A form or query (application/x-www-form-urlencoded).
+#[must_use]
+pub fn form(fields: &[(&str, &str)]) -> String {
+    let field = |(name, value): &(&str, &str)| format!("{name}={}", escaped(value));
+    fields.iter().map(field).collect::<Vec<_>>().join("&")
+}
+
+/// All but what RFC 3986 calls unreserved.
+#[must_use]
+pub fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => out.push(char::from(byte)),
+            other => out.push_str(&format!("%{other:02X}")),
+        }
+    }
+    out
 }

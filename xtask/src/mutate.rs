@@ -2308,6 +2308,28 @@ const MUTATIONS: &[Mutation] = &[
         tests: &["story_command_line::who_is_logged_in_decides_by_the_command_line_and_it_happens_once"],
     },
     Mutation {
+        name: "login-nonce",
+        guarantee: "G2",
+        mechanism: "a token that somebody brings says the nonce of the login that it is brought to",
+        edits: &[Edit {
+            file: "gateway/src/engine/people.rs",
+            from: "        self.enter(&terms, client, Some(&said.nonce), &said.token).await",
+            to: "        self.enter(&terms, client, None, &said.token).await",
+        }],
+        tests: &["story_command_line::what_was_made_for_another_login_or_client_lets_nobody_in"],
+    },
+    Mutation {
+        name: "login-device",
+        guarantee: "G2",
+        mechanism: "there are logins by device code where they are configured",
+        edits: &[Edit {
+            file: "gateway/src/engine/people.rs",
+            from: "        if !console.device_code {",
+            to: "        if false {",
+        }],
+        tests: &["story_command_line::where_no_client_or_no_device_code_is_configured_there_is_no_such_login"],
+    },
+    Mutation {
         name: "console-logout",
         guarantee: "G6",
         mechanism: "a login ends where the person logs out, for who kept a copy too",

@@ -33,6 +33,10 @@ pub enum Question {
         /// Where the warden was asked for the nonce of it.
         begun: Begun,
     },
+    /// A person wants a device code of the issuer.
+    BeginDevice,
+    /// Whether somebody typed the code of this login at the issuer.
+    PollDevice(String),
     /// One did not get so far.
     LoginFailed(LoginFault),
 }

@@ -5,6 +5,7 @@
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 use clap::Args;
@@ -19,6 +20,9 @@ use super::serve::runtime;
 use super::terminal::visible;
 use crate::audit::time::Timestamp;
 
+/// A code waits no longer, whatever the console says.
+const MAX_WAIT: u64 = 1_800;
+
 /// Where, and how.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -30,8 +34,11 @@ pub(super) struct Arguments {
     /// Print the page to visit, and start no browser
     #[arg(long)]
     no_browser: bool,
+    /// Log in with a browser of any host, by a code that is typed there (RFC 8628), where the console allows that
+    #[arg(long, conflicts_with = "no_browser")]
+    device: bool,
     /// Log in nowhere: say where you are logged in
-    #[arg(long, conflicts_with_all = ["ca", "no_browser"])]
+    #[arg(long, conflicts_with_all = ["ca", "no_browser", "device"])]
     status: bool,
 }
 
@@ -50,6 +57,24 @@ struct Begun {
     state: String,
 }
 
+/// The same by device code.
+#[derive(Deserialize)]
+struct Device {
+    login: String,
+    user_code: String,
+    verification_uri: String,
+    verification_uri_complete: Option<String>,
+    expires_in: u64,
+    interval: u64,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Polled {
+    Waiting { waiting: u64 },
+    Entered(Entered),
+}
+
 pub(super) fn run(arguments: &Arguments, output: Output) -> anyhow::Result<()> {
     let folder = Folder::own()?;
     if arguments.status {
@@ -65,7 +90,9 @@ pub(super) fn run(arguments: &Arguments, output: Output) -> anyhow::Result<()> {
         None => folder.read(&url).ok().flatten().and_then(|login| login.ca),
     };
     let remote = Remote::new(&url, ca.as_deref())?;
-    let entered = runtime()?.block_on(log_in(&remote, !arguments.no_browser))?;
+    let entered = runtime()?.block_on(async {
+        if arguments.device { by_device(&remote).await } else { log_in(&remote, !arguments.no_browser).await }
+    })?;
     let fresh_for = entered.fresh_for;
     let login = Login::new(remote.url(), ca, entered, now());
     folder.write(&login)?;
@@ -91,6 +118,27 @@ async fn log_in(remote: &Remote, starts_browser: bool) -> anyhow::Result<Entered
     let brought = callback.wait(&begun.state).await?;
     let back = json!({ "login": begun.login, "state": begun.state, "code": brought.code, "iss": brought.issuer });
     remote.post("/api/v1/login/code", &back).await
+}
+
+/// By a code that the person types at the issuer, wherever their browser is.
+async fn by_device(remote: &Remote) -> anyhow::Result<Entered> {
+    let device: Device = remote.post("/api/v1/login/device", &json!({})).await?;
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(device.expires_in.min(MAX_WAIT));
+    let complete = device.verification_uri_complete.map(|page| format!(", or {}", visible(&page))).unwrap_or_default();
+    eprintln!(
+        "Log in on this page, in a browser of any host{complete}:\n\n  {}\n\nand type this code there, which nobody but you should have:\n\n  {}\n",
+        visible(&device.verification_uri),
+        visible(&device.user_code)
+    );
+    let mut pause = device.interval;
+    loop {
+        tokio::time::sleep(Duration::from_secs(pause.clamp(1, 60))).await;
+        ensure!(tokio::time::Instant::now() < deadline, "nobody typed the code in its time: begin again");
+        match remote.post("/api/v1/login/device/poll", &json!({ "login": device.login })).await? {
+            Polled::Waiting { waiting } => pause = waiting,
+            Polled::Entered(entered) => return Ok(entered),
+        }
+    }
 }
 
 /// Where a person sits, and is not root: a browser of root's would be one.

@@ -1,7 +1,7 @@
 //! Logins that are begun by `gateway login`, on the host of the person (RFC 8252).
 //!
 //! In: the port at which it listens there, then the code that the issuer sent to it. Out: where the person has to go, then the
-//! login. The verifier stays here, and so does the token that the issuer gives for the code: what the other host holds is
+//! login; or a code that the person types at the issuer (`engine/devices.rs`), then the login. The verifier stays here, and so does the token that the issuer gives for the code: what the other host holds is
 //! good for this one attempt. Neither counts before the engine has looked at the token.
 
 use hyper::StatusCode;
@@ -33,6 +33,16 @@ struct Back {
     iss: Option<String>,
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Nothing {}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Poll {
+    login: String,
+}
+
 impl Console {
     /// Where the person has to go, and the name of the attempt, which the program alone knows.
     pub(super) async fn begin_elsewhere(&self, sent: &str) -> Result<Answer, Refusal> {
@@ -61,8 +71,34 @@ impl Console {
         let brought = Brought { state, code: Some(code), issuer: iss };
         let (cookie, _) =
             self.enter(Some(&login), brought, Begun::CommandLine).await.map_err(|reason| failed(&reason))?;
-        let Known::Person(visit) = self.visits.find(Some(&cookie)) else {
-            return Err(failed("it was over at once"));
+        self.told(&cookie)
+    }
+
+    /// A code to type at the issuer, which the engine asks for.
+    pub(super) async fn begin_device(&self, sent: &str) -> Result<Answer, Refusal> {
+        let Nothing {} = serde_json::from_str(sent).map_err(|error| bad(&error.to_string()))?;
+        let begun = self.link.begin_device().await;
+        begun.map(|begun| json_of(&begun)).map_err(|reason| Refusal::Because(StatusCode::CONFLICT, reason))
+    }
+
+    /// The login of who typed it, or when to ask again.
+    pub(super) async fn poll_device(&self, sent: &str) -> Result<Answer, Refusal> {
+        let failed = |reason: &str| Refusal::Because(StatusCode::FORBIDDEN, format!("you are not logged in: {reason}"));
+        let Poll { login } = serde_json::from_str(sent).map_err(|error| bad(&error.to_string()))?;
+        match self.link.poll_device(login).await.map_err(|reason| failed(&reason))? {
+            Err(seconds) => Ok(json_of(&json!({ "waiting": seconds }))),
+            Ok(login) => {
+                let cookie = self.visits.enter(login).ok_or_else(|| failed("you are logged in too often"))?;
+                self.told(&cookie)
+            }
+        }
+    }
+
+    /// What a program needs to speak for who just came in.
+    fn told(&self, cookie: &str) -> Result<Answer, Refusal> {
+        let Known::Person(visit) = self.visits.find(Some(cookie)) else {
+            let words = "you are not logged in: it was over at once".to_owned();
+            return Err(Refusal::Because(StatusCode::FORBIDDEN, words));
         };
         Ok(json_of(&json!({
             "session": cookie, "token": visit.token, "name": visit.login.name, "groups": visit.login.groups,

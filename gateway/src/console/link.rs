@@ -66,6 +66,21 @@ impl Link {
         serde_json::from_value(login).map_err(|_| "the gateway's answer was not understood".to_owned())
     }
 
+    /// A device code for somebody.
+    pub(super) async fn begin_device(&self) -> Result<Value, String> {
+        self.question(|request| ToWarden::BeginDevice { request }).await
+    }
+
+    /// The login of who typed the code; where nobody did yet, when to ask again.
+    pub(super) async fn poll_device(&self, login: String) -> Result<Result<Login, u64>, String> {
+        let answer = self.question(|request| ToWarden::PollDevice { request, login }).await?;
+        if let Some(seconds) = answer.get("waiting").and_then(Value::as_u64) {
+            return Ok(Err(seconds));
+        }
+        let login = serde_json::from_value(answer).map_err(|_| "the gateway's answer was not understood")?;
+        Ok(Ok(login))
+    }
+
     /// Has a login counted that let nobody in, before the person reads so: who fails often waits for it each time.
     pub(super) async fn login_failed(&self, fault: LoginFault) {
         // A way that is gone counts no more, and lets nobody in.

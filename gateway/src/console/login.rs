@@ -16,7 +16,7 @@ use super::link::Link;
 use super::visits::{Attempt, Way};
 use crate::chain::chain;
 use crate::config::{Oidc, Place};
-use crate::http::{self, Asked};
+use crate::http::{self, Asked, escaped, form};
 use crate::identity::Discovery;
 use crate::secret::Secret;
 use crate::upstream::tls::{TlsMode, UpstreamTls};
@@ -128,13 +128,8 @@ impl Issuer {
         let place = Place::parse(&self.oidc.issuer)?;
         let asked = Asked { path: Discovery::path(&place), ..Asked::default() };
         let said = Discovery::read(&self.oidc.issuer, &http::ask(self.stream(link).await?, &place, asked).await?)?;
-        let own = |key: &str| {
-            let found = said.place(key)?;
-            let is_own = (&found.host, found.port) == (&place.host, place.port);
-            if is_own { Ok(found) } else { Err(format!("the issuer's `{key}` is at another host")) }
-        };
-        let token = own("token_endpoint")?;
-        own("authorization_endpoint")?;
+        let token = said.own("token_endpoint", &place)?;
+        said.own("authorization_endpoint", &place)?;
         let fresh = Known { at: Instant::now(), authorize: said.text("authorization_endpoint").to_owned(), token };
         *known = Some(fresh.clone());
         Ok(fresh)
@@ -149,24 +144,6 @@ impl Issuer {
         let (stream, _) = tls.handshake(Box::new(stream)).await.map_err(|error| chain(&error))?;
         Ok(stream)
     }
-}
-
-/// A form or query (application/x-www-form-urlencoded).
-pub(super) fn form(fields: &[(&str, &str)]) -> String {
-    let field = |(name, value): &(&str, &str)| format!("{name}={}", escaped(value));
-    fields.iter().map(field).collect::<Vec<_>>().join("&")
-}
-
-/// All but what RFC 3986 calls unreserved.
-fn escaped(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => out.push(char::from(byte)),
-            other => out.push_str(&format!("%{other:02X}")),
-        }
-    }
-    out
 }
 
 /// The fields of a form or query; the last of a name counts for nothing: two of one name are refused by giving none.

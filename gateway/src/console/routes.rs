@@ -111,6 +111,10 @@ impl Console {
             (Method::POST, ["api", "v1", "login", "code"]) => {
                 return self.come_back_elsewhere(&text_of(body).await?).await;
             }
+            (Method::POST, ["api", "v1", "login", "device"]) => return self.begin_device(&text_of(body).await?).await,
+            (Method::POST, ["api", "v1", "login", "device", "poll"]) => {
+                return self.poll_device(&text_of(body).await?).await;
+            }
             _ => {}
         }
         let visit = match self.visits.find(cookie(head, LOGIN)) {

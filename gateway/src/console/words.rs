@@ -52,6 +52,18 @@ pub enum ToWarden {
         /// Where: what comes back has to be for the client of that.
         begun: Begun,
     },
+    /// A person wants a device code; answered with what they have to do.
+    BeginDevice {
+        /// Comes back with the answer.
+        request: u64,
+    },
+    /// Whether they did it; answered with `waiting`, or a `Login`.
+    PollDevice {
+        /// Comes back with the answer.
+        request: u64,
+        /// Which login.
+        login: String,
+    },
     /// A person has come back; answered with a `Login`.
     LogIn {
         /// Comes back with the answer.

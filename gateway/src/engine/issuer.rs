@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::Engine;
+use super::tokens::Terms;
 use crate::chain::chain;
 use crate::config::{Oidc, Place};
 use crate::http::{self, Asked};
@@ -41,6 +42,21 @@ impl Engine {
         let stream = self.dialler().to_issuer().await.map_err(|error| of(&error))?;
         let (stream, _) = tls.handshake(Box::new(stream)).await.map_err(|error| of(&chain(&error)))?;
         http::ask(stream, place, Asked { path, ..Asked::default() }).await
+    }
+}
+
+impl Engine {
+    /// What the issuer's server answers, and whether that is a success. It quotes nothing that was sent.
+    pub(super) async fn ask_issuer(&self, terms: &Terms, place: &Place, asked: Asked) -> Result<(bool, Bytes), String> {
+        let host = &terms.oidc.place.host;
+        let tls =
+            UpstreamTls::new(TlsMode::VerifyFull, Some(host), terms.ca.as_deref(), None).map_err(|e| chain(&e))?;
+        let stream = self.dialler().to_issuer().await?;
+        let shaken = tokio::time::timeout(PATIENCE, tls.handshake(Box::new(stream))).await;
+        let shaken = shaken.map_err(|_| format!("{host} did not answer within {} seconds", PATIENCE.as_secs()))?;
+        let (stream, _) = shaken.map_err(|error| chain(&error))?;
+        let (status, body) = http::answer(stream, place, asked, http::OF_ISSUERS).await?;
+        Ok((status.is_success(), body))
     }
 }
 

@@ -20,6 +20,8 @@ use crate::identity::Verified;
 
 /// The issuer may have asked a person so long ago: twice what the console wants.
 const OLDEST: Duration = Duration::from_secs(600);
+/// There is nobody to log in.
+const NOT_CONFIGURED: &str = "no [console] with an [identity.oidc] is configured";
 /// The channel of their words.
 const CHANNEL: &str = "console";
 
@@ -71,16 +73,48 @@ impl Engine {
         let settings = self.settings();
         let config = settings.config();
         let (Some(oidc), Some(console)) = (&config.oidc, &config.console) else {
-            return Err((LoginFault::Gateway, "no [console] with an [identity.oidc] is configured".to_owned()));
+            return Err((LoginFault::Gateway, NOT_CONFIGURED.to_owned()));
         };
         let client = client(console, begun).map_err(|reason| (LoginFault::Gateway, reason))?;
         let terms = Arc::new(Terms { oidc: oidc.clone(), ca: settings.tokens().ca.clone() });
-        let verified = self.look_at(&terms, &wanted(oidc, client, &said.nonce), said.token.as_bytes()).await;
+        self.enter(&terms, client, Some(&said.nonce), &said.token).await
+    }
+
+    /// The issuer, and the client of logins by device code, where those are configured.
+    pub(super) fn device_client(&self) -> Result<(Oidc, String, Arc<Terms>), String> {
+        let settings = self.settings();
+        let config = settings.config();
+        let (oidc, console) = config.oidc.as_ref().zip(config.console.as_ref()).ok_or(NOT_CONFIGURED)?;
+        if !console.device_code {
+            return Err(
+                "this console takes no device codes (`[console] device_code`): log in with a browser of your own host"
+                    .to_owned(),
+            );
+        }
+        let client = client(console, Begun::CommandLine)?.to_owned();
+        let terms = Terms { oidc: oidc.clone(), ca: settings.tokens().ca.clone() };
+        Ok((oidc.clone(), client, Arc::new(terms)))
+    }
+
+    /// Whom a token names for a client, in the journal before they may do anything. Without a nonce it counts only where it
+    /// comes from the issuer's own hand.
+    pub(super) async fn enter(
+        &self,
+        terms: &Arc<Terms>,
+        client: &str,
+        nonce: Option<&str>,
+        token: &str,
+    ) -> Result<LoggedIn, (LoginFault, String)> {
+        let oidc = &terms.oidc;
+        let verified = self.look_at(terms, &wanted(oidc, client, nonce), token.as_bytes()).await;
         let verified = verified.map_err(|fault| match fault {
             Fault::Keys(reason) => (LoginFault::NoKeys, format!("the issuer cannot be asked for its keys: {reason}")),
             Fault::Token(error) => (LoginFault::TokenRefused, format!("the issuer's token does not count: {error}")),
         })?;
-        let known = person(oidc, client, &verified).map_err(|reason| (LoginFault::TokenRefused, reason))?;
+        let mut known = person(oidc, client, &verified).map_err(|reason| (LoginFault::TokenRefused, reason))?;
+        if nonce.is_none() {
+            known.person.known_by += ", by device code";
+        }
         let subject = verified.token.subject.to_string();
         let groups = known.person.groups.clone();
         let event = Event::ConsoleLogin(ConsoleLogin {
@@ -115,11 +149,11 @@ fn client(console: &Console, begun: Begun) -> Result<&str, String> {
 }
 
 /// What the token has to say: for this client, for this login. What workloads' tokens have to say beside is not for people.
-fn wanted(oidc: &Oidc, client: &str, nonce: &str) -> Oidc {
+fn wanted(oidc: &Oidc, client: &str, nonce: Option<&str>) -> Oidc {
     Oidc {
         audience: client.to_owned(),
         claims: vec!["auth_time".to_owned(), "azp".to_owned()],
-        require: vec![("nonce".to_owned(), vec![nonce.to_owned()])],
+        require: nonce.map(|nonce| ("nonce".to_owned(), vec![nonce.to_owned()])).into_iter().collect(),
         max_age: None,
         ..oidc.clone()
     }
@@ -217,7 +251,7 @@ mod tests {
         ] {
             assert!(of(audience, claims).is_err(), "{audience:?} {claims:?}");
         }
-        let wanted = wanted(&oidc, client, "n");
+        let wanted = wanted(&oidc, client, Some("n"));
         assert_eq!(
             (wanted.audience.as_str(), wanted.require),
             ("console", vec![("nonce".to_owned(), vec!["n".to_owned()])])
@@ -237,7 +271,7 @@ mod tests {
             let mut all = json!({"iss": "https://id.example.com", "sub": "alice", "exp": now + 60, "auth_time": now});
             all.as_object_mut().unwrap().extend(claims.as_object().unwrap().clone());
             let client = client(&console, begun).unwrap();
-            let verified = verify(&wanted(&oidc, client, "this"), &maker.keys(), maker.token(&all).as_bytes());
+            let verified = verify(&wanted(&oidc, client, Some("this")), &maker.keys(), maker.token(&all).as_bytes());
             verified.is_ok_and(|verified| person(&oidc, client, &verified).is_ok())
         };
         for (begun, own, other) in

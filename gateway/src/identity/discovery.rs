@@ -35,6 +35,16 @@ impl Discovery {
         self.0.get(key).and_then(Value::as_str).unwrap_or_default()
     }
 
+    /// Where it is, at the issuer's own host.
+    ///
+    /// # Errors
+    /// Where it is no place, or another's.
+    pub fn own(&self, key: &str, issuer: &Place) -> Result<Place, String> {
+        let found = self.place(key)?;
+        let is_own = (&found.host, found.port) == (&issuer.host, issuer.port);
+        if is_own { Ok(found) } else { Err(format!("the issuer's `{key}` is at another host")) }
+    }
+
     /// Where it is.
     ///
     /// # Errors

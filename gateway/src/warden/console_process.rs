@@ -110,6 +110,14 @@ impl Warden {
                     let nonce = logins.lock().begin(begun).map(Value::from);
                     tokio::spawn(answer(bridge, request, nonce));
                 }
+                ToWarden::BeginDevice { request } => {
+                    tokio::spawn(async move {
+                        answer(bridge, request, warden.asked(Question::BeginDevice).await).await;
+                    });
+                }
+                ToWarden::PollDevice { request, login } => {
+                    tokio::spawn(async move { answer(bridge, request, warden.poll(&logins, login).await).await });
+                }
                 ToWarden::LogIn { request, said } => {
                     tokio::spawn(async move { answer(bridge, request, warden.log_in(&logins, said).await).await });
                 }
@@ -152,6 +160,16 @@ impl Warden {
             return Err("this login was not begun here, or long ago".to_owned());
         };
         let answer = self.asked(Question::LogIn { said, begun }).await?;
+        let known: LoggedIn = serde_json::from_value(answer).map_err(|_| "the engine was not understood".to_owned())?;
+        logins.lock().enter(known).map(|login| json!(login))
+    }
+
+    /// A login by device code: no token passes here, nor where it was begun.
+    async fn poll(&self, logins: &Mutex<Logins>, login: String) -> Result<Value, String> {
+        let answer = self.asked(Question::PollDevice(login)).await?;
+        if answer.get("waiting").is_some() {
+            return Ok(answer);
+        }
         let known: LoggedIn = serde_json::from_value(answer).map_err(|_| "the engine was not understood".to_owned())?;
         logins.lock().enter(known).map(|login| json!(login))
     }

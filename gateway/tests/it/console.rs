@@ -94,8 +94,13 @@ impl<'w> People<'w> {
 
     /// The same from another page that leads there.
     pub fn visit(&self, name: &str, page: &str) -> Got {
+        self.consent(name, &format!("-L '{page}'"))
+    }
+
+    /// The same from what curl is led there by.
+    pub fn consent(&self, name: &str, arguments: &str) -> Got {
         let here = |got: &Got| got.body.rsplit(' ').next().unwrap().to_owned();
-        let asked = self.curl(name, &format!("-L '{page}'"));
+        let asked = self.curl(name, arguments);
         assert!(here(&asked).contains("/interaction/"), "not led to the issuer: {asked:?}");
         let asked = self.curl(name, &format!("-L -d prompt=login -d login={name} -d password=x '{}'", here(&asked)));
         assert!(here(&asked).contains("/interaction/"), "not asked for consent: {asked:?}");

@@ -1,5 +1,5 @@
 // A certified OpenID provider at which people log in. Arguments: its module, a folder with `cert.pem` and `key.pem`, its port,
-// where its client `console` is; `cli` comes back to any port of the person's own host. Whoever gives a name is it; groups go
+// where its client `console` is; `cli` comes back to any port of the person's own host, or asks for device codes. Whoever gives a name is it; groups go
 // by name, and `sloth` was last asked who it is some minutes ago, whenever that was.
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:https';
@@ -24,7 +24,7 @@ const provider = new Provider(`https://127.0.0.1:${port}`, {
       token_endpoint_auth_method: 'none',
       redirect_uris: ['http://127.0.0.1/callback'],
       response_types: ['code'],
-      grant_types: ['authorization_code'],
+      grant_types: ['authorization_code', 'urn:ietf:params:oauth:grant-type:device_code'],
     },
   ],
   jwks: { keys: [{ ...privateKey.export({ format: 'jwk' }), kid: 'people', use: 'sig' }] },
@@ -33,7 +33,7 @@ const provider = new Provider(`https://127.0.0.1:${port}`, {
   claims: { openid: ['sub', 'groups'] },
   conformIdTokenClaims: false,
   findAccount: (_, accountId) => ({ accountId, claims: () => ({ sub: accountId, groups: groups[accountId] ?? [] }) }),
-  features: { devInteractions: { enabled: true } },
+  features: { devInteractions: { enabled: true }, deviceFlow: { enabled: true } },
 });
 const { authTime } = provider.Session.prototype;
 provider.Session.prototype.authTime = function asked() {

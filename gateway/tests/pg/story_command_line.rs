@@ -20,9 +20,14 @@ forbid (principal, action == Postgres::Action::"update", resource);
 const KEPT: &str = "/run/home/.local/state/gateway";
 
 fn attach<'s>(shop: &'s Shop, people: &People<'_>) -> Gateway<'s> {
+    attach_as(shop, &people.config())
+}
+
+/// The same with these lines.
+fn attach_as<'s>(shop: &'s Shop, lines: &str) -> Gateway<'s> {
     let at = shop.world.directory().display().to_string();
     shop.world.file("policies/console.cedar", POLICIES);
-    let configuration = format!("version = 1\n[policy]\ndir = \"{at}/policies\"\n{}", people.config());
+    let configuration = format!("version = 1\n[policy]\ndir = \"{at}/policies\"\n{lines}");
     let configuration = shop.world.file("gateway.toml", &configuration);
     let gateway = shop.world.attach(&["--config", configuration.to_str().unwrap()]);
     let ca = shop.world.cli(&["trust", "--ca", "--config", configuration.to_str().unwrap()]);
@@ -36,22 +41,30 @@ struct Begun {
     errors: BufReader<ChildStderr>,
     /// The page that it names.
     page: String,
+    /// The code that is to be typed there.
+    code: String,
 }
 
 impl Begun {
     fn at(shop: &Shop) -> Self {
+        Self::by(shop, "--no-browser")
+    }
+
+    fn by(shop: &Shop, how: &str) -> Self {
         let mut command = shop.world.command_as(As::default());
         let ca = shop.world.directory().join("console-ca.pem");
-        command.args(["env", "HOME=/run/home", "timeout", "60", "/run/it/gateway", "login", "--no-browser"]);
+        command.args(["env", "HOME=/run/home", "timeout", "60", "/run/it/gateway", "login", how]);
         command.args(["--console", CONSOLE, "--ca"]).arg(ca);
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut errors = BufReader::new(child.stderr.take().unwrap());
         let mut said = String::new();
-        while !said.ends_with("\n\n") || !said.contains("https://127.0.0.1:9444/") {
+        let ends = if how == "--device" { "should have:\n\n" } else { "):\n\n" };
+        while !said.ends_with("\n\n") || !said.split(ends).nth(1).is_some_and(|rest| rest.contains("\n\n")) {
             assert_ne!(errors.read_line(&mut said).unwrap(), 0, "it ended: {said}");
         }
         let page = said.lines().find(|line| line.trim().starts_with("https://")).unwrap().trim().to_owned();
-        Self { child, errors, page }
+        let code = said.split("should have:\n\n").nth(1).unwrap_or_default().trim().to_owned();
+        Self { child, errors, page, code }
     }
 
     /// What is in the page's address.
@@ -139,6 +152,78 @@ fn a_person_logs_in_by_the_command_line_until_they_log_out() {
     // And what somebody kept of it counts no more.
     let cookie = format!("-H 'cookie: __Host-gateway={}' {CONSOLE}/api/v1/me", secrets[0]);
     assert_eq!(site.curl("thief", &cookie).status, 401);
+}
+
+/// Types the code of a device at the issuer, and logs in there; `say` is what the person says of it.
+fn types(site: &People<'_>, name: &str, begun: &Begun, say: &str) -> Got {
+    let form = site.curl(name, &format!("'{}'", begun.page));
+    let secret = form.body.split("name=\"xsrf\" value=\"").nth(1).unwrap().split('"').next().unwrap().to_owned();
+    let fields = format!("-d xsrf={secret} -d user_code={}", begun.code);
+    let shown = site.curl(name, &format!("{fields} '{}'", begun.page));
+    assert!(shown.body.contains(&begun.code), "the person sees which code: {shown:?}");
+    let fields = format!("-L {fields} -d {say} '{}'", begun.page);
+    if say == "abort=yes" { site.curl(name, &fields) } else { site.consent(name, &fields) }
+}
+
+#[test]
+fn a_code_that_is_typed_at_the_issuer_logs_in_who_asked_for_it_and_nobody_else() {
+    let shop = Shop::new();
+    let site = People::new(&shop.world);
+    let _gateway = attach_as(&shop, &(site.config() + "device_code = true\n"));
+    let begun = Begun::by(&shop, "--device");
+    let done = types(&site, "alice", &begun, "confirm=yes");
+    assert!(done.status == 200 && done.body.contains("Sign-in Success"), "{done:?}");
+    let said = begun.end();
+    assert!(said.status.success() && said.out.contains("as idp:alice, in idp:dba"), "{said:?}");
+    let psql = shop.start_psql("UPDATE orders SET item = 'by code' WHERE id = 9");
+    let id = waiting(&shop, "UPDATE orders");
+    let approved = cli(&shop, &["approve", &id, "--reason", "agreed"]);
+    assert!(approved.status.success(), "{approved:?}");
+    assert!(psql.wait_with_output().unwrap().status.success());
+    let decided = shop.world.event("approval.decided", |body| body["ticket"] == id.as_str());
+    assert!(decided["known_by"].as_str().unwrap().ends_with(", by device code"), "{decided}");
+    assert!(cli(&shop, &["logout"]).status.success());
+    // Who says no at the issuer.
+    let begun = Begun::by(&shop, "--device");
+    types(&site, "bob", &begun, "abort=yes");
+    begun.fails(&shop, "the issuer did not let you in");
+    // What is made up, and what is over.
+    for login in ["", "x", &"0".repeat(64)] {
+        let sent = format!("-d '{{\"login\":\"{login}\"}}' {CONSOLE}/api/v1/login/device/poll");
+        assert_eq!(site.curl("eve", &sent).status, 403, "{login}");
+    }
+    // A login by device code takes no token that somebody brings, and a code of the other way no device's.
+    let begun = site.curl("eve", &format!("-d '{{}}' {CONSOLE}/api/v1/login/device"));
+    assert_eq!(begun.status, 200, "{begun:?}");
+    let device: serde_json::Value = serde_json::from_str(begun.body.rsplit_once('\n').unwrap().0).unwrap();
+    assert!(!begun.body.contains("device_code"), "the device code leaves the gateway: {begun:?}");
+    let login = device["login"].as_str().unwrap();
+    for (sent, path) in [
+        (format!("{{\"login\":\"{login}\",\"id_token\":\"x\"}}"), "device/poll"),
+        (format!("{{\"login\":\"{login}\",\"state\":\"\",\"code\":\"x\"}}"), "code"),
+    ] {
+        let crossed = site.curl("eve", &format!("-d '{sent}' {CONSOLE}/api/v1/login/{path}"));
+        assert!(matches!(crossed.status, 400 | 403), "{crossed:?}");
+    }
+    let again = site.curl("eve", &format!("-d '{{}}' {CONSOLE}/api/v1/login/device"));
+    let soon = site.curl("eve", &format!("-d '{{}}' {CONSOLE}/api/v1/login/device"));
+    assert!(again.status == 409 || soon.status == 409, "the issuer is asked as often as anybody likes: {soon:?}");
+    assert_eq!(shop.world.events("console.login").len(), 1);
+}
+
+#[test]
+fn where_no_client_or_no_device_code_is_configured_there_is_no_such_login() {
+    let shop = Shop::new();
+    let site = People::new(&shop.world);
+    let _gateway = attach_as(&shop, &site.config().replace("cli_client_id = \"cli\"\n", ""));
+    let ca = shop.world.directory().join("console-ca.pem").display().to_string();
+    for (how, why) in [("--no-browser", "`[console] cli_client_id`"), ("--device", "`[console] device_code`")] {
+        let said = cli(&shop, &["login", how, "--ca", &ca]);
+        assert!(!said.status.success() && said.err.contains(why), "{why} in {said:?}");
+    }
+    // A certificate of an authority that nobody named.
+    let said = cli(&shop, &["login", "--no-browser"]);
+    assert!(!said.status.success() && said.err.contains("did not prove to be that console"), "{said:?}");
 }
 
 fn waiting(shop: &Shop, text: &str) -> String {

@@ -121,6 +121,17 @@ pub(super) const IN_THE_LIBRARY: &[Mutation] = &[
         tests: &["cli::kept::tests::what_others_may_have_put_there_is_not_taken"],
     },
     Mutation {
+        name: "login-device-once",
+        guarantee: "G2",
+        mechanism: "a device code logs in one person, once",
+        edits: &[Edit {
+            file: "gateway/src/engine/devices.rs",
+            from: "        self.0.lock().waiting.remove(handle).is_some()",
+            to: "        self.0.lock().waiting.contains_key(handle)",
+        }],
+        tests: &["engine::devices::tests::a_device_code_is_asked_for_in_its_time_and_ends_once"],
+    },
+    Mutation {
         name: "console-text",
         guarantee: "G2",
         mechanism: "what a runtime wrote is text on every page",
