@@ -142,6 +142,8 @@ pub enum ToWarden {
     DialIssuer {
         /// Comes back with the answer.
         request: u64,
+        /// Which of those that the configuration names.
+        server: u16,
     },
     /// A certificate for one login at an SSH target is wanted. For which user, the warden's own configuration says.
     Certify {

@@ -100,11 +100,11 @@ impl Link {
         self.finish(request, sent, receive).await
     }
 
-    /// A connection to the issuer's server.
-    pub(super) async fn dial(&self) -> Result<TcpStream, String> {
+    /// A connection to a server of the issuer.
+    pub(super) async fn dial(&self, server: u16) -> Result<TcpStream, String> {
         let (send, receive) = oneshot::channel();
         let request = self.note(Waiting::Socket(send))?;
-        let sent = self.bridge.send(&ToWarden::DialIssuer { request }, &[]).await;
+        let sent = self.bridge.send(&ToWarden::DialIssuer { request, server }, &[]).await;
         self.finish(request, sent, receive).await
     }
 

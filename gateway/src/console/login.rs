@@ -1,7 +1,8 @@
 //! Login of people by the issuer: authorization code with PKCE (RFC 6749, 4.1; RFC 7636; OpenID Connect Core 1.0, 3.1).
 //!
 //! In: the configured issuer and client, a code that a browser brings back. Out: the token that the issuer gives for it, unread:
-//! whom it names, the engine says. It asks the issuer's own host alone.
+//! whom it names, the engine says. It asks the issuer's own host
+//! alone, and those that the configuration names.
 
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
@@ -97,7 +98,7 @@ impl Issuer {
             }
         };
         let asked = Asked { path: known.token.path.clone(), form: Some(sent), authorization, ..Asked::default() };
-        let answer = http::ask(self.stream(link).await?, &known.token, asked).await?;
+        let answer = http::ask(self.stream(link, &known.token).await?, &known.token, asked).await?;
         let answer: Value = serde_json::from_slice(&answer).map_err(|_| "the issuer's answer is no json".to_owned())?;
         let token = answer.get("id_token").and_then(Value::as_str);
         token.map(str::to_owned).ok_or_else(|| "the issuer sent no `id_token`".to_owned())
@@ -125,20 +126,29 @@ impl Issuer {
         if let Some(known) = known.as_ref().filter(|known| known.at.elapsed() < KNOWN_FOR) {
             return Ok(known.clone());
         }
-        let place = Place::parse(&self.oidc.issuer)?;
-        let asked = Asked { path: Discovery::path(&place), ..Asked::default() };
-        let said = Discovery::read(&self.oidc.issuer, &http::ask(self.stream(link).await?, &place, asked).await?)?;
-        let token = said.own("token_endpoint", &place)?;
-        said.own("authorization_endpoint", &place)?;
-        let fresh = Known { at: Instant::now(), authorize: said.text("authorization_endpoint").to_owned(), token };
+        let home = &self.oidc.home;
+        let asked = Asked { path: Discovery::path(home), ..Asked::default() };
+        let said = http::ask(self.stream(link, home).await?, home, asked).await?;
+        let said = Discovery::read(&self.oidc.issuer, &said)?;
+        let token = said.asked("token_endpoint", &self.oidc)?;
+        // Nothing is asked there of us: a browser is sent to it, and what it brings back goes to the token endpoint.
+        let authorize = said.text("authorization_endpoint").to_owned();
+        if !authorize.starts_with("https://")
+            || !authorize.chars().all(|c| c.is_ascii_graphic())
+            || authorize.contains('#')
+        {
+            return Err("the issuer's `authorization_endpoint` is no page (https)".to_owned());
+        }
+        let fresh = Known { at: Instant::now(), authorize, token };
         *known = Some(fresh.clone());
         Ok(fresh)
     }
 
-    async fn stream(&self, link: &Link) -> Result<crate::conn::BoxConn, String> {
-        let tls = UpstreamTls::new(TlsMode::VerifyFull, Some(&self.oidc.place.host), self.ca.as_deref(), None);
+    async fn stream(&self, link: &Link, place: &Place) -> Result<crate::conn::BoxConn, String> {
+        let tls = UpstreamTls::new(TlsMode::VerifyFull, Some(&place.host), self.ca.as_deref(), None);
         let tls = tls.map_err(|error| chain(&error))?;
-        let stream: TcpStream = link.dial().await?;
+        let server = self.oidc.server_of(place).ok_or("the configuration names no such server of the issuer")?;
+        let stream: TcpStream = link.dial(server).await?;
         stream.set_nonblocking(true).map_err(|error| error.to_string())?;
         let stream = tokio::net::TcpStream::from_std(stream).map_err(|error| error.to_string())?;
         let (stream, _) = tls.handshake(Box::new(stream)).await.map_err(|error| chain(&error))?;

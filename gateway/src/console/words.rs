@@ -44,6 +44,8 @@ pub enum ToWarden {
     DialIssuer {
         /// Comes back with the answer.
         request: u64,
+        /// Which of those that the configuration names.
+        server: u16,
     },
     /// A person is sent to the issuer; answered with the nonce that the issuer's token has to say.
     Begin {

@@ -138,11 +138,11 @@ impl Engine {
         if !self.devices.begins(Instant::now()) {
             return Err("somebody else begins a login at this moment: try again".to_owned());
         }
-        let place = Place::parse(&oidc.issuer)?;
-        let asked = Asked { path: Discovery::path(&place), ..Asked::default() };
-        let (_, said) = self.ask_issuer(&terms, &place, asked).await?;
+        let asked = Asked { path: Discovery::path(&oidc.home), ..Asked::default() };
+        let (_, said) = self.ask_issuer(&terms, &oidc.home, asked).await?;
         let said = Discovery::read(&oidc.issuer, &said)?;
-        let (begin, token) = (said.own("device_authorization_endpoint", &place)?, said.own("token_endpoint", &place)?);
+        let (begin, token) =
+            (said.asked("device_authorization_endpoint", &oidc)?, said.asked("token_endpoint", &oidc)?);
         let form = crate::http::form(&[("client_id", &client), ("scope", "openid"), ("max_age", MAX_AGE)]);
         let asked = Asked { path: begin.path.clone(), form: Some(form), ..Asked::default() };
         let (is_success, said) = self.ask_issuer(&terms, &begin, asked).await?;

@@ -103,8 +103,8 @@ impl Warden {
             let (warden, bridge, logins) = (Arc::clone(self), Arc::clone(&bridge), Arc::clone(&logins));
             match message {
                 ToWarden::Ready | ToWarden::CannotStart(_) => {}
-                ToWarden::DialIssuer { request } => {
-                    tokio::spawn(warden.dial_for(bridge, request));
+                ToWarden::DialIssuer { request, server } => {
+                    tokio::spawn(warden.dial_for(bridge, request, server));
                 }
                 ToWarden::Begin { request, begun } => {
                     let nonce = logins.lock().begin(begun).map(Value::from);
@@ -142,8 +142,8 @@ impl Warden {
         }
     }
 
-    async fn dial_for(self: Arc<Self>, bridge: Arc<Bridge>, request: u64) {
-        let dialled = tokio::task::spawn_blocking(move || self.dial_issuer()).await;
+    async fn dial_for(self: Arc<Self>, bridge: Arc<Bridge>, request: u64, server: u16) {
+        let dialled = tokio::task::spawn_blocking(move || self.dial_issuer(server)).await;
         let stream = dialled.unwrap_or_else(|error| Err(error.to_string()));
         let (descriptors, error) = match &stream {
             Ok(stream) => (vec![stream.as_fd()], None),

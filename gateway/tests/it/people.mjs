@@ -1,7 +1,7 @@
 // A certified OpenID provider at which people log in. Arguments: its module, a folder with `cert.pem` and `key.pem`, its port,
 // where its client `console` is; `cli` comes back to any port of the person's own host, or asks for device codes. Whoever gives a name is it; groups go
 // by name, and `sloth` was last asked who it is some minutes ago, whenever that was.
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { createServer } from 'node:https';
 import { generateKeyPairSync } from 'node:crypto';
 
@@ -40,4 +40,16 @@ provider.Session.prototype.authTime = function asked() {
   return authTime.call(this) - (this.accountId === 'sloth' ? 610 : 0);
 };
 const [cert, key] = ['cert.pem', 'key.pem'].map((name) => readFileSync(`${folder}/${name}`));
-createServer({ cert, key }, provider.callback()).listen(Number(port), '127.0.0.1', () => console.log('ready'));
+// Where the folder has a file `elsewhere`, its tokens and keys are at another server, of the next port.
+provider.use(async (ctx, next) => {
+  await next();
+  if (ctx.path === '/.well-known/openid-configuration' && existsSync(`${folder}/elsewhere`)) {
+    for (const name of ['token_endpoint', 'jwks_uri', 'device_authorization_endpoint']) {
+      ctx.body[name] = ctx.body[name].replace(`:${port}/`, `:${Number(port) + 1}/`);
+    }
+  }
+});
+const answers = provider.callback();
+createServer({ cert, key }, answers).listen(Number(port) + 1, '127.0.0.1', () => {
+  createServer({ cert, key }, answers).listen(Number(port), '127.0.0.1', () => console.log('ready'));
+});

@@ -226,6 +226,27 @@ fn where_no_client_or_no_device_code_is_configured_there_is_no_such_login() {
     assert!(!said.status.success() && said.err.contains("did not prove to be that console"), "{said:?}");
 }
 
+#[test]
+fn an_issuer_with_other_hosts_is_asked_at_those_that_are_listed() {
+    let shop = Shop::new();
+    let site = People::new(&shop.world);
+    shop.world.file("elsewhere", "");
+    let lines = site.config() + "device_code = true\n";
+    let gateway = attach_as(&shop, &lines);
+    let ca = shop.world.directory().join("console-ca.pem").display().to_string();
+    for how in ["--no-browser", "--device"] {
+        let said = cli(&shop, &["login", how, "--ca", &ca]);
+        assert!(!said.status.success() && said.err.contains("write `also = [\"127.0.0.1:9445\"]`"), "{said:?}");
+    }
+    drop(gateway);
+    let _gateway = attach_as(&shop, &lines.replace("[console]", "also = [\"127.0.0.1:9445\"]\n[console]"));
+    log_in(&shop, &site, "alice");
+    let begun = Begun::by(&shop, "--device");
+    types(&site, "bob", &begun, "confirm=yes");
+    let said = begun.end();
+    assert!(said.status.success() && said.out.contains("idp:bob"), "{said:?}");
+}
+
 fn waiting(shop: &Shop, text: &str) -> String {
     let body = shop.world.event("approval.requested", |body| body["summary"].to_string().contains(text));
     body["ticket"].as_str().unwrap().to_owned()

@@ -132,6 +132,17 @@ pub(super) const IN_THE_LIBRARY: &[Mutation] = &[
         tests: &["engine::devices::tests::a_device_code_is_asked_for_in_its_time_and_ends_once"],
     },
     Mutation {
+        name: "issuer-hosts",
+        guarantee: "G5",
+        mechanism: "an issuer is asked at its own host, and at those that the configuration lists",
+        edits: &[Edit {
+            file: "gateway/src/config/oidc.rs",
+            from: "self.servers().position(|one| (&one.host, one.port) == (&place.host, place.port))?;",
+            to: "self.servers().position(|one| place.host.ends_with(&one.host))?;",
+        }],
+        tests: &["config::oidc::tests::the_servers_of_an_issuer_are_those_that_are_configured"],
+    },
+    Mutation {
         name: "console-text",
         guarantee: "G2",
         mechanism: "what a runtime wrote is text on every page",

@@ -23,6 +23,8 @@ fn oidc() -> Oidc {
     Oidc {
         issuer: "https://id.example.com".into(),
         place: Place::parse("https://id.example.com").unwrap(),
+        home: Place::parse("https://id.example.com").unwrap(),
+        also: Vec::new(),
         keys_are_known: false,
         prefix: "id".into(),
         audience: "gateway".into(),
