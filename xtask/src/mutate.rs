@@ -2313,8 +2313,8 @@ const MUTATIONS: &[Mutation] = &[
         mechanism: "a token that somebody brings says the nonce of the login that it is brought to",
         edits: &[Edit {
             file: "gateway/src/engine/people.rs",
-            from: "        self.enter(&terms, client, Some(&said.nonce), &said.token).await",
-            to: "        self.enter(&terms, client, None, &said.token).await",
+            from: "        let mut known = self.enter(&terms, client, Some(&said.nonce), &said.token).await?;",
+            to: "        let mut known = self.enter(&terms, client, None, &said.token).await?;",
         }],
         tests: &["story_command_line::what_was_made_for_another_login_or_client_lets_nobody_in"],
     },

@@ -77,7 +77,11 @@ impl Engine {
         };
         let client = client(console, begun).map_err(|reason| (LoginFault::Gateway, reason))?;
         let terms = Arc::new(Terms { oidc: oidc.clone(), ca: settings.tokens().ca.clone() });
-        self.enter(&terms, client, Some(&said.nonce), &said.token).await
+        let mut known = self.enter(&terms, client, Some(&said.nonce), &said.token).await?;
+        if begun == Begun::CommandLine {
+            known.person.known_by += ", by the command line";
+        }
+        Ok(known)
     }
 
     /// The issuer, and the client of logins by device code, where those are configured.

@@ -282,7 +282,10 @@ fn who_is_logged_in_decides_by_the_command_line_and_it_happens_once() {
     assert_eq!(shop.reached("UPDATE orders"), 1);
     let decided = shop.world.event("approval.decided", |body| body["ticket"] == id.as_str());
     assert_eq!((&decided["person"], &decided["channel"]), (&"idp:alice".into(), &"console".into()), "{decided}");
+    assert!(decided["known_by"].as_str().unwrap().ends_with(", by the command line"), "{decided}");
     refused(cli(&shop, &["approve", &id, "--reason", "again"]), "");
+    let shown = cli(&shop, &["approvals", "show", &id, "--console", "https://other.example.com"]);
+    refused(shown, "you are not logged in at https://other.example.com");
     // Without the variable, it is the gateway of this host that is asked: and she is none of its people.
     refused(shop.world.cli_as(As::default(), &["approvals"]), "does not answer you");
     // Whom the issuer asked longer ago than counts for a say.
