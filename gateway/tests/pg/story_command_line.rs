@@ -154,6 +154,32 @@ fn a_person_logs_in_by_the_command_line_until_they_log_out() {
     assert_eq!(site.curl("thief", &cookie).status, 401);
 }
 
+/// What a person does in a browser of their own.
+const STEPS: &str = r#"
+export default async ({ page, args: [address], press, text, picture }) => {
+  await page.goto(address);
+  await page.type('input[name=login]', 'alice');
+  await page.type('input[name=password]', 'x');
+  await press('button[type=submit]');
+  await press('button[type=submit]');
+  await page.waitForFunction(() => location.hostname === '127.0.0.1' && location.pathname === '/callback');
+  await picture('callback');
+  console.log('back', await text('body'));
+};
+"#;
+
+#[test]
+fn a_browser_comes_back_to_the_port_that_waits() {
+    let shop = Shop::new();
+    let site = People::new(&shop.world);
+    let _gateway = attach(&shop, &site);
+    let begun = Begun::at(&shop);
+    let said = site.browse(STEPS, &[&begun.page]);
+    assert!(said.contains("back Go back to your terminal"), "{said}");
+    let said = begun.end();
+    assert!(said.status.success() && said.out.contains("as idp:alice"), "{said:?}");
+}
+
 /// Types the code of a device at the issuer, and logs in there; `say` is what the person says of it.
 fn types(site: &People<'_>, name: &str, begun: &Begun, say: &str) -> Got {
     let form = site.curl(name, &format!("'{}'", begun.page));
