@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 use tokio::io::Interest;
 use tokio::net::UnixDatagram;
 
-pub use people::{Decide, LogIn, LoggedIn, LoginFault, Person, Question, Revoke, WindowRequest};
+pub use people::{Begun, Decide, LogIn, LoggedIn, LoginFault, Person, Question, Revoke, WindowRequest};
 
 use crate::host::cgroup::Place;
 use crate::id::{HostId, JournalId};
@@ -142,6 +142,8 @@ pub enum ToWarden {
     DialIssuer {
         /// Comes back with the answer.
         request: u64,
+        /// Which of those that the configuration names.
+        server: u16,
     },
     /// A certificate for one login at an SSH target is wanted. For which user, the warden's own configuration says.
     Certify {

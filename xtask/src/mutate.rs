@@ -2294,6 +2294,57 @@ const MUTATIONS: &[Mutation] = &[
         tests: &["story_console::nobody_else_gets_in_or_has_something_decided"],
     },
     Mutation {
+        name: "console-fresh-elsewhere",
+        guarantee: "G2",
+        mechanism: "a decision by the command line needs a login of the last ten minutes",
+        edits: &[
+            Edit {
+                file: "gateway/src/console/routes.rs",
+                from: "        if !visit.is_fresh() {",
+                to: "        if !visit.is_fresh() && page.is_some() {",
+            },
+            Edit {
+                file: "gateway/src/warden/console_process.rs",
+                from: "            Wanted::Decide { .. } | Wanted::Revoke(_) if !is_fresh => {",
+                to: "            Wanted::Revoke(_) if !is_fresh => {",
+            },
+        ],
+        tests: &["story_command_line::who_is_logged_in_decides_by_the_command_line_and_it_happens_once"],
+    },
+    Mutation {
+        name: "login-nonce",
+        guarantee: "G2",
+        mechanism: "a token that somebody brings says the nonce of the login that it is brought to",
+        edits: &[Edit {
+            file: "gateway/src/engine/people.rs",
+            from: "        let mut known = self.enter(&terms, client, Some(&said.nonce), &said.token).await?;",
+            to: "        let mut known = self.enter(&terms, client, None, &said.token).await?;",
+        }],
+        tests: &["story_command_line::what_was_made_for_another_login_or_client_lets_nobody_in"],
+    },
+    Mutation {
+        name: "login-device",
+        guarantee: "G2",
+        mechanism: "there are logins by device code where they are configured",
+        edits: &[Edit {
+            file: "gateway/src/engine/people.rs",
+            from: "        if !console.device_code {",
+            to: "        if false {",
+        }],
+        tests: &["story_command_line::where_no_client_or_no_device_code_is_configured_there_is_no_such_login"],
+    },
+    Mutation {
+        name: "console-logout",
+        guarantee: "G6",
+        mechanism: "a login ends where the person logs out, for who kept a copy too",
+        edits: &[Edit {
+            file: "gateway/src/console/routes.rs",
+            from: "        self.visits.leave(cookie(head, LOGIN));\n",
+            to: "        let _ = head;\n",
+        }],
+        tests: &["story_command_line::a_person_logs_in_by_the_command_line_until_they_log_out"],
+    },
+    Mutation {
         name: "console-form-token",
         guarantee: "G2",
         mechanism: "a change at the console brings the token of its login",

@@ -27,7 +27,16 @@ pub enum Question {
     /// The policies in force.
     Policies,
     /// A person comes back from the issuer to the console.
-    LogIn(LogIn),
+    LogIn {
+        /// What they bring.
+        said: LogIn,
+        /// Where the warden was asked for the nonce of it.
+        begun: Begun,
+    },
+    /// A person wants a device code of the issuer.
+    BeginDevice,
+    /// Whether somebody typed the code of this login at the issuer.
+    PollDevice(String),
     /// One did not get so far.
     LoginFailed(LoginFault),
 }
@@ -62,6 +71,15 @@ impl LoginFault {
             Self::Gateway => "gateway",
         }
     }
+}
+
+/// Where a login was begun. The issuer knows a client for each, and a token that was issued to the one is none for the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Begun {
+    /// On a page of the console.
+    Browser,
+    /// By `gateway login`.
+    CommandLine,
 }
 
 /// What a person brings to the console, unread.

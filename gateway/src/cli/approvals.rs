@@ -3,12 +3,13 @@
 use anyhow::bail;
 use clap::{Args, Subcommand};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::Output;
+use super::remote::At;
 use super::serve::{running, runtime};
 use super::terminal::{visible, width, wrapped};
-use crate::control::client::ClientError;
+use crate::control::client::{Client, ClientError};
 use crate::control::service::Decision;
 use crate::id::TicketId;
 use crate::policy::Terms;
@@ -21,6 +22,8 @@ pub(super) struct Arguments {
     /// Why, for the record and for the one who asks
     #[arg(long)]
     reason: Option<String>,
+    #[command(flatten)]
+    at: At,
 }
 
 /// Which requests.
@@ -28,6 +31,8 @@ pub(super) struct Arguments {
 pub(super) struct ListArguments {
     #[command(subcommand)]
     one: Option<One>,
+    #[command(flatten)]
+    at: At,
 }
 
 #[derive(Debug, Subcommand)]
@@ -40,13 +45,19 @@ enum One {
 }
 
 pub(super) fn list(arguments: &ListArguments, output: Output) -> anyhow::Result<()> {
+    let remote = arguments.at.remote()?;
     runtime()?.block_on(async {
-        let client = running().await?.ok_or(ClientError::NotRunning)?;
         if let Some(One::Show { id }) = arguments.one {
-            let one: Value = client.post("/v1/approval", &id).await?;
+            let one: Value = match remote {
+                Some(console) => console.get(&format!("/api/v1/approvals/{id}")).await?,
+                None => host().await?.post("/v1/approval", &id).await?,
+            };
             return output.print(&one, whole);
         }
-        let tickets: Vec<Value> = client.get("/v1/approvals").await?;
+        let tickets: Vec<Value> = match remote {
+            Some(console) => console.get("/api/v1/approvals").await?,
+            None => host().await?.get("/v1/approvals").await?,
+        };
         output.print(&tickets, |tickets| {
             if tickets.is_empty() {
                 return "nothing waits for approval".to_owned();
@@ -57,10 +68,18 @@ pub(super) fn list(arguments: &ListArguments, output: Output) -> anyhow::Result<
 }
 
 pub(super) fn decide(arguments: Arguments, approve: bool, output: Output) -> anyhow::Result<()> {
-    let decision = Decision { ticket: arguments.id, approve, reason: arguments.reason };
+    let remote = arguments.at.remote()?;
     runtime()?.block_on(async {
-        let client = running().await?.ok_or(ClientError::NotRunning)?;
-        let answer: Value = client.post("/v1/decide", &decision).await?;
+        let answer: Value = match remote {
+            Some(console) => {
+                let say = json!({ "approve": approve, "reason": arguments.reason });
+                console.post(&format!("/api/v1/approvals/{}/decision", arguments.id), &say).await?
+            }
+            None => {
+                let decision = Decision { ticket: arguments.id, approve, reason: arguments.reason };
+                host().await?.post("/v1/decide", &decision).await?
+            }
+        };
         if let Some(error) = answer.get("error").and_then(Value::as_str) {
             bail!("{error}");
         }
@@ -69,6 +88,11 @@ pub(super) fn decide(arguments: Arguments, approve: bool, output: Output) -> any
             format!("request {}: {state}", arguments.id)
         })
     })
+}
+
+/// The gateway of this host.
+async fn host() -> anyhow::Result<Client> {
+    Ok(running().await?.ok_or(ClientError::NotRunning)?)
 }
 
 /// Texts of requests come from runtimes, those of votes from people: what the reader decides on must be what stands there.

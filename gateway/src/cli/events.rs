@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use anyhow::bail;
 use clap::Args;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
+use super::remote::{At, Remote};
+use super::serve::runtime;
 use super::terminal::visible;
 use super::{Output, line};
 use crate::audit::journal::{Filter, Item, Record, SessionState, SessionSummary};
@@ -21,19 +23,23 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// Where the journal is.
 #[derive(Debug, Args)]
 pub(super) struct State {
-    /// The state directory
-    #[arg(long, value_name = "DIR", default_value_os_t = Config::default().state_dir)]
-    state_dir: PathBuf,
+    /// The state directory [default: /var/lib/gateway]
+    #[arg(long, value_name = "DIR")]
+    state_dir: Option<PathBuf>,
 }
 
 impl State {
     pub(super) fn layout(&self) -> Layout {
-        Layout::new(&self.state_dir)
+        Layout::new(&self.directory())
     }
 
     /// A file of the state directory.
     pub(super) fn file(&self, name: &str) -> PathBuf {
-        self.state_dir.join(name)
+        self.directory().join(name)
+    }
+
+    fn directory(&self) -> PathBuf {
+        self.state_dir.clone().unwrap_or_else(|| Config::default().state_dir)
     }
 }
 
@@ -42,6 +48,15 @@ impl State {
 pub(super) struct SessionsArguments {
     #[command(flatten)]
     state: State,
+    #[command(flatten)]
+    at: At,
+}
+
+/// What a console answers.
+#[derive(Deserialize)]
+struct Found {
+    sessions: Vec<SessionSummary>,
+    complete: bool,
 }
 
 /// Which events.
@@ -64,6 +79,14 @@ pub(super) struct EventsArguments {
 }
 
 pub(super) fn sessions(arguments: &SessionsArguments, output: Output) -> anyhow::Result<()> {
+    // A directory that is named is on this host, whatever the environment says.
+    let is_here = arguments.state.state_dir.is_some();
+    if is_here && arguments.at.is_named() {
+        bail!("--state-dir is of this host, --console of another: name one of them");
+    }
+    if !is_here && let Some(console) = arguments.at.remote()? {
+        return sessions_at(&console, output);
+    }
     let (sessions, broken) = Reader::new(arguments.state.layout()).sessions()?;
     output.print(&sessions, |sessions| sessions.iter().map(session_line).collect())?;
     match broken.first() {
@@ -73,6 +96,17 @@ pub(super) fn sessions(arguments: &SessionsArguments, output: Output) -> anyhow:
         ),
         None => Ok(()),
     }
+}
+
+/// Those that a console shows: the newest, in the order of their start.
+fn sessions_at(console: &Remote, output: Output) -> anyhow::Result<()> {
+    let mut found: Found = runtime()?.block_on(console.get("/api/v1/sessions"))?;
+    found.sessions.reverse();
+    output.print(&found.sessions, |sessions| sessions.iter().map(session_line).collect())?;
+    if !found.complete {
+        eprintln!("gateway: these are the newest: {} has more", console.url());
+    }
+    Ok(())
 }
 
 fn session_line(session: &SessionSummary) -> String {

@@ -7,14 +7,18 @@
 mod approvals;
 mod attach;
 mod audit;
+mod callback;
 mod detach;
 mod doctor;
 mod events;
 mod exec;
+mod kept;
+mod login;
 mod manual;
 mod own_exec;
 mod policy;
 mod query;
+mod remote;
 mod replay;
 mod run;
 mod serve;
@@ -75,6 +79,10 @@ enum Command {
     Approve(approvals::Arguments),
     /// Refuse a held request
     Deny(approvals::Arguments),
+    /// Log in at the console of a gateway, here or elsewhere, in a browser
+    Login(login::Arguments),
+    /// End that login
+    Logout(login::LogoutArguments),
     /// Ask for a window: a workload may do at a target what policies say of it, until a time
     Request(windows::RequestArguments),
     /// The windows that are open
@@ -171,6 +179,8 @@ pub fn main() -> ExitCode {
         Command::Approvals(arguments) => approvals::list(&arguments, output),
         Command::Approve(arguments) => approvals::decide(arguments, true, output),
         Command::Deny(arguments) => approvals::decide(arguments, false, output),
+        Command::Login(arguments) => login::run(&arguments, output),
+        Command::Logout(arguments) => login::log_out(&arguments, output),
         Command::Request(arguments) => windows::request(arguments, output),
         Command::Windows => windows::list(output),
         Command::Revoke(arguments) => windows::revoke(arguments, output),

@@ -19,6 +19,10 @@ pub struct Console {
     pub client_id: String,
     /// The secret of that client.
     pub client_secret: SecretSource,
+    /// The client of `gateway login`: one without a secret, which comes back to a port of the person's own host.
+    pub cli_client_id: Option<String>,
+    /// People may log in by a code that they type at the issuer, on another host than their command line.
+    pub device_code: bool,
     /// Groups whose members see sessions, policies and health.
     pub viewers: Vec<String>,
     /// Groups whose members see all that waits, too.
@@ -49,6 +53,14 @@ pub(super) fn read(root: &Section<'_, '_>) -> Option<Console> {
     if client_secret.is_none() {
         section.fault("client_secret", "is missing");
     }
+    let cli_client_id = section.string("cli_client_id");
+    if cli_client_id.is_some() && cli_client_id == client_id {
+        section.fault("cli_client_id", "a client of its own, without a secret: that of browsers has one");
+    }
+    let device_code = section.flag("device_code").unwrap_or(false);
+    if device_code && cli_client_id.is_none() {
+        section.fault("device_code", "needs `cli_client_id`: the client that the codes are for");
+    }
     let (viewers, admins) = (section.strings("viewers"), section.strings("admins"));
     section.finish();
     Some(Console {
@@ -56,6 +68,8 @@ pub(super) fn read(root: &Section<'_, '_>) -> Option<Console> {
         public: public?,
         client_id: client_id?,
         client_secret: client_secret?,
+        cli_client_id,
+        device_code,
         viewers,
         admins,
     })

@@ -20,6 +20,8 @@ pub const ALGORITHMS: [&str; 9] = ["RS256", "RS384", "RS512", "PS256", "PS384", 
 /// Those that issuers use today.
 const DEFAULT_ALGORITHMS: [&str; 4] = ["RS256", "PS256", "ES256", "EdDSA"];
 const HTTPS_PORT: u16 = 443;
+/// Hosts in `also`.
+const MAX_SERVERS: usize = 100;
 
 /// An issuer, and what its tokens must say.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +30,10 @@ pub struct Oidc {
     pub issuer: String,
     /// Where it says where its keys are, or, as `keys_are_known`, the keys themselves.
     pub place: Place,
+    /// Where the issuer is.
+    pub home: Place,
+    /// Servers of other hosts that it may name for what is asked of it.
+    pub also: Vec<Place>,
     /// `jwks_uri` is configured: the issuer is not asked for it.
     pub keys_are_known: bool,
     /// What stands before its groups, for policies: `PREFIX:NAME`.
@@ -48,6 +54,26 @@ pub struct Oidc {
     pub leeway: Duration,
     /// PEM file of the authorities of its server; `None`: those of the system.
     pub ca: Option<PathBuf>,
+}
+
+impl Oidc {
+    /// All servers that are asked for the issuer.
+    fn servers(&self) -> impl Iterator<Item = &Place> {
+        [&self.home, &self.place].into_iter().chain(&self.also)
+    }
+
+    /// The number of the one that a place is at, if the configuration names it.
+    #[must_use]
+    pub fn server_of(&self, place: &Place) -> Option<u16> {
+        let number = self.servers().position(|one| (&one.host, one.port) == (&place.host, place.port))?;
+        u16::try_from(number).ok()
+    }
+
+    /// The one with a number.
+    #[must_use]
+    pub fn server(&self, number: u16) -> Option<&Place> {
+        self.servers().nth(usize::from(number))
+    }
 }
 
 /// What `https://HOST:PORT/PATH` stands for.
@@ -109,6 +135,14 @@ pub(super) fn read(identity: &Section<'_, '_>) -> Option<Oidc> {
     let of_issuer = issuer.as_deref().and_then(|url| place("issuer", url));
     let jwks = section.string("jwks_uri");
     let of_keys = jwks.as_deref().and_then(|url| place("jwks_uri", url));
+    let also = section.strings("also").into_iter().filter_map(|text| {
+        let place = place("also", &format!("https://{text}"))?;
+        if !place.path.is_empty() {
+            section.fault("also", format!("`{text}`: a host, or a host and a port"));
+        }
+        Some(place)
+    });
+    let also: Vec<Place> = also.take(MAX_SERVERS).collect();
     let prefix = section.string("prefix").or_else(|| of_issuer.as_ref().map(|place| place.host.clone()));
     if prefix.as_deref().is_some_and(|prefix| prefix == "local" || prefix.is_empty() || prefix.contains(':')) {
         section.fault("prefix", "groups of this host are called `local:NAME`: choose another word, without `:`");
@@ -134,7 +168,9 @@ pub(super) fn read(identity: &Section<'_, '_>) -> Option<Oidc> {
     Some(Oidc {
         issuer: issuer?,
         keys_are_known: jwks.is_some(),
-        place: if jwks.is_some() { of_keys? } else { of_issuer? },
+        place: if jwks.is_some() { of_keys? } else { of_issuer.clone()? },
+        home: of_issuer?,
+        also,
         prefix: prefix?,
         audience: audience?,
         groups_claim,
@@ -150,6 +186,33 @@ pub(super) fn read(identity: &Section<'_, '_>) -> Option<Oidc> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_servers_of_an_issuer_are_those_that_are_configured() {
+        let text = |more: &str| {
+            format!(
+                "version = 1\n[identity.oidc]\nissuer = \"https://id.example.com/a\"\naudience = \"gateway\"\n{more}"
+            )
+        };
+        let of = |more: &str| crate::config::Config::parse("gateway.toml", &text(more));
+        let oidc = of("also = [\"keys.example.com\", \"[2001:db8::1]:8443\"]\n").unwrap().oidc.unwrap();
+        for (url, number) in [
+            ("https://id.example.com/token", Some(0)),
+            ("https://keys.example.com/b", Some(2)),
+            ("https://[2001:db8::1]:8443", Some(3)),
+            ("https://keys.example.com:444/b", None),
+            ("https://evil.keys.example.com", None),
+        ] {
+            let place = Place::parse(url).unwrap();
+            assert_eq!(oidc.server_of(&place), number, "{url}");
+            let found = number.and_then(|number| oidc.server(number));
+            assert_eq!(found.map(|found| &found.host), number.map(|_| &place.host), "{url}");
+        }
+        assert_eq!(oidc.server(4), None);
+        for wrong in ["\"keys.example.com/jwks\"", "\"https://keys.example.com\"", "\"*\"", "\"\""] {
+            assert!(of(&format!("also = [{wrong}]\n")).is_err(), "{wrong}");
+        }
+    }
 
     #[test]
     fn a_place_is_a_host_and_a_path_over_tls() {

@@ -3,9 +3,10 @@
 //! In: bytes as a browser, an agent or another site may have written them. Out: held to what must be true of forms, of places
 //! to go to, and of pages.
 
-use super::login::{field, form};
+use super::login::field;
 use super::pages::text;
 use super::routes::is_own;
+use crate::http::form;
 
 /// A field comes out as it was written, a place of ours is on this host, and text is text.
 pub fn fuzz(bytes: &[u8]) {

@@ -12,7 +12,7 @@ use serde_json::Value;
 use tokio::sync::oneshot;
 
 use super::words::{Login, ToWarden, Wanted};
-use crate::bridge::{Bridge, LogIn, LoginFault};
+use crate::bridge::{Begun, Bridge, LogIn, LoginFault};
 
 /// How long the warden may take: it reads journals.
 const TIMEOUT: Duration = Duration::from_secs(20);
@@ -55,8 +55,8 @@ impl Link {
     }
 
     /// What the token of a new login has to say.
-    pub(super) async fn begin(&self) -> Result<String, String> {
-        let nonce = self.question(|request| ToWarden::Begin { request }).await?;
+    pub(super) async fn begin(&self, begun: Begun) -> Result<String, String> {
+        let nonce = self.question(|request| ToWarden::Begin { request, begun }).await?;
         nonce.as_str().map(str::to_owned).ok_or_else(|| "the gateway's answer was not understood".to_owned())
     }
 
@@ -64,6 +64,21 @@ impl Link {
     pub(super) async fn log_in(&self, said: LogIn) -> Result<Login, String> {
         let login = self.question(|request| ToWarden::LogIn { request, said }).await?;
         serde_json::from_value(login).map_err(|_| "the gateway's answer was not understood".to_owned())
+    }
+
+    /// A device code for somebody.
+    pub(super) async fn begin_device(&self) -> Result<Value, String> {
+        self.question(|request| ToWarden::BeginDevice { request }).await
+    }
+
+    /// The login of who typed the code; where nobody did yet, when to ask again.
+    pub(super) async fn poll_device(&self, login: String) -> Result<Result<Login, u64>, String> {
+        let answer = self.question(|request| ToWarden::PollDevice { request, login }).await?;
+        if let Some(seconds) = answer.get("waiting").and_then(Value::as_u64) {
+            return Ok(Err(seconds));
+        }
+        let login = serde_json::from_value(answer).map_err(|_| "the gateway's answer was not understood")?;
+        Ok(Ok(login))
     }
 
     /// Has a login counted that let nobody in, before the person reads so: who fails often waits for it each time.
@@ -85,11 +100,11 @@ impl Link {
         self.finish(request, sent, receive).await
     }
 
-    /// A connection to the issuer's server.
-    pub(super) async fn dial(&self) -> Result<TcpStream, String> {
+    /// A connection to a server of the issuer.
+    pub(super) async fn dial(&self, server: u16) -> Result<TcpStream, String> {
         let (send, receive) = oneshot::channel();
         let request = self.note(Waiting::Socket(send))?;
-        let sent = self.bridge.send(&ToWarden::DialIssuer { request }, &[]).await;
+        let sent = self.bridge.send(&ToWarden::DialIssuer { request, server }, &[]).await;
         self.finish(request, sent, receive).await
     }
 

@@ -1,7 +1,8 @@
 //! Login of people by the issuer: authorization code with PKCE (RFC 6749, 4.1; RFC 7636; OpenID Connect Core 1.0, 3.1).
 //!
 //! In: the configured issuer and client, a code that a browser brings back. Out: the token that the issuer gives for it, unread:
-//! whom it names, the engine says. It asks the issuer's own host alone.
+//! whom it names, the engine says. It asks the issuer's own host
+//! alone, and those that the configuration names.
 
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
@@ -13,10 +14,10 @@ use serde_json::Value;
 use tokio::sync::Mutex;
 
 use super::link::Link;
-use super::visits::Attempt;
+use super::visits::{Attempt, Way};
 use crate::chain::chain;
 use crate::config::{Oidc, Place};
-use crate::http::{self, Asked};
+use crate::http::{self, Asked, escaped, form};
 use crate::identity::Discovery;
 use crate::secret::Secret;
 use crate::upstream::tls::{TlsMode, UpstreamTls};
@@ -26,11 +27,18 @@ const KNOWN_FOR: Duration = Duration::from_secs(300);
 /// A person whom the issuer asked longer ago is asked again: half of what counts for a say.
 const MAX_AGE: Duration = Duration::from_secs(300);
 
+/// Where `gateway login` is come back to, on its own host.
+pub(crate) const CALLBACK: &str = "/callback";
+/// There is no login by the command line.
+pub(super) const NO_CLIENT: &str = "this console has no login by the command line: its configuration names no client for it (`[console] cli_client_id`)";
+
 /// Where a client logs in.
 pub(super) struct Issuer {
     pub(super) oidc: Oidc,
     pub(super) client_id: String,
     pub(super) client_secret: Secret,
+    /// The client of the command line, which has none.
+    pub(super) cli_client_id: Option<String>,
     pub(super) ca: Option<Vec<u8>>,
     /// Where browsers come back to.
     pub(super) redirect: String,
@@ -49,12 +57,13 @@ impl Issuer {
     /// Where a browser is sent.
     pub(super) async fn address(&self, link: &Link, attempt: &Attempt) -> Result<String, String> {
         let known = self.known(link).await?;
+        let (client, redirect) = (self.client(attempt)?, self.redirect(attempt));
         let challenge = URL_SAFE_NO_PAD.encode(digest(&SHA256, attempt.verifier.as_bytes()));
         let max_age = MAX_AGE.as_secs().to_string();
         let query = form(&[
             ("response_type", "code"),
-            ("client_id", &self.client_id),
-            ("redirect_uri", &self.redirect),
+            ("client_id", client),
+            ("redirect_uri", &redirect),
             ("scope", "openid"),
             ("state", &attempt.state),
             ("nonce", &attempt.nonce),
@@ -69,21 +78,47 @@ impl Issuer {
     /// What the issuer signed of whom a code stands for. The engine reads it.
     pub(super) async fn token(&self, link: &Link, attempt: &Attempt, code: &str) -> Result<String, String> {
         let known = self.known(link).await?;
-        let sent = form(&[
+        let (client, redirect) = (self.client(attempt)?, self.redirect(attempt));
+        let mut sent = form(&[
             ("grant_type", "authorization_code"),
             ("code", code),
-            ("redirect_uri", &self.redirect),
+            ("redirect_uri", &redirect),
             ("code_verifier", &attempt.verifier),
         ]);
-        // RFC 6749, section 2.3.1: both are encoded like a form first.
-        let secret = String::from_utf8_lossy(self.client_secret.expose()).into_owned();
-        let pair = format!("{}:{}", escaped(&self.client_id), escaped(&secret));
-        let authorization = Some(format!("Basic {}", STANDARD.encode(pair)));
+        let authorization = match attempt.way {
+            Way::Browser(_) => {
+                // RFC 6749, section 2.3.1: both are encoded like a form first.
+                let secret = String::from_utf8_lossy(self.client_secret.expose()).into_owned();
+                Some(format!("Basic {}", STANDARD.encode(format!("{}:{}", escaped(client), escaped(&secret)))))
+            }
+            // Section 4.1.3: who has no secret says who it is.
+            Way::CommandLine(_) => {
+                sent = format!("{sent}&{}", form(&[("client_id", client)]));
+                None
+            }
+        };
         let asked = Asked { path: known.token.path.clone(), form: Some(sent), authorization, ..Asked::default() };
-        let answer = http::ask(self.stream(link).await?, &known.token, asked).await?;
+        let answer = http::ask(self.stream(link, &known.token).await?, &known.token, asked).await?;
         let answer: Value = serde_json::from_slice(&answer).map_err(|_| "the issuer's answer is no json".to_owned())?;
         let token = answer.get("id_token").and_then(Value::as_str);
         token.map(str::to_owned).ok_or_else(|| "the issuer sent no `id_token`".to_owned())
+    }
+
+    /// The client that an attempt goes through.
+    fn client(&self, attempt: &Attempt) -> Result<&str, String> {
+        match attempt.way {
+            Way::Browser(_) => Ok(&self.client_id),
+            Way::CommandLine(_) => self.cli_client_id.as_deref().ok_or_else(|| NO_CLIENT.to_owned()),
+        }
+    }
+
+    /// Where it comes back to.
+    fn redirect(&self, attempt: &Attempt) -> String {
+        match attempt.way {
+            Way::Browser(_) => self.redirect.clone(),
+            // RFC 8252, section 7.3: the address, since what `localhost` is may be somebody else's to say.
+            Way::CommandLine(port) => format!("http://127.0.0.1:{port}{CALLBACK}"),
+        }
     }
 
     async fn known(&self, link: &Link) -> Result<Known, String> {
@@ -91,25 +126,29 @@ impl Issuer {
         if let Some(known) = known.as_ref().filter(|known| known.at.elapsed() < KNOWN_FOR) {
             return Ok(known.clone());
         }
-        let place = Place::parse(&self.oidc.issuer)?;
-        let asked = Asked { path: Discovery::path(&place), ..Asked::default() };
-        let said = Discovery::read(&self.oidc.issuer, &http::ask(self.stream(link).await?, &place, asked).await?)?;
-        let own = |key: &str| {
-            let found = said.place(key)?;
-            let is_own = (&found.host, found.port) == (&place.host, place.port);
-            if is_own { Ok(found) } else { Err(format!("the issuer's `{key}` is at another host")) }
-        };
-        let token = own("token_endpoint")?;
-        own("authorization_endpoint")?;
-        let fresh = Known { at: Instant::now(), authorize: said.text("authorization_endpoint").to_owned(), token };
+        let home = &self.oidc.home;
+        let asked = Asked { path: Discovery::path(home), ..Asked::default() };
+        let said = http::ask(self.stream(link, home).await?, home, asked).await?;
+        let said = Discovery::read(&self.oidc.issuer, &said)?;
+        let token = said.asked("token_endpoint", &self.oidc)?;
+        // Nothing is asked there of us: a browser is sent to it, and what it brings back goes to the token endpoint.
+        let authorize = said.text("authorization_endpoint").to_owned();
+        if !authorize.starts_with("https://")
+            || !authorize.chars().all(|c| c.is_ascii_graphic())
+            || authorize.contains('#')
+        {
+            return Err("the issuer's `authorization_endpoint` is no page (https)".to_owned());
+        }
+        let fresh = Known { at: Instant::now(), authorize, token };
         *known = Some(fresh.clone());
         Ok(fresh)
     }
 
-    async fn stream(&self, link: &Link) -> Result<crate::conn::BoxConn, String> {
-        let tls = UpstreamTls::new(TlsMode::VerifyFull, Some(&self.oidc.place.host), self.ca.as_deref(), None);
+    async fn stream(&self, link: &Link, place: &Place) -> Result<crate::conn::BoxConn, String> {
+        let tls = UpstreamTls::new(TlsMode::VerifyFull, Some(&place.host), self.ca.as_deref(), None);
         let tls = tls.map_err(|error| chain(&error))?;
-        let stream: TcpStream = link.dial().await?;
+        let server = self.oidc.server_of(place).ok_or("the configuration names no such server of the issuer")?;
+        let stream: TcpStream = link.dial(server).await?;
         stream.set_nonblocking(true).map_err(|error| error.to_string())?;
         let stream = tokio::net::TcpStream::from_std(stream).map_err(|error| error.to_string())?;
         let (stream, _) = tls.handshake(Box::new(stream)).await.map_err(|error| chain(&error))?;
@@ -117,26 +156,8 @@ impl Issuer {
     }
 }
 
-/// A form or query (application/x-www-form-urlencoded).
-pub(super) fn form(fields: &[(&str, &str)]) -> String {
-    let field = |(name, value): &(&str, &str)| format!("{name}={}", escaped(value));
-    fields.iter().map(field).collect::<Vec<_>>().join("&")
-}
-
-/// All but what RFC 3986 calls unreserved.
-fn escaped(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => out.push(char::from(byte)),
-            other => out.push_str(&format!("%{other:02X}")),
-        }
-    }
-    out
-}
-
 /// The fields of a form or query; the last of a name counts for nothing: two of one name are refused by giving none.
-pub(super) fn field(form: &str, wanted: &str) -> Option<String> {
+pub(crate) fn field(form: &str, wanted: &str) -> Option<String> {
     let mut found = form.split('&').filter_map(|pair| {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         (name == wanted).then_some(value)

@@ -6,6 +6,7 @@
 
 #[cfg(any(fuzzing, test))]
 mod fuzzing;
+mod elsewhere;
 mod link;
 mod login;
 mod pages;
@@ -29,6 +30,8 @@ use tokio_rustls::TlsAcceptor;
 
 #[cfg(any(fuzzing, test))]
 pub use fuzzing::fuzz;
+pub(crate) use login::{CALLBACK, field};
+pub(crate) use visits::same;
 pub use words::{Login, Search, Settings, ToConsole, ToWarden, Wanted};
 
 use crate::bridge::Bridge;
@@ -111,6 +114,7 @@ fn open(
         oidc,
         client_id: console.client_id,
         client_secret: Secret::new(settings.client_secret),
+        cli_client_id: console.cli_client_id,
         ca: settings.ca,
         known: tokio::sync::Mutex::default(),
     };

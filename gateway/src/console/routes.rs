@@ -14,10 +14,10 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::login::field;
-use super::visits::{ATTEMPT, Attempt, Known, LOGIN, Visit, same};
+use super::visits::{ATTEMPT, Attempt, Known, LOGIN, Visit, Way, same};
 use super::words::{Search, Wanted};
 use super::{Console, pages};
-use crate::bridge::{LogIn, LoginFault};
+use crate::bridge::{Begun, LogIn, LoginFault};
 use crate::id::TicketId;
 
 /// Forms and decisions are short.
@@ -45,7 +45,7 @@ const POLICY: &str =
 /// The same for the page of a terminal: our player, what it asks of us, and the styles that xterm.js makes for its colours.
 const PLAYER_POLICY: &str = "default-src 'none'; script-src 'self'; connect-src 'self'; style-src 'self' 'unsafe-inline'; img-src data:; form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
 
-type Answer = Response<Full<Bytes>>;
+pub(super) type Answer = Response<Full<Bytes>>;
 
 /// How an answer is given.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -55,7 +55,7 @@ enum Form {
 }
 
 /// What stands in the way.
-enum Refusal {
+pub(super) enum Refusal {
     LogIn,
     Because(StatusCode, String),
 }
@@ -107,6 +107,14 @@ impl Console {
             (Method::GET, ["api", "v1", "openapi.json"]) => return Ok(plain("application/json", OPENAPI)),
             (Method::GET, ["login"]) => return self.log_in(query).await,
             (Method::GET, ["callback"]) => return self.come_back(head, query).await,
+            (Method::POST, ["api", "v1", "login"]) => return self.begin_elsewhere(&text_of(body).await?).await,
+            (Method::POST, ["api", "v1", "login", "code"]) => {
+                return self.come_back_elsewhere(&text_of(body).await?).await;
+            }
+            (Method::POST, ["api", "v1", "login", "device"]) => return self.begin_device(&text_of(body).await?).await,
+            (Method::POST, ["api", "v1", "login", "device", "poll"]) => {
+                return self.poll_device(&text_of(body).await?).await;
+            }
             _ => {}
         }
         let visit = match self.visits.find(cookie(head, LOGIN)) {
@@ -143,6 +151,7 @@ impl Console {
             ["health"] => page("Health", true, pages::health(&ask(Wanted::Health).await?)),
             ["api", "v1", "me"] => Ok(json_of(&json!({
                 "name": visit.login.name, "groups": visit.login.groups, "token": visit.token, "fresh": visit.is_fresh(),
+                "fresh_for": visit.fresh_for().as_secs(), "ends_in": visit.ends_in().as_secs(),
             }))),
             ["api", "v1", "approvals"] => Ok(json_of(&ask(Wanted::Approvals).await?)),
             ["api", "v1", "approvals", id] => Ok(json_of(&ask(Wanted::Approval(ticket(id)?)).await?)),
@@ -161,9 +170,7 @@ impl Console {
     }
 
     async fn change(&self, path: &[&str], head: &Parts, body: Incoming, visit: &Visit) -> Result<Answer, Refusal> {
-        let body =
-            Limited::new(body, MAX_BODY).collect().await.map_err(|_| bad("the request is too large"))?.to_bytes();
-        let sent = std::str::from_utf8(&body).map_err(|_| bad("the request is no text"))?;
+        let sent = &*text_of(body).await?;
         let is_api = path.first() == Some(&"api");
         let token = if is_api {
             head.headers.get(TOKEN).and_then(|value| value.to_str().ok()).map(str::to_owned)
@@ -175,9 +182,12 @@ impl Console {
             return Err(Refusal::Because(StatusCode::FORBIDDEN, words));
         }
         match *path {
+            ["api", "v1", "logout"] => {
+                self.log_out(head, visit).await;
+                Ok(json_of(&json!({ "state": "logged out" })))
+            }
             ["logout"] => {
-                self.visits.leave(cookie(head, LOGIN));
-                self.link.log_out(visit.login.login).await;
+                self.log_out(head, visit).await;
                 let body = "<p>You are logged out.</p><p><a href=\"/login\">Log in</a></p>";
                 Ok(with_cookie(html(&pages::page("Logged out", None, false, body)), LOGIN, "", 0, "Strict"))
             }
@@ -188,7 +198,7 @@ impl Console {
                 if !known {
                     return Err(bad("neither approve nor deny"));
                 }
-                let answer = self.decide(visit, id, say, head.uri.path()).await?;
+                let answer = self.decide(visit, id, say, Some(head.uri.path())).await?;
                 let state = answer.get("state").and_then(Value::as_str).unwrap_or("decided");
                 let body = format!(
                     "<p role=\"status\">It is {}.</p><p><a href=\"/\">What else waits</a></p>",
@@ -198,7 +208,7 @@ impl Console {
             }
             ["api", "v1", "approvals", id, "decision"] => {
                 let say: Say = serde_json::from_str(sent).map_err(|error| bad(&error.to_string()))?;
-                Ok(json_of(&self.decide(visit, id, say, "/").await?))
+                Ok(json_of(&self.decide(visit, id, say, None).await?))
             }
             ["windows", id] => {
                 self.ask(visit, Wanted::Revoke(ticket(id)?)).await?;
@@ -208,10 +218,18 @@ impl Console {
         }
     }
 
+    async fn log_out(&self, head: &Parts, visit: &Visit) {
+        self.visits.leave(cookie(head, LOGIN));
+        self.link.log_out(visit.login.login).await;
+    }
+
     /// A person's say, whose login has to be fresh.
-    async fn decide(&self, visit: &Visit, id: &str, say: Say, page: &str) -> Result<Value, Refusal> {
+    async fn decide(&self, visit: &Visit, id: &str, say: Say, page: Option<&str>) -> Result<Value, Refusal> {
         if !visit.is_fresh() {
-            let words = format!("your login is too old for a decision: log in again at /login?to={page}");
+            let words = match page {
+                Some(page) => format!("your login is too old for a decision: log in again at /login?to={page}"),
+                None => "your login is too old for a decision: log in again".to_owned(),
+            };
             return Err(Refusal::Because(StatusCode::UNAUTHORIZED, words));
         }
         let reason = say.reason.filter(|reason| !reason.trim().is_empty());
@@ -230,8 +248,9 @@ impl Console {
     async fn log_in(&self, query: &str) -> Result<Answer, Refusal> {
         let failed = |reason: String| Refusal::Because(StatusCode::BAD_GATEWAY, reason);
         let to = field(query, "to").filter(|to| is_own(to)).unwrap_or_else(|| "/".to_owned());
-        let nonce = self.link.begin().await.map_err(failed)?;
-        let attempt = Attempt::new(nonce, to).ok_or_else(|| failed("the system has no randomness".to_owned()))?;
+        let nonce = self.link.begin(Begun::Browser).await.map_err(failed)?;
+        let attempt =
+            Attempt::new(nonce, Way::Browser(to)).ok_or_else(|| failed("the system has no randomness".to_owned()))?;
         let address = self.issuer.address(&self.link, &attempt).await.map_err(failed)?;
         let cookie = self.visits.attempt(attempt).ok_or_else(|| failed("the system has no randomness".to_owned()))?;
         // On the way back from the issuer a browser sends no cookie that is `Strict`.
@@ -240,39 +259,62 @@ impl Console {
 
     async fn come_back(&self, head: &Parts, query: &str) -> Result<Answer, Refusal> {
         let failed = |reason: &str| Refusal::Because(StatusCode::FORBIDDEN, format!("you are not logged in: {reason}"));
-        let (attempt, token) = match self.brought(head, query).await {
-            Ok(brought) => brought,
-            Err((fault, reason)) => {
-                self.link.login_failed(fault).await;
-                return Err(failed(&reason));
-            }
+        let brought = Brought {
+            state: field(query, "state").unwrap_or_default(),
+            code: field(query, "code"),
+            issuer: field(query, "iss"),
         };
-        let said = LogIn { token, nonce: attempt.nonce };
-        let login = self.link.log_in(said).await.map_err(|reason| failed(&reason))?;
-        let cookie = self.visits.enter(login).ok_or_else(|| failed("you are logged in too often"))?;
+        let entered = self.enter(cookie(head, ATTEMPT), brought, Begun::Browser).await;
+        let (cookie, way) = entered.map_err(|reason| failed(&reason))?;
+        let to = match &way {
+            Way::Browser(to) => to.as_str(),
+            Way::CommandLine(_) => "/",
+        };
         // Not a redirect: in a chain that began at the issuer the browser would not send the cookie.
         let page = format!(
             "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta http-equiv=\"refresh\" content=\"0;url={to}\">\
              <title>gateway</title></head><body><a href=\"{to}\">Go on</a></body></html>",
-            to = pages::text(&attempt.to)
+            to = pages::text(to)
         );
         let answer = with_cookie(html(&page), LOGIN, &cookie, 8 * 3_600, "Strict");
         Ok(with_cookie(answer, ATTEMPT, "", 0, "Lax"))
     }
 
-    /// The login that a browser comes back to, and the issuer's token for it.
-    async fn brought(&self, head: &Parts, query: &str) -> Result<(Attempt, String), (LoginFault, String)> {
+    /// The cookie of somebody who came back from the issuer, and how they came; where not, why.
+    pub(super) async fn enter(
+        &self,
+        attempt: Option<&str>,
+        brought: Brought,
+        begun: Begun,
+    ) -> Result<(String, Way), String> {
+        let (attempt, token) = match self.brought(attempt, brought, begun).await {
+            Ok(brought) => brought,
+            Err((fault, reason)) => {
+                self.link.login_failed(fault).await;
+                return Err(reason);
+            }
+        };
+        let login = self.link.log_in(LogIn { token, nonce: attempt.nonce }).await?;
+        let cookie = self.visits.enter(login).ok_or("you are logged in too often")?;
+        Ok((cookie, attempt.way))
+    }
+
+    /// The login that somebody comes back to, and the issuer's token for it.
+    async fn brought(
+        &self,
+        attempt: Option<&str>,
+        brought: Brought,
+        begun: Begun,
+    ) -> Result<(Attempt, String), (LoginFault, String)> {
         let failed = |fault, reason: &str| (fault, reason.to_owned());
-        let state = field(query, "state").unwrap_or_default();
-        let attempt = self.visits.resume(cookie(head, ATTEMPT), &state);
+        let attempt = self.visits.resume(attempt, &brought.state, begun);
         let attempt =
             attempt.ok_or_else(|| failed(LoginFault::NotBegunHere, "this login was not begun here, or long ago"))?;
         // RFC 9207: an answer of another issuer is not for us.
-        if field(query, "iss").is_some_and(|issuer| issuer != self.issuer.oidc.issuer) {
+        if brought.issuer.is_some_and(|issuer| issuer != self.issuer.oidc.issuer) {
             return Err(failed(LoginFault::OtherIssuer, "another issuer answered"));
         }
-        let code = field(query, "code");
-        let code = code.ok_or_else(|| failed(LoginFault::NoToken, "the issuer did not let you in"))?;
+        let code = brought.code.ok_or_else(|| failed(LoginFault::NoToken, "the issuer did not let you in"))?;
         let token = self.issuer.token(&self.link, &attempt, &code).await;
         let token = token.map_err(|reason| (LoginFault::NoToken, reason))?;
         Ok((attempt, token))
@@ -302,6 +344,13 @@ impl Console {
     }
 }
 
+/// What the issuer has somebody bring back.
+pub(super) struct Brought {
+    pub(super) state: String,
+    pub(super) code: Option<String>,
+    pub(super) issuer: Option<String>,
+}
+
 /// A say, as programs send it.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -327,7 +376,13 @@ fn search(query: &str) -> Search {
     }
 }
 
-fn bad(words: &str) -> Refusal {
+/// What was sent, which is short.
+async fn text_of(body: Incoming) -> Result<String, Refusal> {
+    let body = Limited::new(body, MAX_BODY).collect().await.map_err(|_| bad("the request is too large"))?;
+    String::from_utf8(body.to_bytes().into()).map_err(|_| bad("the request is no text"))
+}
+
+pub(super) fn bad(words: &str) -> Refusal {
     Refusal::Because(StatusCode::BAD_REQUEST, words.to_owned())
 }
 
@@ -373,7 +428,7 @@ fn html(page: &str) -> Answer {
     plain("text/html; charset=utf-8", page)
 }
 
-fn json_of(value: &Value) -> Answer {
+pub(super) fn json_of(value: &Value) -> Answer {
     plain("application/json", &value.to_string())
 }
 

@@ -13,11 +13,12 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use parking_lot::Mutex;
 
 use super::words::Login;
+use crate::bridge::Begun;
 
 /// How long a login counts.
 const LOGIN_FOR: Duration = Duration::from_secs(8 * 3_600);
 /// How long a person may take at the issuer's page.
-const ATTEMPT_FOR: Duration = Duration::from_secs(600);
+pub(super) const ATTEMPT_FOR: Duration = Duration::from_secs(600);
 /// Logins at once, and of one person.
 const MAX_VISITS: usize = 10_000;
 const MAX_OF_PERSON: usize = 20;
@@ -43,7 +44,17 @@ pub(super) struct Visit {
 impl Visit {
     /// Whether it is young enough for a say.
     pub(super) fn is_fresh(&self) -> bool {
-        self.since.elapsed() < self.login.fresh_for
+        !self.fresh_for().is_zero()
+    }
+
+    /// For how long it will be.
+    pub(super) fn fresh_for(&self) -> Duration {
+        self.login.fresh_for.saturating_sub(self.since.elapsed())
+    }
+
+    /// How long it lasts still.
+    pub(super) fn ends_in(&self) -> Duration {
+        LOGIN_FOR.saturating_sub(self.since.elapsed())
     }
 }
 
@@ -53,14 +64,30 @@ pub(super) struct Attempt {
     pub(super) state: String,
     pub(super) nonce: String,
     pub(super) verifier: String,
-    /// The page that was asked for.
-    pub(super) to: String,
+    pub(super) way: Way,
     since: Instant,
 }
 
+/// How a person comes back from the issuer.
+#[derive(Debug, Clone)]
+pub(super) enum Way {
+    /// To a page of ours, and from there to the one that was asked for.
+    Browser(String),
+    /// To a port of their own host, where `gateway login` listens (RFC 8252, section 7.3).
+    CommandLine(u16),
+}
+
 impl Attempt {
-    pub(super) fn new(nonce: String, to: String) -> Option<Self> {
-        Some(Self { state: random()?, nonce, verifier: random()?, to, since: Instant::now() })
+    pub(super) fn new(nonce: String, way: Way) -> Option<Self> {
+        Some(Self { state: random()?, nonce, verifier: random()?, way, since: Instant::now() })
+    }
+
+    /// As the warden knows it.
+    pub(super) fn begun(&self) -> Begun {
+        match self.way {
+            Way::Browser(_) => Begun::Browser,
+            Way::CommandLine(_) => Begun::CommandLine,
+        }
     }
 }
 
@@ -136,11 +163,12 @@ impl Visits {
         Some(cookie)
     }
 
-    /// The attempt that a cookie names, once, where the issuer sent its state back.
-    pub(super) fn resume(&self, cookie: Option<&str>, state: &str) -> Option<Attempt> {
+    /// The attempt that a cookie names, once, where it was begun so and the issuer sent its state back.
+    pub(super) fn resume(&self, cookie: Option<&str>, state: &str, begun: Begun) -> Option<Attempt> {
         let name = self.name(cookie?)?;
         let attempt = self.attempts.lock().remove(name)?;
-        (attempt.since.elapsed() < ATTEMPT_FOR && same(&attempt.state, state)).then_some(attempt)
+        let is_it = attempt.begun() == begun && same(&attempt.state, state);
+        (is_it && attempt.since.elapsed() < ATTEMPT_FOR).then_some(attempt)
     }
 
     fn signed(&self, name: &str) -> String {
@@ -155,7 +183,7 @@ impl Visits {
 }
 
 /// Whether two secrets are the same, in a time that does not tell where they differ.
-pub(super) fn same(one: &str, other: &str) -> bool {
+pub(crate) fn same(one: &str, other: &str) -> bool {
     aws_lc_rs::constant_time::verify_slices_are_equal(one.as_bytes(), other.as_bytes()).is_ok()
 }
 
@@ -193,14 +221,17 @@ mod tests {
     #[test]
     fn an_attempt_is_resumed_once_and_only_with_its_state() {
         let visits = Visits::new().unwrap();
-        let attempt = Attempt::new("n".to_owned(), "/".to_owned()).unwrap();
+        let attempt = Attempt::new("n".to_owned(), Way::Browser("/".to_owned())).unwrap();
+        let resume = |cookie, state: &str| visits.resume(cookie, state, Begun::Browser);
         let (cookie, state) = (visits.attempt(attempt.clone()).unwrap(), attempt.state.clone());
-        assert!(visits.resume(None, &state).is_none());
-        assert!(visits.resume(Some(&cookie), &state).is_some());
-        assert!(visits.resume(Some(&cookie), &state).is_none(), "a second time");
+        assert!(resume(None, &state).is_none());
+        assert!(resume(Some(&cookie), &state).is_some());
+        assert!(resume(Some(&cookie), &state).is_none(), "a second time");
+        let cookie = visits.attempt(attempt.clone()).unwrap();
+        assert!(resume(Some(&cookie), "other").is_none());
+        assert!(resume(Some(&cookie), &state).is_none(), "a wrong state ends it");
         let cookie = visits.attempt(attempt).unwrap();
-        assert!(visits.resume(Some(&cookie), "other").is_none());
-        assert!(visits.resume(Some(&cookie), &state).is_none(), "a wrong state ends it");
+        assert!(visits.resume(Some(&cookie), &state, Begun::CommandLine).is_none(), "begun in a browser");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::bridge::{LogIn, LoginFault};
+use crate::bridge::{Begun, LogIn, LoginFault};
 use crate::id::TicketId;
 use crate::trust::leaf::Leaf;
 
@@ -44,11 +44,27 @@ pub enum ToWarden {
     DialIssuer {
         /// Comes back with the answer.
         request: u64,
+        /// Which of those that the configuration names.
+        server: u16,
     },
     /// A person is sent to the issuer; answered with the nonce that the issuer's token has to say.
     Begin {
         /// Comes back with the answer.
         request: u64,
+        /// Where: what comes back has to be for the client of that.
+        begun: Begun,
+    },
+    /// A person wants a device code; answered with what they have to do.
+    BeginDevice {
+        /// Comes back with the answer.
+        request: u64,
+    },
+    /// Whether they did it; answered with `waiting`, or a `Login`.
+    PollDevice {
+        /// Comes back with the answer.
+        request: u64,
+        /// Which login.
+        login: String,
     },
     /// A person has come back; answered with a `Login`.
     LogIn {

@@ -78,12 +78,12 @@ impl Dialler {
         connect(TcpSocket::from_std_stream(socket.into()), destination).await
     }
 
-    /// A connection to the server of the issuer of tokens: its name is resolved by the warden.
+    /// A connection to a server of the issuer of tokens, by its number: its name is resolved by the warden.
     ///
     /// # Errors
     /// Where it is not reached, with the reason.
-    pub(super) async fn to_issuer(&self) -> Result<TcpStream, String> {
-        let socket = std::net::TcpStream::from(self.ask(|request| ToWarden::DialIssuer { request }).await?);
+    pub(super) async fn to_issuer(&self, server: u16) -> Result<TcpStream, String> {
+        let socket = std::net::TcpStream::from(self.ask(|request| ToWarden::DialIssuer { request, server }).await?);
         socket.set_nonblocking(true).and_then(|()| TcpStream::from_std(socket)).map_err(|error| error.to_string())
     }
 

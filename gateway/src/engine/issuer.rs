@@ -1,7 +1,7 @@
 //! The server of the issuer of tokens: asked for its keys.
 //!
 //! In: the configured place. Out: the issuer's keys. It says where they are itself (OpenID Connect Discovery 1.0, section 4),
-//! unless the configuration does; only its own host is asked. Answers are bounded in size and time, and redirects not
+//! unless the configuration does; only its own host is asked, and those that the configuration names. Answers are bounded in size and time, and redirects not
 //! followed.
 
 use std::time::Duration;
@@ -9,8 +9,10 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::Engine;
+use super::tokens::Terms;
 use crate::chain::chain;
-use crate::config::{Oidc, Place};
+use crate::config::Place;
+use crate::conn::BoxConn;
 use crate::http::{self, Asked};
 use crate::identity::{Discovery, Keys};
 use crate::upstream::tls::{TlsMode, UpstreamTls};
@@ -23,35 +25,43 @@ impl Engine {
     ///
     /// # Errors
     /// Where they cannot be had, with the reason, for operators.
-    pub(super) async fn keys_of(&self, oidc: &Oidc, ca: Option<&[u8]>) -> Result<Keys, String> {
-        let tls = UpstreamTls::new(TlsMode::VerifyFull, Some(&oidc.place.host), ca, None).map_err(|e| chain(&e))?;
-        let fetch = |path| async { tokio::time::timeout(PATIENCE, self.fetch(&tls, &oidc.place, path)).await };
-        let late = |_| format!("{} did not answer within {} seconds", oidc.place.host, PATIENCE.as_secs());
-        let path = if oidc.keys_are_known {
-            oidc.place.path.clone()
+    pub(super) async fn keys_of(&self, terms: &Terms) -> Result<Keys, String> {
+        let oidc = &terms.oidc;
+        let keys = if oidc.keys_are_known {
+            oidc.place.clone()
         } else {
-            where_keys_are(oidc, &fetch(Discovery::path(&oidc.place)).await.map_err(late)??)?
+            let said = self.fetch(terms, &oidc.home, Discovery::path(&oidc.home)).await?;
+            Discovery::read(&oidc.issuer, &said)?.asked("jwks_uri", oidc)?
         };
-        let keys = fetch(path).await.map_err(late)??;
-        Keys::parse(&keys).map_err(|error| error.to_string())
+        let found = self.fetch(terms, &keys, keys.path.clone()).await?;
+        Keys::parse(&found).map_err(|error| error.to_string())
     }
 
-    async fn fetch(&self, tls: &UpstreamTls, place: &Place, path: String) -> Result<Bytes, String> {
-        let of = |fault: &dyn std::fmt::Display| format!("https://{}:{}{path}: {fault}", place.host, place.port);
-        let stream = self.dialler().to_issuer().await.map_err(|error| of(&error))?;
-        let (stream, _) = tls.handshake(Box::new(stream)).await.map_err(|error| of(&chain(&error)))?;
-        http::ask(stream, place, Asked { path, ..Asked::default() }).await
+    async fn fetch(&self, terms: &Terms, place: &Place, path: String) -> Result<Bytes, String> {
+        let of = |fault: String| format!("https://{}{path}: {fault}", place.server());
+        let fetched = async {
+            let stream = self.stream_to(terms, place).await.map_err(of)?;
+            http::ask(stream, place, Asked { path: path.clone(), ..Asked::default() }).await
+        };
+        let late = |_| format!("{} did not answer within {} seconds", place.host, PATIENCE.as_secs());
+        tokio::time::timeout(PATIENCE, fetched).await.map_err(late)?
     }
-}
 
-/// The path of `jwks_uri`, of an issuer that is the configured one, at its own host.
-fn where_keys_are(oidc: &Oidc, answer: &[u8]) -> Result<String, String> {
-    let place = Discovery::read(&oidc.issuer, answer)?.place("jwks_uri")?;
-    if (&place.host, place.port) != (&oidc.place.host, oidc.place.port) {
-        return Err(format!(
-            "the issuer keeps its keys at another host: write `jwks_uri = \"https://{}:{}{}\"`, if that is meant",
-            place.host, place.port, place.path
-        ));
+    /// What a server of the issuer answers, and whether that is a success. It quotes nothing that was sent.
+    pub(super) async fn ask_issuer(&self, terms: &Terms, place: &Place, asked: Asked) -> Result<(bool, Bytes), String> {
+        let stream = tokio::time::timeout(PATIENCE, self.stream_to(terms, place)).await;
+        let late = |_| format!("{} did not answer within {} seconds", place.host, PATIENCE.as_secs());
+        let (status, body) = http::answer(stream.map_err(late)??, place, asked, http::OF_ISSUERS).await?;
+        Ok((status.is_success(), body))
     }
-    Ok(place.path)
+
+    /// A stream to one of the issuer's servers, which proved its name.
+    async fn stream_to(&self, terms: &Terms, place: &Place) -> Result<BoxConn, String> {
+        let tls = UpstreamTls::new(TlsMode::VerifyFull, Some(&place.host), terms.ca.as_deref(), None);
+        let tls = tls.map_err(|error| chain(&error))?;
+        let server = terms.oidc.server_of(place).ok_or("the configuration names no such server of the issuer")?;
+        let stream = self.dialler().to_issuer(server).await?;
+        let (stream, _) = tls.handshake(Box::new(stream)).await.map_err(|error| chain(&error))?;
+        Ok(stream)
+    }
 }

@@ -5,6 +5,7 @@
 
 mod approvals;
 mod certifier;
+mod devices;
 mod dialler;
 mod disk;
 mod forwarder;
@@ -86,6 +87,7 @@ pub struct Engine {
     lanes: Arc<Lanes>,
     bindings: tokens::Bindings,
     failed_logins: people::FailedLogins,
+    devices: devices::Devices,
     drain: watch::Sender<bool>,
     disk: watch::Sender<Disk>,
 }
@@ -216,6 +218,7 @@ impl Engine {
             lanes,
             bindings: tokens::Bindings::default(),
             failed_logins: people::FailedLogins::default(),
+            devices: devices::Devices::default(),
             drain: watch::Sender::new(false),
             disk: watch::Sender::new(Disk::Enough),
         });
@@ -363,7 +366,9 @@ impl Engine {
             Question::Windows => self.list_windows(),
             Question::Revoke(revoke) => self.revoke_window(revoke).await,
             Question::Policies => self.policies_in_force(),
-            Question::LogIn(said) => self.log_in(said).await,
+            Question::LogIn { said, begun } => self.log_in(said, begun).await,
+            Question::BeginDevice => self.begin_device().await,
+            Question::PollDevice(login) => self.poll_device(&login).await,
             Question::LoginFailed(fault) => self.count_failed_login(fault),
         }
     }

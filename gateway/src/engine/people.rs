@@ -14,12 +14,14 @@ use serde_json::{Value, json};
 use super::Engine;
 use super::tokens::{Fault, Terms};
 use crate::audit::event::{ConsoleLogin, ConsoleLoginFailed, Event};
-use crate::bridge::{LogIn, LoggedIn, LoginFault, Person};
+use crate::bridge::{Begun, LogIn, LoggedIn, LoginFault, Person};
 use crate::config::{Console, Oidc};
 use crate::identity::Verified;
 
 /// The issuer may have asked a person so long ago: twice what the console wants.
 const OLDEST: Duration = Duration::from_secs(600);
+/// There is nobody to log in.
+const NOT_CONFIGURED: &str = "no [console] with an [identity.oidc] is configured";
 /// The channel of their words.
 const CHANNEL: &str = "console";
 
@@ -56,8 +58,8 @@ impl Engine {
     }
 
     /// Whom a token names; in the journal before the person may do anything.
-    pub(super) async fn log_in(&self, said: LogIn) -> Value {
-        match self.person_of(&said).await {
+    pub(super) async fn log_in(&self, said: LogIn, begun: Begun) -> Value {
+        match self.person_of(&said, begun).await {
             Ok(known) => json!(known),
             Err((fault, reason)) => {
                 self.failed_logins.count(fault);
@@ -67,19 +69,56 @@ impl Engine {
         }
     }
 
-    async fn person_of(&self, said: &LogIn) -> Result<LoggedIn, (LoginFault, String)> {
+    async fn person_of(&self, said: &LogIn, begun: Begun) -> Result<LoggedIn, (LoginFault, String)> {
         let settings = self.settings();
         let config = settings.config();
         let (Some(oidc), Some(console)) = (&config.oidc, &config.console) else {
-            return Err((LoginFault::Gateway, "no [console] with an [identity.oidc] is configured".to_owned()));
+            return Err((LoginFault::Gateway, NOT_CONFIGURED.to_owned()));
         };
+        let client = client(console, begun).map_err(|reason| (LoginFault::Gateway, reason))?;
         let terms = Arc::new(Terms { oidc: oidc.clone(), ca: settings.tokens().ca.clone() });
-        let verified = self.look_at(&terms, &wanted(oidc, console, &said.nonce), said.token.as_bytes()).await;
+        let mut known = self.enter(&terms, client, Some(&said.nonce), &said.token).await?;
+        if begun == Begun::CommandLine {
+            known.person.known_by += ", by the command line";
+        }
+        Ok(known)
+    }
+
+    /// The issuer, and the client of logins by device code, where those are configured.
+    pub(super) fn device_client(&self) -> Result<(Oidc, String, Arc<Terms>), String> {
+        let settings = self.settings();
+        let config = settings.config();
+        let (oidc, console) = config.oidc.as_ref().zip(config.console.as_ref()).ok_or(NOT_CONFIGURED)?;
+        if !console.device_code {
+            return Err(
+                "this console takes no device codes (`[console] device_code`): log in with a browser of your own host"
+                    .to_owned(),
+            );
+        }
+        let client = client(console, Begun::CommandLine)?.to_owned();
+        let terms = Terms { oidc: oidc.clone(), ca: settings.tokens().ca.clone() };
+        Ok((oidc.clone(), client, Arc::new(terms)))
+    }
+
+    /// Whom a token names for a client, in the journal before they may do anything. Without a nonce it counts only where it
+    /// comes from the issuer's own hand.
+    pub(super) async fn enter(
+        &self,
+        terms: &Arc<Terms>,
+        client: &str,
+        nonce: Option<&str>,
+        token: &str,
+    ) -> Result<LoggedIn, (LoginFault, String)> {
+        let oidc = &terms.oidc;
+        let verified = self.look_at(terms, &wanted(oidc, client, nonce), token.as_bytes()).await;
         let verified = verified.map_err(|fault| match fault {
             Fault::Keys(reason) => (LoginFault::NoKeys, format!("the issuer cannot be asked for its keys: {reason}")),
             Fault::Token(error) => (LoginFault::TokenRefused, format!("the issuer's token does not count: {error}")),
         })?;
-        let known = person(oidc, console, &verified).map_err(|reason| (LoginFault::TokenRefused, reason))?;
+        let mut known = person(oidc, client, &verified).map_err(|reason| (LoginFault::TokenRefused, reason))?;
+        if nonce.is_none() {
+            known.person.known_by += ", by device code";
+        }
         let subject = verified.token.subject.to_string();
         let groups = known.person.groups.clone();
         let event = Event::ConsoleLogin(ConsoleLogin {
@@ -103,18 +142,28 @@ impl Engine {
     }
 }
 
+/// The client at the issuer that a login begun so goes through.
+fn client(console: &Console, begun: Begun) -> Result<&str, String> {
+    match begun {
+        Begun::Browser => Ok(&console.client_id),
+        Begun::CommandLine => {
+            console.cli_client_id.as_deref().ok_or_else(|| "`[console] cli_client_id` is not configured".to_owned())
+        }
+    }
+}
+
 /// What the token has to say: for this client, for this login. What workloads' tokens have to say beside is not for people.
-fn wanted(oidc: &Oidc, console: &Console, nonce: &str) -> Oidc {
+fn wanted(oidc: &Oidc, client: &str, nonce: Option<&str>) -> Oidc {
     Oidc {
-        audience: console.client_id.clone(),
+        audience: client.to_owned(),
         claims: vec!["auth_time".to_owned(), "azp".to_owned()],
-        require: vec![("nonce".to_owned(), vec![nonce.to_owned()])],
+        require: nonce.map(|nonce| ("nonce".to_owned(), vec![nonce.to_owned()])).into_iter().collect(),
         max_age: None,
         ..oidc.clone()
     }
 }
 
-fn person(oidc: &Oidc, console: &Console, verified: &Verified) -> Result<LoggedIn, String> {
+fn person(oidc: &Oidc, client: &str, verified: &Verified) -> Result<LoggedIn, String> {
     let claim = |name: &str| {
         let claim = verified.token.claims.iter().find(|claim| *claim.name == *name);
         claim.and_then(|claim| claim.values.first()).map(ToString::to_string)
@@ -122,7 +171,7 @@ fn person(oidc: &Oidc, console: &Console, verified: &Verified) -> Result<LoggedI
     // OpenID Connect Core 1.0, section 3.1.3.7: where there are more audiences, it was issued to the one in `azp`.
     let party = claim("azp");
     let is_ours = match &party {
-        Some(party) => *party == console.client_id,
+        Some(party) => party == client,
         None => verified.token.audience.len() == 1,
     };
     if !is_ours {
@@ -149,6 +198,8 @@ fn person(oidc: &Oidc, console: &Console, verified: &Verified) -> Result<LoggedI
 #[cfg(test)]
 mod tests {
     use crate::config::{Config, Place};
+    use crate::identity::token::tests::Maker;
+    use crate::identity::verify;
     use crate::policy::principal::{Claim, Token};
 
     use super::*;
@@ -189,7 +240,8 @@ mod tests {
         assert_eq!(oidc.place, Place { host: "id.example.com".to_owned(), port: 443, path: String::new() });
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
         let (fresh, old, ahead) = (now.to_string(), (now - 700).to_string(), (now + 700).to_string());
-        let of = |audience: &[&str], claims: &[(&str, &str)]| person(&oidc, &console, &token(audience, claims));
+        let client = client(&console, Begun::Browser).unwrap();
+        let of = |audience: &[&str], claims: &[(&str, &str)]| person(&oidc, client, &token(audience, claims));
         let known = of(&["console"], &[("auth_time", &fresh)]).unwrap();
         assert_eq!((known.person.name.as_str(), known.since), ("idp:alice", now));
         assert!(of(&["console", "other"], &[("auth_time", &fresh), ("azp", "console")]).is_ok());
@@ -203,10 +255,44 @@ mod tests {
         ] {
             assert!(of(audience, claims).is_err(), "{audience:?} {claims:?}");
         }
-        let wanted = wanted(&oidc, &console, "n");
+        let wanted = wanted(&oidc, client, Some("n"));
         assert_eq!(
             (wanted.audience.as_str(), wanted.require),
             ("console", vec![("nonce".to_owned(), vec!["n".to_owned()])])
         );
+    }
+
+    #[test]
+    fn a_token_counts_for_the_client_and_the_nonce_of_the_login_that_it_is_brought_to() {
+        let config = |more: &str| Config::parse("gateway.toml", &format!("{CONFIG}{more}")).unwrap();
+        let without = config("").console.unwrap();
+        assert!(client(&without, Begun::CommandLine).is_err(), "no client, no login");
+        let config = config("cli_client_id = \"gateway-cli\"\n");
+        let (oidc, console) = (config.oidc.unwrap(), config.console.unwrap());
+        let maker = Maker::new("k");
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+        let comes_in = |begun: Begun, claims: Value| {
+            let mut all = json!({"iss": "https://id.example.com", "sub": "alice", "exp": now + 60, "auth_time": now});
+            all.as_object_mut().unwrap().extend(claims.as_object().unwrap().clone());
+            let client = client(&console, begun).unwrap();
+            let verified = verify(&wanted(&oidc, client, Some("this")), &maker.keys(), maker.token(&all).as_bytes());
+            verified.is_ok_and(|verified| person(&oidc, client, &verified).is_ok())
+        };
+        for (begun, own, other) in
+            [(Begun::Browser, "console", "gateway-cli"), (Begun::CommandLine, "gateway-cli", "console")]
+        {
+            assert!(comes_in(begun, json!({"aud": own, "nonce": "this"})), "{begun:?}");
+            for claims in [
+                json!({"aud": other, "nonce": "this"}),
+                json!({"aud": [own, other], "azp": other, "nonce": "this"}),
+                json!({"aud": [own, other], "nonce": "this"}),
+                json!({"aud": own, "nonce": "of another login"}),
+                json!({"aud": own}),
+                json!({"aud": own, "nonce": "this", "exp": now - 120}),
+                json!({"aud": own, "nonce": "this", "auth_time": now - 3_600}),
+            ] {
+                assert!(!comes_in(begun, claims.clone()), "{begun:?}: {claims}");
+            }
+        }
     }
 }

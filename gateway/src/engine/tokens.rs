@@ -202,7 +202,7 @@ impl Engine {
             }
             known.asked = Instant::now();
         }
-        match (self.keys_of(&terms.oidc, terms.ca.as_deref()).await, known.as_ref()) {
+        match (self.keys_of(terms).await, known.as_ref()) {
             (Ok(keys), _) => {
                 let (terms, asked) = (Arc::clone(terms), Instant::now());
                 *known = Some(Known { terms, asked, fetched: asked, keys: keys.clone() });

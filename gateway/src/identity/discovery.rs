@@ -4,7 +4,7 @@
 
 use serde_json::Value;
 
-use crate::config::Place;
+use crate::config::{Oidc, Place};
 
 /// The answer of the issuer that is configured.
 pub struct Discovery(Value);
@@ -35,11 +35,23 @@ impl Discovery {
         self.0.get(key).and_then(Value::as_str).unwrap_or_default()
     }
 
-    /// Where it is.
+    /// Where it is, if that is a server of the issuer that is configured.
     ///
     /// # Errors
-    /// Where it is no place.
-    pub fn place(&self, key: &str) -> Result<Place, String> {
+    /// Where it is no place, or at a host that nobody named.
+    pub fn asked(&self, key: &str, oidc: &Oidc) -> Result<Place, String> {
+        let found = self.place(key)?;
+        match oidc.server_of(&found) {
+            Some(_) => Ok(found),
+            None => Err(format!(
+                "the issuer's `{key}` is at another host: write `also = [\"{}\"]` under [identity.oidc], if that is meant",
+                found.authority()
+            )),
+        }
+    }
+
+    /// Where it is.
+    fn place(&self, key: &str) -> Result<Place, String> {
         Place::parse(self.text(key)).map_err(|reason| format!("the issuer's `{key}`: {reason}"))
     }
 }

@@ -307,9 +307,12 @@ fn pod(value: &Value) -> Result<Option<Pod>, TokenError> {
 pub fn fuzz(bytes: &[u8]) {
     let at = bytes.iter().position(|byte| *byte == b'\n').unwrap_or(bytes.len());
     let (keys, token) = bytes.split_at(at);
+    let place = crate::config::Place { host: "id.example.com".to_owned(), port: 443, path: String::new() };
     let oidc = crate::config::Oidc {
         issuer: "https://id.example.com".to_owned(),
-        place: crate::config::Place { host: "id.example.com".to_owned(), port: 443, path: String::new() },
+        place: place.clone(),
+        home: place,
+        also: Vec::new(),
         keys_are_known: false,
         prefix: "id".to_owned(),
         audience: "gateway".to_owned(),
@@ -330,4 +333,4 @@ pub fn fuzz(bytes: &[u8]) {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

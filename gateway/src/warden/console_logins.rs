@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::rand;
 
-use crate::bridge::{LoggedIn, Person};
+use crate::bridge::{Begun, LoggedIn, Person};
 use crate::console::Login;
 
 /// How long a login counts.
@@ -23,30 +23,31 @@ const MOST: usize = 10_000;
 /// All logins of one console's process: they end with it.
 #[derive(Default)]
 pub(super) struct Logins {
-    begun: HashMap<String, Instant>,
+    begun: HashMap<String, (Begun, Instant)>,
     people: HashMap<u64, (Person, Instant, SystemTime)>,
     last: u64,
 }
 
 impl Logins {
     /// What the token of a new login has to say.
-    pub(super) fn begin(&mut self) -> Result<String, String> {
+    pub(super) fn begin(&mut self, begun: Begun) -> Result<String, String> {
         // Nobody is known yet who begins: the oldest gives way, so that nobody is kept out by who never comes back.
         if self.begun.len() >= MOST
-            && let Some(oldest) = self.begun.iter().min_by_key(|(_, at)| **at).map(|(nonce, _)| nonce.clone())
+            && let Some(oldest) = self.begun.iter().min_by_key(|(_, (_, at))| *at).map(|(nonce, _)| nonce.clone())
         {
             self.begun.remove(&oldest);
         }
         let mut bytes = [0; 32];
         rand::fill(&mut bytes).map_err(|_| "the system has no randomness")?;
         let nonce = crate::audit::hex::encode(&bytes);
-        self.begun.insert(nonce.clone(), Instant::now());
+        self.begun.insert(nonce.clone(), (begun, Instant::now()));
         Ok(nonce)
     }
 
-    /// Whether a login was begun with it, and no token came for it yet.
-    pub(super) fn take(&mut self, nonce: &str) -> bool {
-        self.begun.remove(nonce).is_some_and(|at| at.elapsed() < ATTEMPT_FOR)
+    /// Where the login was begun that has this nonce, if one was and no token came for it yet.
+    pub(super) fn take(&mut self, nonce: &str) -> Option<Begun> {
+        let (begun, at) = self.begun.remove(nonce)?;
+        (at.elapsed() < ATTEMPT_FOR).then_some(begun)
     }
 
     /// A person comes in.
@@ -101,13 +102,15 @@ mod tests {
     #[test]
     fn a_token_counts_for_one_login_that_was_begun_here() {
         let mut logins = Logins::default();
-        let (one, other) = (logins.begin().unwrap(), logins.begin().unwrap());
+        let (one, other) = (logins.begin(Begun::Browser).unwrap(), logins.begin(Begun::CommandLine).unwrap());
         assert!(one != other && one.len() == 64);
-        assert!(!logins.take("made up") && logins.take(&one) && !logins.take(&one) && logins.take(&other));
-        let early = logins.begin().unwrap();
-        let last = (0..MOST).map(|_| logins.begin().unwrap()).last().unwrap();
+        assert_eq!(logins.take("made up"), None);
+        assert_eq!((logins.take(&one), logins.take(&one)), (Some(Begun::Browser), None), "once");
+        assert_eq!(logins.take(&other), Some(Begun::CommandLine), "as which it was begun");
+        let early = logins.begin(Begun::Browser).unwrap();
+        let last = (0..MOST).map(|_| logins.begin(Begun::Browser).unwrap()).last().unwrap();
         assert_eq!(logins.begun.len(), MOST, "attempts are bounded");
-        assert!(!logins.take(&early) && logins.take(&last), "the oldest gives way");
+        assert!(logins.take(&early).is_none() && logins.take(&last).is_some(), "the oldest gives way");
     }
 
     #[test]

@@ -103,12 +103,20 @@ impl Warden {
             let (warden, bridge, logins) = (Arc::clone(self), Arc::clone(&bridge), Arc::clone(&logins));
             match message {
                 ToWarden::Ready | ToWarden::CannotStart(_) => {}
-                ToWarden::DialIssuer { request } => {
-                    tokio::spawn(warden.dial_for(bridge, request));
+                ToWarden::DialIssuer { request, server } => {
+                    tokio::spawn(warden.dial_for(bridge, request, server));
                 }
-                ToWarden::Begin { request } => {
-                    let nonce = logins.lock().begin().map(Value::from);
+                ToWarden::Begin { request, begun } => {
+                    let nonce = logins.lock().begin(begun).map(Value::from);
                     tokio::spawn(answer(bridge, request, nonce));
+                }
+                ToWarden::BeginDevice { request } => {
+                    tokio::spawn(async move {
+                        answer(bridge, request, warden.asked(Question::BeginDevice).await).await;
+                    });
+                }
+                ToWarden::PollDevice { request, login } => {
+                    tokio::spawn(async move { answer(bridge, request, warden.poll(&logins, login).await).await });
                 }
                 ToWarden::LogIn { request, said } => {
                     tokio::spawn(async move { answer(bridge, request, warden.log_in(&logins, said).await).await });
@@ -134,8 +142,8 @@ impl Warden {
         }
     }
 
-    async fn dial_for(self: Arc<Self>, bridge: Arc<Bridge>, request: u64) {
-        let dialled = tokio::task::spawn_blocking(move || self.dial_issuer()).await;
+    async fn dial_for(self: Arc<Self>, bridge: Arc<Bridge>, request: u64, server: u16) {
+        let dialled = tokio::task::spawn_blocking(move || self.dial_issuer(server)).await;
         let stream = dialled.unwrap_or_else(|error| Err(error.to_string()));
         let (descriptors, error) = match &stream {
             Ok(stream) => (vec![stream.as_fd()], None),
@@ -145,11 +153,23 @@ impl Warden {
     }
 
     async fn log_in(&self, logins: &Mutex<Logins>, said: LogIn) -> Result<Value, String> {
-        if !logins.lock().take(&said.nonce) {
+        // Apart: the lock is not for the time of an answer.
+        let begun = logins.lock().take(&said.nonce);
+        let Some(begun) = begun else {
             self.asked(Question::LoginFailed(LoginFault::NotBegunHere)).await?;
             return Err("this login was not begun here, or long ago".to_owned());
+        };
+        let answer = self.asked(Question::LogIn { said, begun }).await?;
+        let known: LoggedIn = serde_json::from_value(answer).map_err(|_| "the engine was not understood".to_owned())?;
+        logins.lock().enter(known).map(|login| json!(login))
+    }
+
+    /// A login by device code: no token passes here, nor where it was begun.
+    async fn poll(&self, logins: &Mutex<Logins>, login: String) -> Result<Value, String> {
+        let answer = self.asked(Question::PollDevice(login)).await?;
+        if answer.get("waiting").is_some() {
+            return Ok(answer);
         }
-        let answer = self.asked(Question::LogIn(said)).await?;
         let known: LoggedIn = serde_json::from_value(answer).map_err(|_| "the engine was not understood".to_owned())?;
         logins.lock().enter(known).map(|login| json!(login))
     }

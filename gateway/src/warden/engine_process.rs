@@ -235,10 +235,10 @@ impl EngineProcess {
             }
             ToWarden::Keep { request, changes } => warden.keeper.keep(bridge, request, changes).await,
             ToWarden::Answered { request, datagram } => warden.forwarder.answer(request, &datagram),
-            ToWarden::DialIssuer { request } => {
+            ToWarden::DialIssuer { request, server } => {
                 let (warden, bridge) = (Arc::clone(warden), Arc::clone(bridge));
                 tokio::spawn(async move {
-                    let dialled = tokio::task::spawn_blocking(move || warden.dial_issuer()).await;
+                    let dialled = tokio::task::spawn_blocking(move || warden.dial_issuer(server)).await;
                     let stream = dialled.unwrap_or_else(|error| Err(error.to_string()));
                     let (descriptors, error) = match &stream {
                         Ok(stream) => (vec![stream.as_fd()], None),

@@ -67,10 +67,10 @@ pub fn read_token(path: &Path) -> Result<Vec<u8>, String> {
 }
 
 impl Warden {
-    /// A connection to the server of the issuer, from our own network namespace. For a thread that may wait.
-    pub(super) fn dial_issuer(&self) -> Result<TcpStream, String> {
-        let place = self.config.lock().oidc.as_ref().map(|oidc| oidc.place.clone());
-        let place = place.ok_or("no [identity.oidc] is configured")?;
+    /// A connection to a server of the issuer, by its number in the configuration, from our own network namespace. For a thread that may wait.
+    pub(super) fn dial_issuer(&self, server: u16) -> Result<TcpStream, String> {
+        let place = self.config.lock().oidc.as_ref().and_then(|oidc| oidc.server(server).cloned());
+        let place = place.ok_or("no [identity.oidc] with such a server is configured")?;
         let to = (place.host.as_str(), place.port);
         let addresses = to.to_socket_addrs().map_err(|error| format!("cannot resolve {}: {error}", place.host))?;
         let mut last = format!("{} has no address", place.host);

@@ -58,7 +58,7 @@ impl<'w> People<'w> {
         let at = self.world.directory().display();
         format!(
             "[identity.oidc]\nissuer = \"https://127.0.0.1:{ISSUER}\"\naudience = \"gateway\"\nprefix = \"idp\"\nca = \"{at}/cert.pem\"\n\
-             [console]\nlisten = \"127.0.0.1:7443\"\npublic_url = \"{CONSOLE}\"\nclient_id = \"console\"\n\
+             [console]\nlisten = \"127.0.0.1:7443\"\npublic_url = \"{CONSOLE}\"\nclient_id = \"console\"\ncli_client_id = \"cli\"\n\
              client_secret = {{ file = \"{at}/client-secret\" }}\nviewers = [\"idp:viewers\"]\n"
         )
     }
@@ -89,8 +89,18 @@ impl<'w> People<'w> {
 
     /// Goes to the issuer, says a name there and consents; what the browser reads at the end.
     pub fn log_in(&self, name: &str, to: &str) -> Got {
+        self.visit(name, &format!("{CONSOLE}{to}"))
+    }
+
+    /// The same from another page that leads there.
+    pub fn visit(&self, name: &str, page: &str) -> Got {
+        self.consent(name, &format!("-L '{page}'"))
+    }
+
+    /// The same from what curl is led there by.
+    pub fn consent(&self, name: &str, arguments: &str) -> Got {
         let here = |got: &Got| got.body.rsplit(' ').next().unwrap().to_owned();
-        let asked = self.curl(name, &format!("-L '{CONSOLE}{to}'"));
+        let asked = self.curl(name, arguments);
         assert!(here(&asked).contains("/interaction/"), "not led to the issuer: {asked:?}");
         let asked = self.curl(name, &format!("-L -d prompt=login -d login={name} -d password=x '{}'", here(&asked)));
         assert!(here(&asked).contains("/interaction/"), "not asked for consent: {asked:?}");

@@ -75,6 +75,7 @@ mod encoding_oracle;
 mod sql_oracle;
 mod story_approvals;
 mod story_changes;
+mod story_command_line;
 mod story_console;
 mod story_containers;
 mod story_copies;

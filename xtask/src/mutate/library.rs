@@ -14,8 +14,8 @@ pub(super) const IN_THE_LIBRARY: &[Mutation] = &[
         mechanism: "a token of the issuer counts for one login that was begun at this console",
         edits: &[Edit {
             file: "gateway/src/warden/console_logins.rs",
-            from: "        self.begun.remove(nonce).is_some_and(|at| at.elapsed() < ATTEMPT_FOR)",
-            to: "        self.begun.remove(nonce).is_none_or(|at| at.elapsed() < ATTEMPT_FOR)",
+            from: "        let (begun, at) = self.begun.remove(nonce)?;",
+            to: "        let (begun, at) = self.begun.get(nonce).copied()?;",
         }],
         tests: &["warden::console_logins::tests::a_token_counts_for_one_login_that_was_begun_here"],
     },
@@ -51,6 +51,96 @@ pub(super) const IN_THE_LIBRARY: &[Mutation] = &[
             to: "    if !is_ours && party.is_none() {",
         }],
         tests: &["engine::people::tests::a_person_is_whom_the_issuer_asked_lately_for_this_client"],
+    },
+    Mutation {
+        name: "login-client",
+        guarantee: "G2",
+        mechanism: "a token counts in a login that was begun for its client",
+        edits: &[Edit {
+            file: "gateway/src/engine/people.rs",
+            from: "        audience: client.to_owned(),\n",
+            to: "        audience: if client.contains(\"-cli\") { \"console\".to_owned() } else { client.to_owned() },\n",
+        }],
+        tests: &[
+            "engine::people::tests::a_token_counts_for_the_client_and_the_nonce_of_the_login_that_it_is_brought_to",
+        ],
+    },
+    Mutation {
+        name: "login-begun",
+        guarantee: "G2",
+        mechanism: "an attempt to log in ends as it was begun, in a browser or by the command line",
+        edits: &[Edit {
+            file: "gateway/src/console/visits.rs",
+            from: "        let is_it = attempt.begun() == begun && same(",
+            to: "        let is_it = begun.eq(&begun) && same(",
+        }],
+        tests: &["console::visits::tests::an_attempt_is_resumed_once_and_only_with_its_state"],
+    },
+    Mutation {
+        name: "login-state",
+        guarantee: "G2",
+        mechanism: "the code of a login by the command line comes with the state of that login",
+        edits: &[Edit {
+            file: "gateway/src/cli/callback.rs",
+            from: "is_some_and(|found| crate::console::same(&found, state))",
+            to: "is_some_and(|found| !found.is_empty() && !state.is_empty())",
+        }],
+        tests: &["cli::callback::tests::a_code_is_taken_with_the_state_of_this_login_alone"],
+    },
+    Mutation {
+        name: "login-path",
+        guarantee: "G2",
+        mechanism: "what waits for a login answers at one path, under its own name",
+        edits: &[Edit {
+            file: "gateway/src/cli/callback.rs",
+            from: "    if path != CALLBACK {",
+            to: "    if !path.ends_with(CALLBACK) {",
+        }],
+        tests: &["cli::callback::tests::what_is_no_way_back_is_turned_away_and_ends_nothing"],
+    },
+    Mutation {
+        name: "login-kept",
+        guarantee: "G5",
+        mechanism: "a login is kept in a file of its owner alone",
+        edits: &[Edit {
+            file: "gateway/src/cli/kept.rs",
+            from: "about.mode() & 0o077 == 0;",
+            to: "about.mode() & 0o002 == 0;",
+        }],
+        tests: &["cli::kept::tests::what_others_may_have_put_there_is_not_taken"],
+    },
+    Mutation {
+        name: "login-link",
+        guarantee: "G5",
+        mechanism: "a kept login is not read through a link",
+        edits: &[Edit {
+            file: "gateway/src/cli/kept.rs",
+            from: "OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK",
+            to: "OFlags::RDONLY | OFlags::NONBLOCK",
+        }],
+        tests: &["cli::kept::tests::what_others_may_have_put_there_is_not_taken"],
+    },
+    Mutation {
+        name: "login-device-once",
+        guarantee: "G2",
+        mechanism: "a device code logs in one person, once",
+        edits: &[Edit {
+            file: "gateway/src/engine/devices.rs",
+            from: "        self.0.lock().waiting.remove(handle).is_some()",
+            to: "        self.0.lock().waiting.contains_key(handle)",
+        }],
+        tests: &["engine::devices::tests::a_device_code_is_asked_for_in_its_time_and_ends_once"],
+    },
+    Mutation {
+        name: "issuer-hosts",
+        guarantee: "G5",
+        mechanism: "an issuer is asked at its own host, and at those that the configuration lists",
+        edits: &[Edit {
+            file: "gateway/src/config/oidc.rs",
+            from: "self.servers().position(|one| (&one.host, one.port) == (&place.host, place.port))?;",
+            to: "self.servers().position(|one| place.host.ends_with(&one.host))?;",
+        }],
+        tests: &["config::oidc::tests::the_servers_of_an_issuer_are_those_that_are_configured"],
     },
     Mutation {
         name: "console-text",

@@ -5,8 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use super::reader::{Broken, Filter, Item, ReadError, Reader, Record};
 use crate::audit::event::{EngineDied, SessionEnd, SessionStart};
@@ -14,7 +14,7 @@ use crate::audit::time::Timestamp;
 use crate::id::{JournalId, SessionId};
 
 /// Where a session stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "state")]
 pub enum SessionState {
     /// It runs, as far as the journal knows.
@@ -31,7 +31,7 @@ pub enum SessionState {
 }
 
 /// A session's start and end.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SessionSummary {
     /// The session.
     pub session: SessionId,

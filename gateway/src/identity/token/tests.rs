@@ -23,6 +23,8 @@ fn oidc() -> Oidc {
     Oidc {
         issuer: "https://id.example.com".into(),
         place: Place::parse("https://id.example.com").unwrap(),
+        home: Place::parse("https://id.example.com").unwrap(),
+        also: Vec::new(),
         keys_are_known: false,
         prefix: "id".into(),
         audience: "gateway".into(),
@@ -40,13 +42,14 @@ fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
 }
 
-struct Maker {
+/// Somebody with a key.
+pub(crate) struct Maker {
     key: RsaKeyPair,
     id: &'static str,
 }
 
 impl Maker {
-    fn new(id: &'static str) -> Self {
+    pub(crate) fn new(id: &'static str) -> Self {
         Self { key: RsaKeyPair::generate(KeySize::Rsa2048).unwrap(), id }
     }
 
@@ -58,7 +61,7 @@ impl Maker {
             "n": part(n.big_endian_without_leading_zero()), "e": part(e.big_endian_without_leading_zero())})
     }
 
-    fn keys(&self) -> Keys {
+    pub(crate) fn keys(&self) -> Keys {
         Keys::parse(json!({"keys": [self.jwk()]}).to_string().as_bytes()).unwrap()
     }
 
@@ -69,7 +72,7 @@ impl Maker {
         format!("{signed}.{}", base64(&signature))
     }
 
-    fn token(&self, claims: &Value) -> String {
+    pub(crate) fn token(&self, claims: &Value) -> String {
         self.sign(json!({"alg": "RS256", "kid": self.id}), claims, &RSA_PKCS1_SHA256)
     }
 }
