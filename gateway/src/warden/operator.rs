@@ -217,7 +217,7 @@ impl Warden {
     }
 
     /// Reads configuration and policies anew: what the engine takes, the hooks take too. Where state is kept, and how
-    /// durably, changes with a restart only; so do the attachments that the configuration names.
+    /// durably, changes with a restart only. What the configuration attaches besides, the caller attaches.
     ///
     /// # Errors
     /// With the reason why the old ones stay in force.

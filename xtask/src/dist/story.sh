@@ -91,7 +91,9 @@ systemctl stop gateway.service
 check "a gateway that is stopped leaves its gates closed" closed
 systemctl start gateway.service
 check "and opens them when it is back" denied
+printf '\n[[attach]]\nname = "late"\ncgroup = "/late.slice"\n' >>/etc/gateway/gateway.toml
 check "a reload is taken" systemctl reload gateway.service
+check "and attaches what the configuration names besides" until_ok sh -c 'gateway status | grep -q late'
 check "a restart too" systemctl restart gateway.service
 check "what it denied is denied after it" denied
 check "a later package installs over it" dpkg --install /packages/later.deb
