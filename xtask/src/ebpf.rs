@@ -134,14 +134,17 @@ pub(crate) fn toolchain(cache: &Path) -> Result<Toolchain, EbpfError> {
 /// Builds the object for machines of `arch`, unless the cache has it. Errs when tools are missing or the sources do
 /// not compile.
 pub(crate) fn build(root: &Path, arch: &str) -> Result<PathBuf, EbpfError> {
-    let cache = cache_dir()?;
-    let toolchain = toolchain(&cache)?;
-    let home = cache.join("ebpf");
+    build_in(&cache_dir()?.join("ebpf"), root, arch)
+}
+
+/// The same with another folder for what is built.
+pub(crate) fn build_in(home: &Path, root: &Path, arch: &str) -> Result<PathBuf, EbpfError> {
+    let toolchain = toolchain(&cache_dir()?)?;
     let object = home.join(key(root, &toolchain, arch)?).join("gateway.o");
     if object.is_file() {
         return Ok(object);
     }
-    fs::create_dir_all(&home).map_err(|e| EbpfError::File(home.clone(), e))?;
+    fs::create_dir_all(home).map_err(|e| EbpfError::File(home.to_path_buf(), e))?;
     // Checkouts share the target folder, so one build at a time: cargo's own lock ends before the copy below.
     let lock = home.join("lock");
     let held = File::create(&lock).and_then(|file| file.lock().map(|()| file)).map_err(|e| EbpfError::File(lock, e))?;
@@ -152,6 +155,15 @@ pub(crate) fn build(root: &Path, arch: &str) -> Result<PathBuf, EbpfError> {
     }
     drop(held);
     Ok(object)
+}
+
+/// Flags for a compiler that is not to write down where it was run.
+pub(crate) fn remapped(root: &Path) -> Vec<String> {
+    let home = std::env::var_os("HOME").map(|home| Path::new(&home).join(".cargo"));
+    let cargo = std::env::var_os("CARGO_HOME").map(PathBuf::from).or(home);
+    let remap = |from: &Path, to: &str| format!("--remap-path-prefix={}={to}", from.display());
+    // The last that fits is taken.
+    cargo.iter().map(|cargo| remap(cargo, "cargo")).chain([remap(root, "gateway")]).collect()
 }
 
 /// The given path, when it is absolute and holds an eBPF object.
@@ -165,11 +177,15 @@ pub(crate) fn check_object(path: PathBuf) -> Result<PathBuf, EbpfError> {
 }
 
 fn compile(root: &Path, toolchain: &Toolchain, arch: &str, target: &Path) -> Result<(), EbpfError> {
+    // As the compiler knows it, for what is remapped.
+    let root = &root.canonicalize().map_err(|e| EbpfError::File(root.to_path_buf(), e))?;
     let folder = root.join("gateway-ebpf");
     let cargo = toolchain.compiler.bin.join("cargo");
     let linker = format!("linker={}", toolchain.linker.display());
     let arch = format!("--cfg=bpf_target_arch=\"{arch}\"");
-    let flags = ["-C", linker.as_str(), "-C", "link-arg=--btf", arch.as_str()].join("\x1f");
+    let mut flags = ["-C", &linker, "-C", "link-arg=--btf", &arch].map(str::to_owned).to_vec();
+    flags.extend(remapped(root));
+    let flags = flags.join("\x1f");
     let mut command = clean(&cargo);
     command.current_dir(&folder).args([
         "build",

@@ -335,15 +335,18 @@ impl Gate {
     /// Where the kernel refuses a pin or a hook: it stays where it was.
     pub fn follow(&mut self, cgroup: &Cgroup, directory: &OwnedFd) -> Result<(), CaptureError> {
         let pins = Pins::of(cgroup.id);
-        if let Err(error) = self.put_over(cgroup, directory, &pins) {
-            if let Err(error) = remove(&pins, cgroup.id) {
-                tracing::warn!(%error, "pins of a cgroup that is gone again are left behind");
+        let done = self.put_over(cgroup, directory, &pins);
+        let (left, id) = match &done {
+            Ok(()) => {
+                let old = std::mem::replace(&mut self.cgroup, cgroup.clone());
+                (std::mem::replace(&mut self.pins, pins), old.id)
             }
-            return Err(error);
+            Err(_) => (pins, cgroup.id),
+        };
+        if let Err(error) = remove(&left, id) {
+            tracing::warn!(%error, "pins of a cgroup that is gone are left behind");
         }
-        let (pins, old) =
-            (std::mem::replace(&mut self.pins, pins), std::mem::replace(&mut self.cgroup, cgroup.clone()));
-        remove(&pins, old.id)
+        done
     }
 
     fn put_over(&mut self, cgroup: &Cgroup, directory: &OwnedFd, pins: &Pins) -> Result<(), CaptureError> {

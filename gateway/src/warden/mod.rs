@@ -406,6 +406,7 @@ impl Warden {
             let warden = Arc::clone(self);
             tokio::task::spawn_blocking(move || {
                 if let Err(unhealthy) = attachment.send_canary(&warden.hierarchy) {
+                    let _alone = warden.repairing.lock();
                     warden.repair(&attachment, &unhealthy);
                 }
             });

@@ -2,11 +2,11 @@
 //! `story.sh` says there. It must never touch the packages of this machine.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
 use super::{Build, pack, prepare};
 use crate::ebpf;
@@ -29,9 +29,21 @@ pub(crate) fn check() -> Result<()> {
     .context("the service may reach more of the host than it did")?;
     let cache = ebpf::cache_dir()?;
     let folder = cache.join("vm").join(format!("{}-dist", std::process::id()));
-    let done = installed(root, &cache, &folder);
+    let done = reproduced(root, &folder).and_then(|()| installed(root, &cache, &folder));
     run(as_root("rm").args(["-rf"]).arg(&folder))?;
     done
+}
+
+/// Builds the eBPF object once more from nothing, and wants the same bytes: what the kernel is given can be checked against its
+/// source. A checkout at another path has other names in its symbols, since cargo hashes where gateway-common lies.
+fn reproduced(root: &Path, folder: &Path) -> Result<()> {
+    let arch = std::env::consts::ARCH;
+    let read = |path: PathBuf| fs::read(path).context("cannot read the eBPF object");
+    let anew = read(ebpf::build_in(&folder.join("ebpf"), root, arch)?)?;
+    let once_more = read(ebpf::build_in(&folder.join("ebpf-again"), root, arch)?)?;
+    ensure!(anew == once_more, "the eBPF object is another one when it is built again");
+    println!("the eBPF object is the same when it is built again");
+    Ok(())
 }
 
 fn installed(root: &Path, cache: &Path, folder: &Path) -> Result<()> {
