@@ -67,12 +67,17 @@ TTYPath=/dev/ttyS0
 [Install]
 WantedBy=graphical.target
 EOF
-chroot "$host" adduser --quiet --system --group --no-create-home --home /nonexistent bot
+for user in bot carol; do
+    chroot "$host" adduser --quiet --system --group --no-create-home --home /nonexistent $user
+done
 cat >>"$host/etc/gateway/gateway.toml" <<'EOF'
 
 [[attach]]
 name = "ci"
 cgroup = "/system.slice/ci.service"
+
+[exec]
+users = ["carol"]
 EOF
 chroot "$host" systemctl --quiet enable shop.service bot.service story.service
 chroot "$host" systemctl --quiet mask serial-getty@ttyS0.service getty@tty1.service apt-daily.timer apt-daily-upgrade.timer \

@@ -61,6 +61,11 @@ ci_is_denied() {
     echo "$denied of 20 runs were denied"
     test "$denied" = 20
 }
+command_is_denied() {
+    setpriv --reuid=carol --regid=carol --clear-groups gateway exec -- \
+        psql -h 10.99.0.1 -U postgres -c "DROP TABLE IF EXISTS nothing" 2>&1 | tee $said.exec
+    grep -q "denied by policy guard.postgres.destructive" $said.exec
+}
 closed() {
     ask "SELECT 1" | tee $said.closed
     refused grep -qx 1 $said.closed
@@ -83,6 +88,7 @@ check "a read goes through" test "$(ask 'SELECT 40 + 2')" = 42
 check "a card number in it is masked" test "$(ask "SELECT '4111 1111 1111 1111'")" != "4111 1111 1111 1111"
 check "a destructive statement is denied" denied
 check "a service with a cgroup of its own is intercepted from its first step at each of its runs" ci_is_denied
+check "a user who may runs a command, intercepted, without being root" command_is_denied
 systemd-run --quiet --slice=agents --uid=bot --unit=worker sleep 3600
 worker=$(systemctl show --property MainPID worker.service)
 check "the journal is sound" gateway audit verify
