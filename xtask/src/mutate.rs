@@ -747,6 +747,17 @@ const MUTATIONS: &[Mutation] = &[
         tests: &["lifecycle::a_configured_cgroup_is_there_before_its_runtime_and_again_after_each_run_of_it"],
     },
     Mutation {
+        name: "config-in-force",
+        guarantee: "G2",
+        mechanism: "an engine that takes another's place works with what is in force, whatever the files say by now",
+        edits: &[Edit {
+            file: "gateway/src/warden/configuration.rs",
+            from: "        self.bundle(&config, text, Ok(given))",
+            to: "        self.read_anew().map(|(_, bundle, _)| bundle)",
+        }],
+        tests: &["configuration::what_is_in_force_is_told_with_its_line_and_outlives_broken_files_and_the_engine"],
+    },
+    Mutation {
         name: "shelf",
         guarantee: "G2",
         mechanism: "listeners outlive the gateway with the service manager",

@@ -1,6 +1,6 @@
 //! `gateway manual DIRECTORY`: man pages and shell completions, for packages.
 //!
-//! In: the definitions of the commands. Out: `gateway*.1`, and a file for each shell, in a folder that exists. What they say is
+//! In: the definitions of the commands, and the reference of the configuration. Out: `gateway*.1`, gateway.toml(5), and a file for each shell, in a folder that exists. What they say is
 //! what `--help` says. It must never tell of a command that is hidden.
 
 use std::path::Path;
@@ -18,6 +18,7 @@ pub(super) fn write(command: &Command, directory: &Path) -> anyhow::Result<()> {
     for shell in SHELLS {
         clap_complete::generate_to(shell, &mut command, "gateway", directory).with_context(failed)?;
     }
+    std::fs::write(directory.join("gateway.toml.5"), crate::config::reference::manual()).with_context(failed)?;
     clap_mangen::generate_to(command, directory).with_context(failed)
 }
 
@@ -48,6 +49,7 @@ mod tests {
             let page = directory.path().join(format!("gateway-{}.1", part.get_name()));
             assert_eq!(page.exists(), !part.is_hide_set(), "{}", page.display());
         }
+        assert!(directory.path().join("gateway.toml.5").exists());
         for file in ["gateway.bash", "_gateway", "gateway.fish"] {
             let text = std::fs::read_to_string(directory.path().join(file)).unwrap();
             assert!(text.contains("approvals") && !text.contains("exec-child"), "{file}");

@@ -8,6 +8,7 @@ mod approvals;
 mod attach;
 mod audit;
 mod callback;
+mod config;
 mod detach;
 mod doctor;
 mod events;
@@ -97,6 +98,9 @@ enum Command {
     /// Policies: are they right, and what do they say?
     #[command(subcommand)]
     Policy(policy::Command),
+    /// The configuration: what is in force, what would be, and what may stand in it
+    #[command(subcommand)]
+    Config(config::Command),
     /// What a client must trust
     Trust(trust::Arguments),
     #[command(hide = true)]
@@ -187,6 +191,7 @@ pub fn main() -> ExitCode {
         Command::Events(arguments) => events::events(&arguments, output),
         Command::Audit(command) => audit::run(command, output),
         Command::Policy(command) => policy::run(command, output),
+        Command::Config(command) => config::run(command, output),
         Command::Trust(arguments) => trust::run(&arguments),
         Command::Engine => crate::engine::run(),
         Command::Shipper => crate::shipper::run(),

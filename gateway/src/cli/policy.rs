@@ -136,6 +136,14 @@ pub(super) fn run(command: Command, output: Output) -> anyhow::Result<()> {
     }
 }
 
+/// Whether policies and masking file are right.
+///
+/// # Errors
+/// With all faults.
+pub(super) fn check_files(files: &Files) -> anyhow::Result<()> {
+    check(&read(files)?.source).map_err(all).map(drop)
+}
+
 /// Raw requests of tables are SQL, or command lines where the case names a `user` of an SSH server.
 struct Sql {
     rules: Rules,

@@ -10,6 +10,7 @@ mod console;
 mod egress;
 mod error;
 mod oidc;
+pub mod reference;
 mod ssh;
 pub(crate) mod table;
 mod target;

@@ -4,8 +4,8 @@
 //! is an unknown key.
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
-use std::ops::Range;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::{Range, RangeInclusive};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -14,10 +14,37 @@ use toml::de::{DeTable, DeValue};
 
 use super::error::Fault;
 
-/// The text of a file and the faults found in it so far.
+/// What a key takes, in the terms of the code that reads it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Takes {
+    /// A string.
+    Text,
+    /// Strings.
+    Texts,
+    /// One of these words.
+    OneOf(Vec<String>),
+    /// A time between `1s` and `24h`.
+    Time,
+    /// true or false.
+    Flag,
+    /// A whole number of a range.
+    Number(RangeInclusive<u64>),
+    /// Port numbers.
+    Ports,
+    /// Lists of strings by names that are the owner's.
+    Lists,
+    /// Where a secret is.
+    Secret,
+}
+
+/// What was asked for, by the place of the table (`target.tls`) and the key.
+pub type Asked = BTreeMap<(String, &'static str), Takes>;
+
+/// The text of a file, the faults found in it so far, and what was asked for.
 pub struct Source<'s> {
     text: &'s str,
     faults: RefCell<Vec<Fault>>,
+    asked: RefCell<Asked>,
 }
 
 impl<'s> Source<'s> {
@@ -25,7 +52,7 @@ impl<'s> Source<'s> {
     #[must_use]
     pub fn parse(text: &'s str) -> (Self, Spanned<DeTable<'s>>) {
         let (table, errors) = DeTable::parse_recoverable(text);
-        let source = Self { text, faults: RefCell::default() };
+        let source = Self { text, faults: RefCell::default(), asked: RefCell::default() };
         for error in errors {
             source.fault(error.span(), "", error.message().to_owned());
         }
@@ -34,9 +61,14 @@ impl<'s> Source<'s> {
 
     /// Notes a fault.
     pub fn fault(&self, span: Option<Range<usize>>, key: &str, reason: impl Into<String>) {
-        let before = self.text.get(..span.map_or(0, |span| span.start)).unwrap_or_default();
-        let line = before.matches('\n').count() + 1;
+        let line = line_of(self.text, span.map_or(0, |span| span.start));
         self.faults.borrow_mut().push(Fault { line, key: key.to_owned(), reason: reason.into() });
+    }
+
+    /// All keys that were asked for, and what they take.
+    #[must_use]
+    pub fn asked(&self) -> Asked {
+        self.asked.borrow().clone()
     }
 
     /// The faults in the order of their lines.
@@ -143,6 +175,7 @@ impl<'t, 's> Section<'t, 's> {
     /// A string.
     #[must_use]
     pub fn string(&self, key: &'static str) -> Option<String> {
+        self.asks(key, Takes::Text);
         let value = self.value(key)?;
         self.as_string(key, value)
     }
@@ -159,12 +192,14 @@ impl<'t, 's> Section<'t, 's> {
     /// Strings.
     #[must_use]
     pub fn strings(&self, key: &'static str) -> Vec<String> {
+        self.asks(key, Takes::Texts);
         self.array(key).into_iter().filter_map(|value| self.as_string(key, value)).collect()
     }
 
     /// Lists of strings by names that are the owner's.
     #[must_use]
     pub fn lists(&self, key: &'static str) -> Vec<(String, Vec<String>)> {
+        self.asks(key, Takes::Lists);
         let below = self.section(key);
         let entries = below.table.into_iter().flat_map(|table| table.iter());
         let list = |name: &str, value: &'t Spanned<DeValue<'s>>| match value.get_ref() {
@@ -187,7 +222,9 @@ impl<'t, 's> Section<'t, 's> {
     /// One of a few words.
     #[must_use]
     pub fn one_of<T: Clone>(&self, key: &'static str, choices: &[(&str, T)]) -> Option<T> {
-        let text = self.string(key)?;
+        let text = self.string(key);
+        self.asks(key, Takes::OneOf(choices.iter().map(|(word, _)| (*word).to_owned()).collect()));
+        let text = text?;
         let found = choices.iter().find(|(word, _)| *word == text).map(|(_, value)| value.clone());
         if found.is_none() {
             let words: Vec<_> = choices.iter().map(|(word, _)| format!("`{word}`")).collect();
@@ -199,7 +236,9 @@ impl<'t, 's> Section<'t, 's> {
     /// A time such as `30s`, `15m`, `2h`.
     #[must_use]
     pub fn duration(&self, key: &'static str) -> Option<Duration> {
-        let text = self.string(key)?;
+        let text = self.string(key);
+        self.asks(key, Takes::Time);
+        let text = text?;
         let time = duration_of(&text);
         if time.is_none() {
             self.fault(key, format!("`{text}` is no time between `1s` and `24h`: write `30s`, `15m` or `2h`"));
@@ -210,6 +249,7 @@ impl<'t, 's> Section<'t, 's> {
     /// true or false.
     #[must_use]
     pub fn flag(&self, key: &'static str) -> Option<bool> {
+        self.asks(key, Takes::Flag);
         let value = self.value(key)?;
         match value.get_ref() {
             DeValue::Boolean(flag) => Some(*flag),
@@ -222,7 +262,8 @@ impl<'t, 's> Section<'t, 's> {
 
     /// A whole number of a range.
     #[must_use]
-    pub fn number(&self, key: &'static str, range: std::ops::RangeInclusive<u64>) -> Option<u64> {
+    pub fn number(&self, key: &'static str, range: RangeInclusive<u64>) -> Option<u64> {
+        self.asks(key, Takes::Number(range.clone()));
         let value = self.value(key)?;
         let number = self.as_number(key, value)?;
         if !range.contains(&number) {
@@ -235,6 +276,7 @@ impl<'t, 's> Section<'t, 's> {
     /// Port numbers.
     #[must_use]
     pub fn ports(&self, key: &'static str) -> Vec<u16> {
+        self.asks(key, Takes::Ports);
         let port = |value: &Spanned<DeValue<'s>>| match self.as_number(key, value).map(u16::try_from) {
             Some(Ok(port)) if port != 0 => Some(port),
             Some(_) => {
@@ -244,6 +286,17 @@ impl<'t, 's> Section<'t, 's> {
             None => None,
         };
         self.array(key).into_iter().filter_map(port).collect()
+    }
+
+    /// The place of a secret: `{ file = "…" }`, `{ env = "…" }` or `{ credential = "…" }`, read from a table below.
+    #[must_use]
+    pub fn secret(&self, key: &'static str) -> Section<'t, 's> {
+        self.asks(key, Takes::Secret);
+        self.section(key)
+    }
+
+    fn asks(&self, key: &'static str, takes: Takes) {
+        self.source.asked.borrow_mut().insert((unnumbered(&self.path), key), takes);
     }
 
     /// Notes a fault of a key, or of the table where the key is not there.
@@ -311,4 +364,17 @@ impl<'t, 's> Section<'t, 's> {
     fn path_of(&self, key: &str) -> String {
         if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
     }
+}
+
+/// The line of a place in a text, counted from 1.
+#[must_use]
+pub fn line_of(text: &str, at: usize) -> usize {
+    text.get(..at).unwrap_or_default().matches('\n').count() + 1
+}
+
+/// `target[2].tls` as `target.tls`.
+fn unnumbered(path: &str) -> String {
+    let mut parts = path.split('[');
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |whole, part| whole + part.split_once(']').map_or(part, |(_, rest)| rest))
 }

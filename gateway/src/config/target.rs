@@ -335,7 +335,7 @@ fn read_token(section: &Section<'_, '_>, tls: &Tls) -> Option<CredentialSource> 
 
 /// A secret of a section, by its key.
 pub(super) fn read_secret(section: &Section<'_, '_>, key: &'static str) -> Option<SecretSource> {
-    let secret = section.section(key);
+    let secret = section.secret(key);
     let sources = [
         secret.string("file").map(|path| SecretSource::File(path.into())),
         secret.string("env").map(SecretSource::Env),

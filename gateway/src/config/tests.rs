@@ -4,7 +4,7 @@ use gateway_common::Verdict;
 
 use super::*;
 
-const WHOLE: &str = r#"
+pub(super) const WHOLE: &str = r#"
 version = 1
 state_dir = "/srv/gateway"
 accept_gaps = ["root_process"]

@@ -10,6 +10,8 @@ use hyper::Method;
 pub enum Command {
     /// How everything stands.
     Status,
+    /// The configuration that is in force.
+    Configuration,
     /// The sessions that run.
     Sessions,
     /// The requests that wait for people.
@@ -58,6 +60,7 @@ impl Command {
     pub fn of(method: &Method, path: &str) -> Option<Self> {
         let known = match path {
             "/v1/status" => (Method::GET, Self::Status),
+            "/v1/config" => (Method::GET, Self::Configuration),
             "/v1/sessions" => (Method::GET, Self::Sessions),
             "/v1/approvals" => (Method::GET, Self::Approvals),
             "/v1/approval" => (Method::POST, Self::Approval),
@@ -98,7 +101,7 @@ impl Command {
                 "uid {} votes for no group: `[approval] host` in the configuration says who does",
                 asker.uid
             )),
-            Self::Status | Self::Sessions | Self::Reload | Self::Attach | Self::Detach => {
+            Self::Status | Self::Configuration | Self::Sessions | Self::Reload | Self::Attach | Self::Detach => {
                 Err("only root may ask for this: use sudo".into())
             }
         }
@@ -109,8 +112,9 @@ impl Command {
 mod tests {
     use super::*;
 
-    const WIRE: [(Method, &str, Command); 12] = [
+    const WIRE: [(Method, &str, Command); 13] = [
         (Method::GET, "/v1/status", Command::Status),
+        (Method::GET, "/v1/config", Command::Configuration),
         (Method::GET, "/v1/sessions", Command::Sessions),
         (Method::GET, "/v1/approvals", Command::Approvals),
         (Method::POST, "/v1/approval", Command::Approval),

@@ -13,8 +13,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::access::Rights;
-use crate::audit::Seq;
+use crate::audit::{Seq, Timestamp};
 use crate::capture::gaps::Gap;
+use crate::config::reference;
 use crate::id::{JournalId, TicketId};
 
 /// Attach a subtree.
@@ -162,6 +163,19 @@ pub struct Status {
     /// How far those are who are told of events.
     #[serde(default)]
     pub feeds: Vec<Shipping>,
+}
+
+/// The configuration that is in force.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ConfigurationShown {
+    /// Where it comes from; `None`: no file was there.
+    pub file: Option<PathBuf>,
+    /// When it was put in force; `None`: no gateway runs, and this is what one would begin with.
+    pub since: Option<Timestamp>,
+    /// What else has a say, and what the file says by now.
+    pub notes: Vec<String>,
+    /// All settings.
+    pub tables: Vec<reference::Table>,
 }
 
 /// How far the copy of the journal is.
@@ -314,6 +328,9 @@ pub trait Operator: Clone + Send + Sync + 'static {
 
     /// How everything stands.
     fn status(&self) -> Status;
+
+    /// The configuration that is in force.
+    fn configuration(&self) -> ConfigurationShown;
 
     /// What an OS user may do besides root.
     fn rights(&self, uid: u32) -> Rights;

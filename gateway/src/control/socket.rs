@@ -202,6 +202,7 @@ async fn perform(
 ) -> serde_json::Result<Response<Full<Bytes>>> {
     Ok(match command {
         Command::Status => json(&operator.status()),
+        Command::Configuration => json(&operator.configuration()),
         Command::Sessions => result(operator.sessions().await),
         Command::Approvals => result(operator.approvals(caller.uid).await),
         Command::Approval => result(operator.approval(caller.uid, serde_json::from_slice(body)?).await),

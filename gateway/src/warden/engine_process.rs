@@ -179,8 +179,8 @@ impl EngineProcess {
     async fn replace(&self, warden: &Warden) -> Ready {
         loop {
             tokio::time::sleep(RESTART_PAUSE).await;
-            let started = match warden.bundle() {
-                Ok((bundle, _)) => self.start(&bundle, &warden.keeper).await,
+            let started = match warden.bundle_in_force() {
+                Ok(bundle) => self.start(&bundle, &warden.keeper).await,
                 Err(error) => Err(EngineError::Bundle(error)),
             };
             match started {

@@ -59,6 +59,46 @@ pub fn read(config: &Config) -> Result<BTreeMap<String, Material>, String> {
     if faults.is_empty() { Ok(materials) } else { Err(faults.join("\n")) }
 }
 
+/// What is wrong with the files that a configuration names, masking and policies aside: all of it, a line each. Secrets that
+/// are no files are the gateway's own to find. It makes nothing, where a start makes keys.
+#[must_use]
+pub fn faults(config: &Config) -> Vec<String> {
+    let mut faults = Vec::new();
+    let mut look = |place: &str, files: Vec<Option<&Path>>, secrets: Vec<Option<&SecretSource>>| {
+        let of_secrets = secrets.into_iter().flatten().filter_map(|source| match source {
+            SecretSource::File(path) => Some(path.as_path()),
+            SecretSource::Env(_) | SecretSource::Credential(_) => None,
+        });
+        for path in files.into_iter().flatten().chain(of_secrets) {
+            faults.extend(read_file(path).err().map(|fault| format!("{place}: {fault}")));
+        }
+    };
+    for target in &config.targets {
+        let (certificate, key) = target.tls.client.as_ref().map(|(certificate, key)| (&**certificate, &**key)).unzip();
+        let credential = target.credential.as_ref();
+        look(
+            &format!("target `{}`", target.name),
+            vec![target.tls.ca.as_deref(), certificate, key, target.ssh.known_hosts.as_deref()],
+            vec![credential.and_then(|it| it.password.as_ref()), credential.and_then(|it| it.key.as_ref())],
+        );
+    }
+    if let Some(store) = &config.clickhouse {
+        let ca = store.tls.as_ref().and_then(|tls| tls.ca.as_deref());
+        look("[audit.clickhouse]", vec![ca], vec![store.password.as_ref()]);
+    }
+    for webhook in &config.webhooks {
+        let secrets = vec![webhook.secret.as_ref(), webhook.authorization.as_ref()];
+        look(&format!("[[audit.webhook]] `{}`", webhook.name), vec![webhook.ca.as_deref()], secrets);
+    }
+    if let Some(oidc) = &config.oidc {
+        look("[identity.oidc]", vec![oidc.ca.as_deref()], Vec::new());
+    }
+    if let Some(console) = &config.console {
+        look("[console]", Vec::new(), vec![Some(&console.client_secret)]);
+    }
+    faults
+}
+
 /// What copying the journal takes, as far as the configuration says; `None` where there is no copy.
 ///
 /// # Errors

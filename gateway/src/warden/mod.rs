@@ -9,6 +9,7 @@ mod attachment;
 mod backlog;
 mod cgroups;
 mod commands;
+mod configuration;
 mod console_logins;
 mod console_process;
 mod console_record;
@@ -48,7 +49,6 @@ pub use start::{CHECKPOINT, HOST_ID, Options, StartError, Started, start};
 use crate::audit::event::{Event, JournalBroken, Reason};
 use crate::audit::journal::{By, Sealed};
 use crate::audit::{Journal, JournalError, Sealer, Seq};
-use crate::bridge::Bundle;
 use crate::budget::Budget;
 use crate::capture::gaps::Gap;
 use crate::capture::lsm::LsmError;
@@ -58,6 +58,7 @@ use crate::host::cgroup::{CgroupError, Hierarchy};
 use crate::host::netns::{NetnsError, NetnsThread};
 use crate::listener::Shelf;
 use attachment::Attachment;
+use configuration::InForce;
 use engine_process::EngineProcess;
 use kernel_events::Told;
 use shipper_process::ShipperProcess;
@@ -180,6 +181,8 @@ pub struct Warden {
     config: Mutex<Config>,
     /// Where the configuration was read from.
     config_file: Option<PathBuf>,
+    /// What stood there then.
+    in_force: Mutex<InForce>,
     policies: Mutex<policies::Folder>,
     /// The servers for names that this host had at the last look.
     resolvers: Mutex<Vec<std::net::IpAddr>>,
@@ -411,32 +414,6 @@ impl Warden {
                 }
             });
         }
-    }
-
-    /// What the engine works with, read anew, and the configuration in it.
-    fn bundle(&self) -> Result<(Bundle, Config), String> {
-        let text = match &self.config_file {
-            Some(path) => {
-                std::fs::read_to_string(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?
-            }
-            None => String::new(),
-        };
-        let config = match &self.config_file {
-            Some(path) => Config::parse(&path.display().to_string(), &text).map_err(|error| error.to_string())?,
-            None => Config::default(),
-        };
-        let materials = materials::read(&config)?;
-        let attachments: Vec<_> = self.all().iter().map(|attachment| attachment.info()).collect();
-        let files = tokens::files(&config, attachments.iter());
-        let tokens = tokens::read(&config, &files)?;
-        let policies::Given { policies, masking, .. } = {
-            let mut folder = self.policies.lock();
-            folder.follow_tokens(&config, files);
-            folder.read()?
-        };
-        let approvers = people::votes(&config);
-        let resolvers = materials::resolvers(&config);
-        Ok((Bundle { config: text, policies, masking, attachments, approvers, resolvers, materials, tokens }, config))
     }
 }
 

@@ -10,8 +10,7 @@ use std::sync::Arc;
 
 use super::attachment::{Attachment, Parts, Terms, tables};
 use super::commands::Rest;
-use super::start::copy;
-use super::{Warden, WardenError, feeds, names, people};
+use super::{Warden, WardenError, names, people};
 use crate::audit::event::{self, Event};
 use crate::audit::journal::Disk;
 use crate::bridge::{AttachmentInfo, Question};
@@ -22,8 +21,8 @@ use crate::chain::chain;
 use crate::config::is_name;
 use crate::control::access::Rights;
 use crate::control::service::{
-    AttachRequest, Attached, AttachmentStatus, Caller, Decision, Detached, Ending, ExecRequest, ExistingConnections,
-    Moved, Operator, OperatorError, Status, WindowWanted,
+    AttachRequest, Attached, AttachmentStatus, Caller, ConfigurationShown, Decision, Detached, Ending, ExecRequest,
+    ExistingConnections, Moved, Operator, OperatorError, Status, WindowWanted,
 };
 use crate::control::{SOCKET, socket};
 use crate::host::cgroup::{Cgroup, contains};
@@ -216,37 +215,6 @@ impl Warden {
         Ok(Detached { name: name.to_owned(), cgroup: cgroup.map(|cgroup| cgroup.path).unwrap_or_default() })
     }
 
-    /// Reads configuration and policies anew: what the engine takes, the hooks take too. Where state is kept, and how
-    /// durably, changes with a restart only. What the configuration attaches besides, the caller attaches.
-    ///
-    /// # Errors
-    /// With the reason why the old ones stay in force.
-    pub async fn reload(&self) -> Result<(), String> {
-        let _alone = self.reloading.lock().await;
-        let (bundle, config) = self.bundle()?;
-        let copy = copy(&config, self.engine.host())?;
-        let layout = self.engine.layout();
-        let told = feeds::wanted(&config, self.engine.host(), layout)?;
-        self.engine.reload(&bundle).await?;
-        self.shipper.set(copy);
-        self.feeds.set(layout, told);
-        for attachment in self.all() {
-            let tables = tables(&config, attachment.name());
-            attachment.set_tables(tables).map_err(|error| chain(&error))?;
-            let before = self.config.lock().clone();
-            if (&before.egress, &before.targets) != (&config.egress, &config.targets) {
-                attachment.forget_names();
-            }
-        }
-        self.journal.set_marks((&config.journal).into());
-        let before = std::mem::replace(&mut *self.config.lock(), config.clone());
-        if (&before.console, &before.oidc) != (&config.console, &config.oidc) {
-            self.console_changed.notify_one();
-        }
-        self.admit_people();
-        Ok(())
-    }
-
     /// Lets those reach the control socket whom the configuration names.
     pub fn admit_people(&self) {
         let config = self.config.lock().clone();
@@ -408,6 +376,10 @@ impl Operator for Arc<Warden> {
 
     fn status(&self) -> Status {
         Warden::status(self)
+    }
+
+    fn configuration(&self) -> ConfigurationShown {
+        Warden::configuration(self)
     }
 
     fn rights(&self, uid: u32) -> Rights {

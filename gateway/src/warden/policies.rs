@@ -61,6 +61,11 @@ impl Folder {
         }
     }
 
+    /// Where the policies are; `None`: the shipped ones.
+    pub fn path(&self) -> Option<&Path> {
+        self.path.as_deref()
+    }
+
     /// Looks after the files of tokens too: of these targets, and of workloads.
     pub fn follow_tokens(&mut self, config: &Config, of_workloads: BTreeMap<String, PathBuf>) {
         self.of_workloads = of_workloads;

@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::backlog::Backlog;
+use super::configuration::InForce;
 use super::engine_process::{EngineError, EngineProcess, forbid_changes};
 use super::keeper::Keeper;
 use super::lock::{Lock, LockError, RUN_DIR};
@@ -157,8 +158,8 @@ pub async fn start(options: Options) -> Result<Started, StartError> {
     let given = folder.read().map_err(EngineError::Bundle)?;
     let bundle = Bundle {
         config: text,
-        policies: given.policies,
-        masking: given.masking,
+        policies: given.policies.clone(),
+        masking: given.masking.clone(),
         attachments,
         approvers: people::votes(&config),
         resolvers: materials::resolvers(&config),
@@ -191,6 +192,7 @@ pub async fn start(options: Options) -> Result<Started, StartError> {
         repairing: Mutex::default(),
         reloading: tokio::sync::Mutex::default(),
         config_file,
+        in_force: Mutex::new(InForce::new(bundle.config, given)),
         policies: Mutex::new(folder),
         resolvers: Mutex::new(bundle.resolvers.clone()),
         seal_now: Notify::new(),

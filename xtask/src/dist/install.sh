@@ -15,6 +15,7 @@ chroot "$host" dpkg --install /packages/gateway.deb
 chroot "$host" dpkg --verify gateway
 chroot "$host" bash -n /usr/share/bash-completion/completions/gateway
 test -L "$host/etc/systemd/system/multi-user.target.wants/gateway.service"
+ls "$host"/usr/share/man/man5/gateway.toml.5* >/dev/null
 test -e "$host/usr/share/man/man1/gateway-attach.1" || test -e "$host/usr/share/man/man1/gateway-attach.1.gz"
 grep -q '"CycloneDX"' "$host/usr/share/doc/gateway/gateway.cdx.json"
 
