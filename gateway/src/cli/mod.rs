@@ -16,6 +16,7 @@ mod exec;
 mod kept;
 mod login;
 mod manual;
+mod masking;
 mod own_exec;
 mod policy;
 mod query;
@@ -27,6 +28,7 @@ mod status;
 pub(crate) mod terminal;
 mod trust;
 mod user;
+mod why;
 mod windows;
 
 #[cfg(any(fuzzing, test))]
@@ -74,6 +76,8 @@ enum Command {
     Sessions(events::SessionsArguments),
     /// One session as a timeline, from the journal
     Replay(replay::Arguments),
+    /// Why a request was denied or held, and what would change that, from the journal
+    Why(why::Arguments),
     /// Requests that wait for a person
     Approvals(approvals::ListArguments),
     /// Let a held request go on, once
@@ -98,6 +102,9 @@ enum Command {
     /// Policies: are they right, and what do they say?
     #[command(subcommand)]
     Policy(policy::Command),
+    /// What is masked: is the file right, and what do its masks look like?
+    #[command(subcommand)]
+    Masking(masking::Command),
     /// The configuration: what is in force, what would be, and what may stand in it
     #[command(subcommand)]
     Config(config::Command),
@@ -180,6 +187,7 @@ pub fn main() -> ExitCode {
         Command::Purge => detach::purge(),
         Command::Sessions(arguments) => events::sessions(&arguments, output),
         Command::Replay(arguments) => replay::run(&arguments, output),
+        Command::Why(arguments) => why::run(&arguments, output),
         Command::Approvals(arguments) => approvals::list(&arguments, output),
         Command::Approve(arguments) => approvals::decide(arguments, true, output),
         Command::Deny(arguments) => approvals::decide(arguments, false, output),
@@ -191,6 +199,7 @@ pub fn main() -> ExitCode {
         Command::Events(arguments) => events::events(&arguments, output),
         Command::Audit(command) => audit::run(command, output),
         Command::Policy(command) => policy::run(command, output),
+        Command::Masking(command) => masking::run(command, output),
         Command::Config(command) => config::run(command, output),
         Command::Trust(arguments) => trust::run(&arguments),
         Command::Engine => crate::engine::run(),

@@ -1,6 +1,6 @@
 //! `gateway policy`: are the policies right, and what do they say?
 
-mod replay;
+pub(super) mod replay;
 mod suggest;
 
 use std::fs;
@@ -194,19 +194,19 @@ fn explain_one(arguments: &ExplainArguments) -> anyhow::Result<Explanation> {
     Ok(explain(&set, &request))
 }
 
-fn all(faults: Vec<Fault>) -> anyhow::Error {
+pub(super) fn all(faults: Vec<Fault>) -> anyhow::Error {
     let lines: Vec<_> = faults.iter().map(ToString::to_string).collect();
     anyhow!("the policies have {} faults:\n  {}", lines.len(), lines.join("\n  "))
 }
 
 /// What the files say.
-struct Given {
-    config: Config,
-    source: Source,
-    rules: Rules,
+pub(super) struct Given {
+    pub(super) config: Config,
+    pub(super) source: Source,
+    pub(super) rules: Rules,
 }
 
-fn read(files: &Files) -> anyhow::Result<Given> {
+pub(super) fn read(files: &Files) -> anyhow::Result<Given> {
     let path = files.config.clone().or_else(|| Some(PathBuf::from(DEFAULT_FILE)).filter(|path| path.exists()));
     let config = match path {
         Some(path) => {

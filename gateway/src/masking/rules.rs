@@ -42,6 +42,12 @@ impl Rules {
         Self { file, by_target: Mutex::default(), id: NEXT.fetch_add(1, Ordering::Relaxed) }
     }
 
+    /// The file; `None`: the shipped ones.
+    #[must_use]
+    pub fn file(&self) -> Option<&MaskingFile> {
+        self.file.as_ref()
+    }
+
     /// Another for each set of rules that this process had.
     #[must_use]
     pub fn id(&self) -> u64 {

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use aws_lc_rs::digest::{Context as Digest, SHA256};
+use cedar_policy::PolicySet;
 
 use super::cache::Cache;
 use super::check::{Checked, check_files};
@@ -167,6 +168,18 @@ pub fn read(source: &Source) -> Result<Vec<PolicyFile>, Vec<Fault>> {
         }
     }
     if faults.is_empty() { Ok(files) } else { Err(faults) }
+}
+
+/// The file and the line of a policy, counted from 1, and its text; `None` where no file has it.
+#[must_use]
+pub fn find<'f>(files: &'f [PolicyFile], id: &str) -> Option<(&'f PolicyFile, usize, String)> {
+    files.iter().find_map(|file| {
+        let set: PolicySet = file.text.parse().ok()?;
+        let policy = set.policies().find(|policy| policy.annotation("id") == Some(id))?;
+        let text = policy.to_string();
+        let at = file.text.find(text.as_str())?;
+        Some((file, Place::at(&file.name, &file.text, at).line, text))
+    })
 }
 
 /// Files in the order of their names. Hidden names are left out: editors and Kubernetes keep their own things there.

@@ -29,6 +29,11 @@ impl InForce {
     pub(super) fn new(text: String, given: Given) -> Self {
         Self { text, given, since: Timestamp::now(), refused: None }
     }
+
+    /// Why the last change was refused, if it was.
+    pub(super) fn refusal(&self) -> Option<String> {
+        self.refused.as_ref().map(|(_, reason)| reason.clone())
+    }
 }
 
 impl Warden {

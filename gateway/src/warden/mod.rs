@@ -397,8 +397,10 @@ impl Warden {
     async fn look_after_policies(self: &Arc<Self>) {
         let resolvers = materials::resolvers(&self.config.lock());
         let changed = std::mem::replace(&mut *self.resolvers.lock(), resolvers.clone()) != resolvers;
+        let told = self.in_force.lock().refusal();
         if (self.policies.lock().has_changed() || changed)
             && let Err(reason) = self.reload().await
+            && told.as_ref() != Some(&reason)
         {
             tracing::error!(%reason, "the old policies stay in force");
         }

@@ -33,11 +33,14 @@ fn what_is_in_force_is_told_with_its_line_and_outlives_broken_files_and_the_engi
 
     std::fs::write(&config, "version = 1\nnonsense = 1\n").unwrap();
     std::fs::write(&policy, "permit(principal, action").unwrap();
-    world.event("policy.rejected", |_| true);
     wait::until("the refusal", || shown().contains("was refused, and changed nothing: "));
     let page = shown();
     assert!(page.contains("the file is another one now") && page.contains("nonsense"), "{page}");
     assert!(page.contains("default = \"deny\""), "what is in force, not what is there: {page}");
+
+    std::thread::sleep(std::time::Duration::from_secs(3));
+    let logged = gateway.output().matches("nonsense").count();
+    assert_eq!(logged, 1, "told once, though files are looked at each second: {}", gateway.output());
 
     let engine = gateway.engine_pid();
     send(engine, Signal::KILL);
@@ -77,4 +80,33 @@ fn a_check_names_all_faults_of_files_that_are_named_and_puts_nothing_in_force() 
     assert!(said.status.success() && said.out.contains("valid"), "{said:?}");
     assert!(!world.directory().join("not-made").exists(), "a check makes nothing");
     assert_eq!(world.pins(), "");
+}
+
+#[test]
+fn a_check_of_masking_shows_masks_and_names_labels_that_nothing_has() {
+    let world = World::new();
+    let file = |target: &str| {
+        let text = format!(
+            "version = 1\n[class.ref]\nparent = \"pii\"\nshow = {{ partial = {{ last = 3 }} }}\n\
+             [[column]]\nat = [\"{target}/*/public.people.ref\"]\nclass = \"ref\"\n"
+        );
+        world.file("masking.toml", &text)
+    };
+    let masking = file("undeclared");
+    let config = world.file("gateway.toml", &format!("version = 1\n[masking]\nfile = {masking:?}\n"));
+    let check = || {
+        let texts = ["--text", "card 4111 1111 1111 1111", "--text", "nothing"];
+        world.cli(&[&["masking", "check", "--config", config.to_str().unwrap()], texts.as_slice()].concat())
+    };
+    let said = check();
+    assert!(said.status.success(), "{said:?}");
+    for text in ["1 on columns", "•••com", "•1111\n", "  nothing\n", "forge_token"] {
+        assert!(said.out.contains(text), "{text}: {}", said.out);
+    }
+    assert!(!said.out.contains("4111 1111 1111"), "{}", said.out);
+    file("shop");
+    let said = check();
+    assert!(!said.status.success() && said.out.contains("column[1], ref: of no declared target"), "{said:?}");
+    world.file("masking.toml", "version = 1\nnonsense = 1\n");
+    assert!(check().err.contains("nonsense"));
 }

@@ -29,6 +29,7 @@ mod bypass_cgroups;
 mod bypass_floods;
 mod bypass_links;
 mod bypass_namespaces;
+mod configuration;
 mod containers;
 mod control_socket;
 mod egress;

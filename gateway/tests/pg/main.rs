@@ -109,6 +109,7 @@ mod story_tokens;
 mod story_transparency;
 mod story_types;
 mod story_values;
+mod story_why;
 mod story_windows;
 mod story_writes;
 mod wire_cancel;

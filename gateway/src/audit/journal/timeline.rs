@@ -119,6 +119,17 @@ impl Reader {
         Ok(has_request.then_some(timeline))
     }
 
+    /// The session whose id is this text, or begins with it. A whole id is not looked for.
+    ///
+    /// # Errors
+    /// Where no session has it, or more than one.
+    pub fn session(&self, text: &str) -> Result<SessionId, TimelineError> {
+        match text.parse() {
+            Ok(id) => Ok(id),
+            Err(_) => Ok(self.find(text, self.sessions()?.0)?.session),
+        }
+    }
+
     fn find(&self, text: &str, mut sessions: Vec<SessionSummary>) -> Result<SessionSummary, TimelineError> {
         // A whole id is the same in whatever form it is written.
         let wanted = text.parse().map_or_else(|_| text.to_ascii_lowercase(), |id: SessionId| id.to_string());

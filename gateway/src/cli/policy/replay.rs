@@ -20,7 +20,8 @@ use crate::policy::recorded::attachment_of;
 use crate::policy::{Again, Moment, NotDecidable, PolicySnapshot, Scene, Verdict};
 
 /// Events that hold a decision of policies.
-const DECIDED: [&str; 4] = ["network.decision", "postgres.statement", "ssh.request", "kubernetes.request"];
+pub(in crate::cli) const DECIDED: [&str; 4] =
+    ["network.decision", "postgres.statement", "ssh.request", "kubernetes.request"];
 /// Answers that are remembered; then they are found anew.
 const MEMORY: usize = 100_000;
 /// A text in an example is cut to so many characters.
@@ -53,22 +54,22 @@ fn span(text: &str) -> Result<Duration, String> {
 }
 
 /// A recorded request, as far as policies are concerned.
-pub(super) struct Recorded {
-    record: Record,
+pub(in crate::cli) struct Recorded {
+    pub(in crate::cli) record: Record,
 }
 
 impl Recorded {
-    fn decision(&self) -> &Json {
+    pub(in crate::cli) fn decision(&self) -> &Json {
         self.record.body.get("decision").unwrap_or(&Json::Null)
     }
 
     /// The input of its decision.
-    pub(super) fn input(&self) -> &Json {
+    pub(in crate::cli) fn input(&self) -> &Json {
         self.decision().get("input").unwrap_or(&Json::Null)
     }
 
     /// What was decided, as if it had bound.
-    pub(super) fn verdict(&self) -> Option<Verdict> {
+    pub(in crate::cli) fn verdict(&self) -> Option<Verdict> {
         match self.decision().get("verdict")?.as_str()? {
             "allow" => Some(Verdict::Allow),
             "hold" | "would_hold" => Some(Verdict::Hold),
@@ -83,7 +84,7 @@ impl Recorded {
         matches!(verdict, Some("allow" | "would_hold" | "would_deny"))
     }
 
-    fn policies(&self) -> Vec<String> {
+    pub(in crate::cli) fn policies(&self) -> Vec<String> {
         let policies = self.decision().get("policies").and_then(Json::as_array);
         policies.into_iter().flatten().filter_map(|id| id.as_str().map(str::to_owned)).collect()
     }
@@ -100,12 +101,12 @@ impl Recorded {
         actions
     }
 
-    fn text(&self) -> &str {
+    pub(in crate::cli) fn text(&self) -> &str {
         self.record.body.get("text").and_then(Json::as_str).unwrap_or_default()
     }
 
     /// Decides it again.
-    pub(super) fn again(&self, set: &PolicySnapshot) -> Result<Again, NotDecidable> {
+    pub(in crate::cli) fn again(&self, set: &PolicySnapshot) -> Result<Again, NotDecidable> {
         let session = self.record.session.map(|session| session.to_string()).unwrap_or_default();
         let grants = self.decision().get("grants").and_then(Json::as_array);
         let at = UNIX_EPOCH + Duration::from_micros(self.record.time.as_micros());

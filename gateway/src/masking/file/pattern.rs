@@ -87,6 +87,12 @@ impl ColumnPattern {
         self.target.matches(target) && self.database.matches(database)
     }
 
+    /// The names of targets.
+    #[must_use]
+    pub fn target(&self) -> &Glob {
+        &self.target
+    }
+
     /// The names of schema, relation and column.
     #[must_use]
     pub fn names(&self) -> [&Glob; 3] {
