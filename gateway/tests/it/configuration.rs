@@ -38,7 +38,7 @@ fn what_is_in_force_is_told_with_its_line_and_outlives_broken_files_and_the_engi
     assert!(page.contains("the file is another one now") && page.contains("nonsense"), "{page}");
     assert!(page.contains("default = \"deny\""), "what is in force, not what is there: {page}");
 
-    std::thread::sleep(std::time::Duration::from_secs(3));
+    wait::until("another look", || shown().contains("nonsense") && shown() != page);
     let logged = gateway.output().matches("nonsense").count();
     assert_eq!(logged, 1, "told once, though files are looked at each second: {}", gateway.output());
 
