@@ -5,6 +5,7 @@
 pub mod cli;
 pub mod control;
 pub mod console;
+pub mod metrics;
 pub mod warden;
 pub mod engine;
 pub mod shipper;

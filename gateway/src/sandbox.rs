@@ -24,6 +24,8 @@ pub enum Part {
     Shipper,
     /// Talks to people's browsers, on a socket that it is given.
     Console,
+    /// Answers Prometheus, on a socket that it is given.
+    Metrics,
 }
 
 impl Part {
@@ -35,6 +37,7 @@ impl Part {
             Self::Engine => ("gateway", 61_843),
             Self::Shipper => ("gateway-ship", 61_844),
             Self::Console => ("gateway-console", 61_845),
+            Self::Metrics => ("gateway-metrics", 61_846),
         }
     }
 
@@ -43,6 +46,7 @@ impl Part {
             Self::Engine => [ALLOWED, DIALLING, WRITING].concat(),
             Self::Shipper => ALLOWED.to_vec(),
             Self::Console => [ALLOWED, LISTENING, WRITING].concat(),
+            Self::Metrics => [ALLOWED, LISTENING].concat(),
         }
     }
 }

@@ -2305,6 +2305,17 @@ const MUTATIONS: &[Mutation] = &[
         tests: &["story_console::nobody_else_gets_in_or_has_something_decided"],
     },
     Mutation {
+        name: "metrics-port",
+        guarantee: "G2",
+        mechanism: "the port of metrics is refused to attached cgroups",
+        edits: &[Edit {
+            file: "gateway/src/capture/tables.rs",
+            from: "            tables.ports.insert(metrics.port(), Verdict::Refuse);\n",
+            to: "            let _ = metrics;\n",
+        }],
+        tests: &["story_metrics::numbers_follow_what_is_decided_and_readiness_follows_the_engine"],
+    },
+    Mutation {
         name: "console-fresh-elsewhere",
         guarantee: "G2",
         mechanism: "a decision by the command line needs a login of the last ten minutes",

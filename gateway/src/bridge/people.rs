@@ -26,6 +26,8 @@ pub enum Question {
     Revoke(Revoke),
     /// The policies in force.
     Policies,
+    /// Numbers of what it did and what waits.
+    Counts,
     /// A person comes back from the issuer to the console.
     LogIn {
         /// What they bring.

@@ -103,6 +103,10 @@ impl Tables {
         if let Some(console) = &config.console {
             tables.ports.insert(console.listen.port(), Verdict::Refuse);
         }
+        // Nor do they need to know how they are watched.
+        if let Some(metrics) = config.metrics {
+            tables.ports.insert(metrics.port(), Verdict::Refuse);
+        }
         for allowed in &config.egress.allow {
             tables.set(allowed.network, allowed.port, Verdict::Allow);
         }

@@ -117,6 +117,8 @@ enum Command {
     #[command(hide = true)]
     Console,
     #[command(hide = true)]
+    Metrics,
+    #[command(hide = true)]
     Canary {
         #[arg(long)]
         cgroup: PathBuf,
@@ -205,6 +207,7 @@ pub fn main() -> ExitCode {
         Command::Engine => crate::engine::run(),
         Command::Shipper => crate::shipper::run(),
         Command::Console => crate::console::run(),
+        Command::Metrics => crate::metrics::run(),
         Command::Canary { cgroup, connect, lsm } => {
             let trials = [(connect, Trial::Connect), (lsm, Trial::Lsm)];
             let trials: Vec<_> = trials.into_iter().filter_map(|(asked, trial)| asked.then_some(trial)).collect();

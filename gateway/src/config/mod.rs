@@ -9,6 +9,7 @@ mod audit;
 mod console;
 mod egress;
 mod error;
+mod metrics;
 mod oidc;
 pub mod reference;
 mod ssh;
@@ -16,6 +17,7 @@ pub(crate) mod table;
 mod target;
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -62,6 +64,8 @@ pub struct Config {
     pub oidc: Option<Oidc>,
     /// The page for people; `None`: there is none.
     pub console: Option<Console>,
+    /// Where numbers, health and readiness are asked for; `None`: nowhere.
+    pub metrics: Option<SocketAddr>,
     /// Who runs commands by `exec` without root.
     pub exec_users: BTreeSet<String>,
     /// What leaves besides protected connections.
@@ -157,6 +161,7 @@ impl Default for Config {
             approval: ApprovalSection::default(),
             oidc: None,
             console: None,
+            metrics: None,
             exec_users: BTreeSet::new(),
             egress: Egress {
                 allow_by_default: true,
@@ -226,6 +231,7 @@ fn read(root: &Section<'_, '_>) -> Config {
         approval: approval::read(root),
         oidc: oidc::read(&identity),
         console: console::read(root),
+        metrics: metrics::read(root),
         exec_users: approval::exec_users(root),
         egress: egress::read(&egress),
         undeclared: Undeclared {

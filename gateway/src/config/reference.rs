@@ -237,6 +237,17 @@ const SECTIONS: &[Section] = &[
         ],
     },
     Section {
+        place: "metrics",
+        is_list: false,
+        words: "Numbers for Prometheus, health and readiness: docs/metrics.md.",
+        without: Some("nowhere"),
+        keys: &[Key::must(
+            "listen",
+            "\"127.0.0.1:9464\"",
+            "The address of `/metrics`, `/healthz` and `/readyz`, in clear and for everybody who reaches it.",
+        )],
+    },
+    Section {
         place: "egress",
         is_list: false,
         words: "What leaves besides protected connections.",
@@ -354,6 +365,8 @@ listen = "127.0.0.1:7443"
 public_url = "https://gateway.example.com"
 client_id = "gateway-console"
 client_secret = { file = "/etc/gateway/secrets/console" }
+[metrics]
+listen = "127.0.0.1:9464"
 [egress]
 [undeclared.postgres]
 [[attach]]

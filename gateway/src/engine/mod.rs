@@ -48,6 +48,7 @@ use crate::bridge::{Bridge, Bundle, Connection, Question, ToEngine, ToWarden};
 use crate::config;
 use crate::id::{HostId, JournalId, SessionId};
 use crate::masking::rules::Rules;
+use crate::metrics::EngineCounts;
 use crate::policy::PolicySnapshot;
 use crate::protocol::postgres::{Analyses, CancelKeys, Shared, sql};
 use crate::sandbox::{self, Part};
@@ -366,6 +367,7 @@ impl Engine {
             Question::Windows => self.list_windows(),
             Question::Revoke(revoke) => self.revoke_window(revoke).await,
             Question::Policies => self.policies_in_force(),
+            Question::Counts => self.counts(),
             Question::LogIn { said, begun } => self.log_in(said, begun).await,
             Question::BeginDevice => self.begin_device().await,
             Question::PollDevice(login) => self.poll_device(&login).await,
@@ -411,12 +413,39 @@ impl Engine {
         running.iter().map(one).collect()
     }
 
+    /// In the words of `EngineCounts`.
+    fn counts(&self) -> serde_json::Value {
+        let mut sessions: BTreeMap<(String, &str), u64> = BTreeMap::new();
+        for (connection, _) in self.running.lock().values() {
+            *sessions.entry((connection.attachment.clone(), protocol(connection))).or_default() += 1;
+        }
+        json!(EngineCounts {
+            events: self.journal.counts().into_iter().map(|(kind, count)| (kind.to_owned(), count)).collect(),
+            sessions: sessions
+                .into_iter()
+                .map(|((name, protocol), count)| (name, protocol.to_owned(), count))
+                .collect(),
+            approvals: self.desk.list().len(),
+            windows: self.windows.all().len(),
+        })
+    }
+
     async fn end_sessions(&self) {
         let deadline = tokio::time::Instant::now() + DRAIN;
         self.drain.send_replace(true);
         while !self.running.lock().is_empty() && tokio::time::Instant::now() < deadline {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+    }
+}
+
+/// What is spoken, for people.
+fn protocol(connection: &Connection) -> &'static str {
+    match connection.verdict() {
+        gateway_common::Verdict::Postgres => "postgres",
+        gateway_common::Verdict::Ssh => "ssh",
+        gateway_common::Verdict::Kubernetes => "kubernetes",
+        _ => "other",
     }
 }
 

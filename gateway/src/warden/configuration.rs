@@ -30,6 +30,11 @@ impl InForce {
         Self { text, given, since: Timestamp::now(), refused: None }
     }
 
+    /// When it was put in force.
+    pub(super) fn since(&self) -> Timestamp {
+        self.since
+    }
+
     /// Why the last change was refused, if it was.
     pub(super) fn refusal(&self) -> Option<String> {
         self.refused.as_ref().map(|(_, reason)| reason.clone())
@@ -79,6 +84,9 @@ impl Warden {
         let before = std::mem::replace(&mut *self.config.lock(), config.clone());
         if (&before.console, &before.oidc) != (&config.console, &config.oidc) {
             self.console_changed.notify_one();
+        }
+        if before.metrics != config.metrics {
+            self.metrics_changed.notify_one();
         }
         self.admit_people();
         Ok(InForce::new(bundle.config, given))

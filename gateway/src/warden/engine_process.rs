@@ -7,7 +7,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -70,6 +70,8 @@ pub(super) struct EngineProcess {
     layout: Layout,
     /// The way to it, and the journal that it writes.
     current: Mutex<Option<(Arc<Bridge>, JournalId)>>,
+    /// Its process; 0: none runs.
+    pid: AtomicU32,
     /// The journal of the engine that was started last.
     latest: Mutex<Option<JournalId>>,
     /// Attachments' ways to it.
@@ -96,6 +98,7 @@ impl EngineProcess {
             host,
             layout,
             current: Mutex::default(),
+            pid: AtomicU32::new(0),
             latest: Mutex::default(),
             lanes: Mutex::default(),
             answers: Mutex::default(),
@@ -145,6 +148,12 @@ impl EngineProcess {
     /// From now on this one is asked.
     pub(super) fn take_over(&self, ready: &Ready) {
         *self.current.lock() = Some((Arc::clone(&ready.bridge), ready.journal));
+        self.pid.store(ready.child.id().unwrap_or_default(), Ordering::SeqCst);
+    }
+
+    /// Its process, where one runs.
+    pub(super) fn pid(&self) -> Option<u32> {
+        Some(self.pid.load(Ordering::SeqCst)).filter(|pid| *pid != 0)
     }
 
     /// Serves an engine until it dies, replaces it, and so on until `stop`.
@@ -159,6 +168,7 @@ impl EngineProcess {
             beat(&warden, &BTreeSet::new());
             engine.listen(&warden, &ready.bridge).await;
             engine.current.lock().take();
+            engine.pid.store(0, Ordering::SeqCst);
             engine.lanes.lock().clear();
             engine.close_gates(&warden.all());
             // The next one does not know which target has which address.

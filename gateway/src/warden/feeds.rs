@@ -50,6 +50,11 @@ impl Feeds {
         }
     }
 
+    /// How far each of them is, by name.
+    pub(super) fn by_name(&self) -> Vec<(String, Shipping)> {
+        self.0.lock().iter().filter_map(|(name, process)| Some((name.clone(), process.status()?))).collect()
+    }
+
     /// How far each of them is.
     pub(super) fn status(&self) -> Vec<Shipping> {
         self.0.lock().values().filter_map(|process| process.status()).collect()

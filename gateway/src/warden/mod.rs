@@ -22,6 +22,7 @@ mod links;
 mod lock;
 mod logins;
 pub mod materials;
+mod metrics_process;
 pub mod names;
 mod operator;
 mod people;
@@ -207,6 +208,7 @@ pub struct Warden {
     reloading: tokio::sync::Mutex<()>,
     seal_now: Notify,
     console_changed: Notify,
+    metrics_changed: Notify,
     stop: Notify,
 }
 

@@ -197,6 +197,7 @@ pub async fn start(options: Options) -> Result<Started, StartError> {
         resolvers: Mutex::new(bundle.resolvers.clone()),
         seal_now: Notify::new(),
         console_changed: Notify::new(),
+        metrics_changed: Notify::new(),
         stop: Notify::new(),
         config: Mutex::new(config),
     });
@@ -205,6 +206,7 @@ pub async fn start(options: Options) -> Result<Started, StartError> {
     let shipper = Arc::clone(&warden.shipper);
     tokio::spawn(async move { shipper.supervise().await });
     tokio::spawn(Arc::clone(&warden).serve_console());
+    tokio::spawn(Arc::clone(&warden).serve_metrics());
     Ok(Started { warden, sealer, lock })
 }
 

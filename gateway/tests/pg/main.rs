@@ -94,6 +94,7 @@ mod story_leaks;
 mod story_limits;
 mod story_logins;
 mod story_masking;
+mod story_metrics;
 mod story_orms;
 mod story_paths;
 mod story_people;

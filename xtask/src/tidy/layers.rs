@@ -15,7 +15,7 @@ const STEPS: [&str; 10] =
     ["capture", "listener", "identity", "protocol", "upstream", "policy", "approval", "masking", "recording", "audit"];
 
 /// May import everything.
-const TOP: [&str; 8] = ["warden", "engine", "shipper", "app", "control", "console", "session", "cli"];
+const TOP: [&str; 9] = ["warden", "engine", "shipper", "app", "control", "console", "metrics", "session", "cli"];
 
 /// Pairs that the order would allow: only `approval` may turn a hold into a permit, so `policy` must not know it.
 const FORBIDDEN: [(&str, &str); 1] = [("policy", "approval")];
@@ -35,7 +35,7 @@ const HOMES: [(&[&str], &[&str]); 15] = [
     (&["jsonwebtoken"], &["identity/token"]),
     (
         &["hyper", "hyper_util", "http_body_util"],
-        &["control", "http", "console", "protocol/kubernetes", "audit/clickhouse/store"],
+        &["control", "http", "console", "metrics", "protocol/kubernetes", "audit/clickhouse/store"],
     ),
     (&["clickhouse"], &["audit/clickhouse"]),
     (&["hickory_proto"], &["protocol/dns"]),

@@ -6,7 +6,7 @@
 use serde::Serialize;
 
 use super::PostgresStatement;
-use super::session::Decision;
+use super::session::{Decision, Verdict};
 use crate::audit::kept::Kept;
 
 /// What stands before and behind text and parameters, as JSON.
@@ -14,6 +14,7 @@ use crate::audit::kept::Kept;
 pub struct StatementFrame {
     before: Box<[u8]>,
     behind: Box<[u8]>,
+    verdict: Verdict,
 }
 
 /// A frame with its text and parameters.
@@ -66,6 +67,7 @@ impl StatementFrame {
         Ok(Self {
             before: before.strip_suffix(b"}").unwrap_or_default().into(),
             behind: behind.strip_prefix(b"{").unwrap_or_default().into(),
+            verdict: event.decision.verdict,
         })
     }
 
@@ -79,6 +81,10 @@ impl StatementFrame {
 impl super::Body for FramedStatement<'_> {
     fn kind(&self) -> &'static str {
         "postgres.statement"
+    }
+
+    fn verdict(&self) -> Option<Verdict> {
+        Some(self.frame.verdict)
     }
 
     fn write(&self, out: &mut Vec<u8>) -> serde_json::Result<()> {
@@ -95,7 +101,7 @@ impl super::Body for FramedStatement<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Body, Event, Phase, Verdict};
+    use super::super::{Body, Event, Phase};
     use super::*;
     use crate::audit::KeptInput;
 
@@ -134,7 +140,8 @@ mod tests {
             let event = Event::PostgresStatement(Box::new(one.clone()));
             event.write(&mut whole).unwrap();
             assert_eq!(String::from_utf8(framed).unwrap(), String::from_utf8(whole).unwrap());
-            assert_eq!(frame.with(&one.text, &kept).kind(), Body::kind(&event));
+            let framed = frame.with(&one.text, &kept);
+            assert_eq!((framed.kind(), framed.verdict()), (Body::kind(&event), event.verdict()));
         }
     }
 }

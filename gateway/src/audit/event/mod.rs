@@ -34,6 +34,11 @@ pub trait Body {
     /// The name of its kind.
     fn kind(&self) -> &'static str;
 
+    /// What policy said, where it is a decision.
+    fn verdict(&self) -> Option<Verdict> {
+        None
+    }
+
     /// Writes it as a JSON object.
     ///
     /// # Errors
@@ -44,6 +49,16 @@ pub trait Body {
 impl Body for Event {
     fn kind(&self) -> &'static str {
         Self::kind(self)
+    }
+
+    fn verdict(&self) -> Option<Verdict> {
+        match self {
+            Self::NetworkDecision(event) => Some(event.decision.verdict),
+            Self::PostgresStatement(event) => Some(event.decision.verdict),
+            Self::KubernetesRequest(event) => Some(event.decision.verdict),
+            Self::SshRequest(event) => Some(event.decision.verdict),
+            _ => None,
+        }
     }
 
     fn write(&self, out: &mut Vec<u8>) -> serde_json::Result<()> {

@@ -151,6 +151,17 @@ pub enum Verdict {
     WouldHold,
 }
 
+impl Verdict {
+    /// All of them, with their words in the journal.
+    pub const ALL: [(Self, &'static str); 5] = [
+        (Self::Allow, "allow"),
+        (Self::Deny, "deny"),
+        (Self::Hold, "hold"),
+        (Self::WouldDeny, "would_deny"),
+        (Self::WouldHold, "would_hold"),
+    ];
+}
+
 /// A decision with all that it rests on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Decision {

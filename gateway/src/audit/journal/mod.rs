@@ -100,7 +100,7 @@ pub use sealer::{Removable, SealError, Sealed, Sealer};
 pub use sessions::{SessionState, SessionSummary};
 pub use tail::{Breach, BreachKind};
 pub use timeline::{Step, Timeline, TimelineError};
-pub use writer::{By, Durability, Journal, JournalError, Opening};
+pub use writer::{By, Count, Durability, Journal, JournalError, Opening};
 
 pub(crate) use key::public_half;
 pub(crate) use layout::sync_folder;

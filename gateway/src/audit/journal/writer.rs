@@ -13,13 +13,14 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use rustix::fs::{OFlags, fcntl_getfl};
+use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
 use super::commit::{Committed, Committer};
 use super::line::{Hash, ZERO_HASH, hash_of, push_end, push_head};
 use super::room::{Account, Disk, Marks, Room};
 use super::{FORMAT, LINE_LIMIT, Seq};
-use crate::audit::event::{Body, Event, JournalOpened, Role};
+use crate::audit::event::{Body, Event, JournalOpened, Role, Verdict};
 use crate::audit::time::Timestamp;
 use crate::id::{HostId, JournalId, SessionId};
 
@@ -157,6 +158,17 @@ struct Chain {
     /// `write_waiting` looks after them.
     watched: bool,
     poisoned: bool,
+    /// The lines of each kind, those that come often at the front.
+    counts: Vec<(&'static str, Count)>,
+}
+
+/// How many lines of a kind there are, and of decisions how many of each verdict.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Count {
+    /// All lines.
+    pub lines: u64,
+    /// In the order of `Verdict::ALL`.
+    pub verdicts: [u64; Verdict::ALL.len()],
 }
 
 /// An open journal. Share it by `Arc`.
@@ -183,7 +195,8 @@ impl Journal {
         };
         let lines = Vec::with_capacity(BUFFER_KEPT);
         let (next, written) = (Seq(1), Seq(0));
-        let chain = Chain { file, next, prev: ZERO_HASH, written, lines, watched: false, poisoned: false };
+        let chain =
+            Chain { file, next, prev: ZERO_HASH, written, lines, watched: false, poisoned: false, counts: Vec::new() };
         let id_text = opening.journal.to_string();
         let journal = Self {
             id: opening.journal,
@@ -277,6 +290,11 @@ impl Journal {
         }
     }
 
+    /// The lines of each kind that were added.
+    pub fn counts(&self) -> Vec<(&'static str, Count)> {
+        self.chain.lock().counts.clone()
+    }
+
     /// Whether a line is in the file.
     pub(super) fn has_written(&self, seq: Seq) -> bool {
         self.chain.lock().written >= seq
@@ -345,6 +363,7 @@ impl Journal {
             event.write(body).map_err(|source| JournalError::Encode { kind, source })?;
             let mut chain = self.chain.lock();
             let (seq, length) = chain.add((&self.id_text, by.session), kind, body)?;
+            chain.count(kind, event.verdict());
             if let Some(account) = by.account {
                 account.add(length);
             }
@@ -391,6 +410,18 @@ impl Chain {
         self.prev = hash_of(line);
         self.next = seq.next();
         Ok((seq, length))
+    }
+
+    fn count(&mut self, kind: &'static str, verdict: Option<Verdict>) {
+        let at = self.counts.iter().position(|(known, _)| *known == kind).unwrap_or_else(|| {
+            self.counts.push((kind, Count::default()));
+            self.counts.len() - 1
+        });
+        let Some((_, count)) = self.counts.get_mut(at) else { return };
+        count.lines += 1;
+        if let Some(of) = verdict.and_then(|verdict| count.verdicts.get_mut(verdict as usize)) {
+            *of += 1;
+        }
     }
 
     /// Brings all lines into the file.
