@@ -52,13 +52,22 @@ impl Feeds {
 
     /// How far each of them is, by name.
     pub(super) fn by_name(&self) -> Vec<(String, Shipping)> {
-        self.0.lock().iter().filter_map(|(name, process)| Some((name.clone(), process.status()?))).collect()
+        self.0.lock().iter().filter_map(|(name, process)| Some((name.clone(), shown(process.status()?)))).collect()
     }
 
     /// How far each of them is.
     pub(super) fn status(&self) -> Vec<Shipping> {
-        self.0.lock().values().filter_map(|process| process.status()).collect()
+        self.by_name().into_iter().map(|(_, shipping)| shipping).collect()
     }
+}
+
+/// As far as the host: the path of a chat's incoming webhook is all that one needs to write there.
+fn shown(mut shipping: Shipping) -> Shipping {
+    let path = shipping.store.find("://").and_then(|at| Some(at + 3 + shipping.store.get(at + 3..)?.find('/')?));
+    if let Some(path) = path {
+        shipping.store.replace_range(path.., "/…");
+    }
+    shipping
 }
 
 /// What a configuration wants.
