@@ -163,6 +163,25 @@ pub struct Status {
     /// How far those are who are told of events.
     #[serde(default)]
     pub feeds: Vec<Shipping>,
+    /// What the engine does; `None`: it does not answer.
+    #[serde(default)]
+    pub work: Option<Work>,
+    /// Where the configuration in force comes from, and what else is to be said of it.
+    #[serde(default)]
+    pub configuration: Vec<String>,
+}
+
+/// What the engine did since it started, and does.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Work {
+    /// Sessions that run, by attachment.
+    pub sessions: BTreeMap<String, u64>,
+    /// Decisions by their word: `allow`, `deny`, `hold`, `would_deny`, `would_hold`.
+    pub decisions: BTreeMap<String, u64>,
+    /// Requests that wait for people.
+    pub approvals: usize,
+    /// Windows that are open.
+    pub windows: usize,
 }
 
 /// The configuration that is in force.
@@ -327,7 +346,7 @@ pub trait Operator: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = Result<serde_json::Value, OperatorError>> + Send;
 
     /// How everything stands.
-    fn status(&self) -> Status;
+    fn status(&self) -> impl Future<Output = Status> + Send;
 
     /// The configuration that is in force.
     fn configuration(&self) -> ConfigurationShown;

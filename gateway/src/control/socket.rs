@@ -201,7 +201,7 @@ async fn perform(
     operator: &impl Operator,
 ) -> serde_json::Result<Response<Full<Bytes>>> {
     Ok(match command {
-        Command::Status => json(&operator.status()),
+        Command::Status => json(&operator.status().await),
         Command::Configuration => json(&operator.configuration()),
         Command::Sessions => result(operator.sessions().await),
         Command::Approvals => result(operator.approvals(caller.uid).await),

@@ -209,7 +209,10 @@ impl Warden {
                 looks().map(|()| self.read(move |reader| recording(reader, &session, request)))?.await
             }
             Wanted::Policies => looks().map(|()| self.asked(Question::Policies))?.await,
-            Wanted::Health => looks().map(|()| json!(self.status())),
+            Wanted::Health => {
+                looks()?;
+                Ok(json!(self.whole_status().await))
+            }
         }
     }
 

@@ -79,8 +79,7 @@ impl Warden {
         let mut samples = Samples::default();
         let mut unready = Vec::new();
         samples.add(&metrics::BUILD, &[env!("CARGO_PKG_VERSION")], 1.0);
-        let counts = tokio::time::timeout(ENGINE_TIMEOUT, self.engine.ask(Question::Counts)).await;
-        let counts = counts.ok().and_then(Result::ok).and_then(|counts| serde_json::from_value(counts).ok());
+        let counts = self.engine_counts().await;
         samples.add(&metrics::ENGINE_UP, &[], flag(counts.is_some()));
         match counts {
             Some(counts) => of_engine(&counts, &mut samples),
@@ -105,6 +104,12 @@ impl Warden {
             of_process(name, pid, &mut samples);
         }
         Page { text: samples.page(), unready }
+    }
+
+    /// What the engine counts; `None`: it does not answer.
+    pub(super) async fn engine_counts(&self) -> Option<EngineCounts> {
+        let answer = tokio::time::timeout(ENGINE_TIMEOUT, self.engine.ask(Question::Counts)).await;
+        serde_json::from_value(answer.ok()?.ok()?).ok()
     }
 
     fn of_attachments(&self, samples: &mut Samples, unready: &mut Vec<String>) {

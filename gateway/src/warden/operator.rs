@@ -22,7 +22,7 @@ use crate::config::is_name;
 use crate::control::access::Rights;
 use crate::control::service::{
     AttachRequest, Attached, AttachmentStatus, Caller, ConfigurationShown, Decision, Detached, Ending, ExecRequest,
-    ExistingConnections, Moved, Operator, OperatorError, Status, WindowWanted,
+    ExistingConnections, Moved, Operator, OperatorError, Status, WindowWanted, Work,
 };
 use crate::control::{SOCKET, socket};
 use crate::host::cgroup::{Cgroup, contains};
@@ -304,7 +304,30 @@ impl Warden {
             gaps,
             shipping,
             feeds: self.feeds.status(),
+            work: None,
+            configuration: Vec::new(),
         }
+    }
+
+    /// The same with what the engine has to say, and where the configuration comes from.
+    pub(super) async fn whole_status(&self) -> Status {
+        let work = self.engine_counts().await.map(|counts| {
+            let mut work = Work { approvals: counts.approvals, windows: counts.windows, ..Work::default() };
+            for (attachment, _, running) in counts.sessions {
+                *work.sessions.entry(attachment).or_default() += running;
+            }
+            for count in counts.events.values() {
+                for ((_, word), decided) in event::Verdict::ALL.iter().zip(count.verdicts) {
+                    *work.decisions.entry((*word).to_owned()).or_default() += decided;
+                }
+            }
+            work
+        });
+        let ConfigurationShown { file, since, notes, .. } = self.configuration();
+        let file = file.map_or_else(|| "no file: defaults".to_owned(), |file| file.display().to_string());
+        let since = since.map(|since| format!(", in force since {since}")).unwrap_or_default();
+        let configuration = std::iter::once(format!("{file}{since}")).chain(notes).collect();
+        Status { work, configuration, ..self.status() }
     }
 
     fn status_of(&self, attachment: &Attachment) -> AttachmentStatus {
@@ -374,8 +397,8 @@ impl Operator for Arc<Warden> {
         Warden::revoke(self, uid, ending).await
     }
 
-    fn status(&self) -> Status {
-        Warden::status(self)
+    async fn status(&self) -> Status {
+        self.whole_status().await
     }
 
     fn configuration(&self) -> ConfigurationShown {

@@ -53,6 +53,12 @@ fn numbers_follow_what_is_decided_and_readiness_follows_the_engine() {
         assert!(of("cpu_seconds_total").is_some(), "{process}: {page}");
     }
     assert!(value(&page, "gateway_journal_free_bytes") > Some(1e6), "{page}");
+    let status = shop.world.cli(&["status"]).out;
+    let row: Vec<_> = status.lines().find(|line| line.starts_with("story ")).unwrap().split_whitespace().collect();
+    assert_eq!((row[1], row[4]), ("enforce", "1"), "{status}");
+    for text in ["hooks: in force, looked at ", " denied, 0 held; nothing waits for a person", ", in force since 20"] {
+        assert!(status.contains(text), "{text}: {status}");
+    }
     // Each line is a comment or a sample, and each family is declared before its samples, once.
     let mut declared = Vec::new();
     for line in page.lines() {
