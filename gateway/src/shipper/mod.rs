@@ -32,8 +32,8 @@ use crate::id::JournalId;
 use crate::sandbox::{self, Part};
 use feed::Feed;
 
-/// Bytes of lines in one batch; three are in memory at once, and again as rows. Of twice as many ClickHouse would make a
-/// part of the kind that has a file for each column, which took it twice as long.
+/// Bytes of lines in one batch; three are in memory at once, as rows. Twice as much was slower: it is more than ClickHouse
+/// keeps in one file, so that it begins with a file for each column.
 const MAX_BYTES: usize = 4 * 1024 * 1024;
 /// Batches that the store may have and has not acknowledged.
 const UNDER_WAY: usize = 2;

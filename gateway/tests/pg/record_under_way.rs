@@ -47,6 +47,8 @@ fn a_shipper_that_is_killed_with_two_batches_under_way_leaves_each_line_once() {
     // The oldest journal is the warden's, and has lines of no session: each of its batches is one insert.
     let inserts = format!("ss -Htn state established '( dport = :{PORT} )' | wc -l");
     wait::until("two batches under way", || shop.world.sh(&inserts).trim() == "2");
+    assert!(shop.psql(&["SELECT 1"]).ok, "nothing waits for it");
+    assert_eq!(shop.world.sh(&inserts).trim(), "2", "nor is more of it in memory");
     let killed = shipper(&shop.world);
     send(killed, Signal::KILL);
     wait::until("its end", || !is_running(killed));
