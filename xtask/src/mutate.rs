@@ -2411,6 +2411,28 @@ const MUTATIONS: &[Mutation] = &[
         tests: &["shell::a_terminal_is_played_in_a_browser_as_it_was_and_does_nothing_else_there"],
     },
     Mutation {
+        name: "copy-taken",
+        guarantee: "G3",
+        mechanism: "what ClickHouse has not taken is sent again",
+        edits: &[Edit {
+            file: "gateway/src/shipper/mod.rs",
+            from: "store.keep(batch).await.map(|()| place)",
+            to: "store.keep(batch).await.map(|()| place).or(Ok(place))",
+        }],
+        tests: &["record_under_way::a_batch_that_is_kept_before_the_one_in_front_of_it_is_not_noted"],
+    },
+    Mutation {
+        name: "copy-in-order",
+        guarantee: "G3",
+        mechanism: "of batches that are under way at once none is noted before those in front of it",
+        edits: &[Edit {
+            file: "gateway/src/shipper/mod.rs",
+            from: "under_way.push_back(",
+            to: "under_way.push_front(",
+        }],
+        tests: &["record_under_way::a_batch_that_is_kept_before_the_one_in_front_of_it_is_not_noted"],
+    },
+    Mutation {
         name: "webhook-taken",
         guarantee: "G3",
         mechanism: "what a webhook has not taken is told again",

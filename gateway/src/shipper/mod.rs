@@ -2,9 +2,10 @@
 //!
 //! In: from the warden, a segment of a journal as a descriptor that can only be read, with the place to go on from. Out:
 //! rows, and the place up to which the server has acknowledged them. It reads what a network peer sends, which the warden
-//! must not, and the journal, which the engine must not; so it is a third process, and holds nothing but what one batch
-//! takes: no file, no way to make a socket (the warden dials the one configured address and hands the connection over),
-//! no place of its own to remember. Killed at any moment, it has lost nothing: the warden sends the same batch again.
+//! must not, and the journal, which the engine must not; so it is a third process, and holds nothing but a few batches: no
+//! file, no way to make a socket (the warden dials the one configured address and hands the connection over), no place of
+//! its own to remember. While ClickHouse takes a batch in, the next one is read and sent; they are acknowledged in their
+//! order. Killed at any moment, it has lost nothing: the warden sends again what was not acknowledged.
 
 mod connect;
 mod feed;
@@ -16,6 +17,8 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
+use futures_util::StreamExt;
+use futures_util::stream::FuturesOrdered;
 
 pub use connect::{Direct, Sockets, login};
 pub use words::{FeedSettings, Settings, StoreTls, Task, ToShipper, ToWarden};
@@ -29,8 +32,15 @@ use crate::id::JournalId;
 use crate::sandbox::{self, Part};
 use feed::Feed;
 
-/// Bytes of lines in one batch: what is in memory at once is a few times this.
+/// Bytes of lines in one batch; three are in memory at once, as rows. Twice as much was slower: it is more than ClickHouse
+/// keeps in one file, so that it begins with a file for each column.
 const MAX_BYTES: usize = 4 * 1024 * 1024;
+/// Batches that the store may have and has not acknowledged.
+const UNDER_WAY: usize = 2;
+/// Batches of one segment until another journal has its turn.
+const TURN: usize = 8;
+/// Lines that are read before what is under way is looked after.
+const PIECE: usize = 128;
 /// The largest file of settings.
 const MAX_SETTINGS: u64 = 16 * 1024 * 1024;
 
@@ -46,16 +56,6 @@ enum ShipError {
     /// It is not taken.
     #[error("the webhook took nothing: {0}")]
     Feed(String),
-}
-
-/// What was read of a segment.
-struct Lines {
-    count: usize,
-    place: Place,
-    /// Where the file ended, a torn line included, if it was read that far.
-    end: Option<u64>,
-    /// Why the lines behind can never be read.
-    stuck: Option<String>,
 }
 
 /// Runs the shipper's process to its end.
@@ -90,7 +90,7 @@ async fn serve(socket: OwnedFd) -> anyhow::Result<()> {
                 let file = descriptors.next().context("the warden sent no segment")?;
                 let (shipper, bridge) = (Arc::clone(&shipper), Arc::clone(&bridge));
                 tokio::spawn(async move {
-                    let said = shipper.ship(journal, from, file.into()).await;
+                    let said = shipper.ship(journal, from, file.into(), &bridge).await;
                     // A warden that is gone ends this process.
                     let _ = bridge.send(&said, &[]).await;
                 });
@@ -138,10 +138,11 @@ impl Shipper {
         }
     }
 
-    async fn ship(&self, journal: JournalId, from: Place, file: File) -> ToWarden {
-        let done = match &self.to {
-            To::Store { store, batch } => self.copy((store, *batch), journal, from, file).await,
-            To::Feed(feed) => self.tell(feed, journal, from, file).await,
+    async fn ship(&self, journal: JournalId, from: Place, file: File, bridge: &Bridge) -> ToWarden {
+        let done = match (&self.to, Lines::new(file, journal, from)) {
+            (_, Err(error)) => Err(error.into()),
+            (To::Store { store, batch }, Ok(lines)) => self.copy((store, *batch), lines, bridge).await,
+            (To::Feed(feed), Ok(lines)) => self.tell(feed, lines).await,
         };
         match done {
             Ok(Lines { place, end, stuck, .. }) => ToWarden::Shipped { place, end, stuck },
@@ -152,78 +153,117 @@ impl Shipper {
     async fn copy(
         &self,
         (store, limit): (&Store, usize),
-        journal: JournalId,
-        from: Place,
-        file: File,
+        mut lines: Lines,
+        bridge: &Bridge,
     ) -> Result<Lines, ShipError> {
-        let mut batch = Batch::default();
-        let push = |seq, line: &[u8]| {
-            batch.push(&self.origin, journal, seq, line);
-            batch.bytes()
-        };
-        let lines = read(push, limit, journal, from, file)?;
-        if lines.count > 0 {
-            store.keep(batch).await?;
+        let mut under_way = FuturesOrdered::new();
+        for _ in 0..TURN {
+            let batch = self.read(limit, &mut lines, &mut under_way, bridge).await?;
+            if batch.lines() == 0 {
+                break;
+            }
+            while under_way.len() >= UNDER_WAY {
+                acknowledge(under_way.next().await, bridge).await?;
+            }
+            let place = lines.place;
+            under_way.push_back(async move { store.keep(batch).await.map(|()| place) });
+        }
+        while let Some(kept) = under_way.next().await {
+            kept?;
         }
         Ok(lines)
     }
 
-    async fn tell(&self, feed: &Feed, journal: JournalId, from: Place, file: File) -> Result<Lines, ShipError> {
-        let (mut events, mut bytes) = (Vec::new(), 0);
-        let take = |_, line: &[u8]| {
+    /// The next batch, while those before it go on.
+    async fn read(
+        &self,
+        limit: usize,
+        lines: &mut Lines,
+        under_way: &mut FuturesOrdered<impl Future<Output = Result<Place, StoreError>>>,
+        bridge: &Bridge,
+    ) -> Result<Batch, ShipError> {
+        let mut batch = Batch::default();
+        let journal = lines.journal;
+        while batch.lines() < limit && batch.bytes() < MAX_BYTES {
+            if !lines.next(|seq, line| batch.push(&self.origin, journal, seq, line))? {
+                break;
+            }
+            if batch.lines().is_multiple_of(PIECE) {
+                tokio::select! {
+                    biased;
+                    kept = under_way.next(), if !under_way.is_empty() => acknowledge(kept, bridge).await?,
+                    () = tokio::task::yield_now() => {}
+                }
+            }
+        }
+        Ok(batch)
+    }
+
+    async fn tell(&self, feed: &Feed, mut lines: Lines) -> Result<Lines, ShipError> {
+        let (mut events, mut bytes, mut count) = (Vec::new(), 0, 0);
+        let mut take = |_, line: &[u8]| {
             if let Some(event) = feed.event(line) {
                 bytes += line.len();
                 events.push(event);
             }
-            bytes
+            count += 1;
+            count < feed::MAX_LINES && bytes < MAX_BYTES
         };
-        let lines = read(take, feed::MAX_LINES, journal, from, file)?;
+        let mut goes_on = true;
+        while goes_on && lines.next(|seq, line| goes_on = take(seq, line))? {}
         feed.send(&self.origin, &events).await.map_err(ShipError::Feed)?;
         Ok(lines)
     }
 }
 
-/// Reads lines from a place on, a batch at most. What takes them says how many bytes it has by then.
-fn read(
-    mut take: impl FnMut(Seq, &[u8]) -> usize,
-    limit: usize,
+/// Tells the warden of a batch behind which there is more.
+async fn acknowledge(kept: Option<Result<Place, StoreError>>, bridge: &Bridge) -> Result<(), ShipError> {
+    if let Some(place) = kept.transpose()? {
+        bridge.send(&ToWarden::Kept { place }, &[]).await?;
+    }
+    Ok(())
+}
+
+/// The lines of a segment from a place on.
+struct Lines {
+    reader: LineReader,
     journal: JournalId,
-    from: Place,
-    file: File,
-) -> std::io::Result<Lines> {
-    let mut lines = LineReader::new(file, from.bytes)?;
-    let mut read = Lines { count: 0, place: from, end: None, stuck: None };
-    let mut bytes = 0;
-    while read.count < limit && bytes < MAX_BYTES {
-        match lines.next()? {
+    /// Behind the last line that was read.
+    place: Place,
+    /// Where the file ended, a torn line included, if it was read that far.
+    end: Option<u64>,
+    /// Why the lines behind can never be read.
+    stuck: Option<String>,
+}
+
+impl Lines {
+    fn new(file: File, journal: JournalId, from: Place) -> std::io::Result<Self> {
+        Ok(Self { reader: LineReader::new(file, from.bytes)?, journal, place: from, end: None, stuck: None })
+    }
+
+    /// Reads a line; false where there is none.
+    fn next(&mut self, take: impl FnOnce(Seq, &[u8])) -> std::io::Result<bool> {
+        match self.reader.next()? {
             Found::Line(start) => {
-                let mut seq = read.place.seq.next();
+                let mut seq = self.place.seq.next();
                 // A segment may be the oldest that is left.
                 if start == 0 {
-                    seq = parse(lines.line()).map_or(seq, |head| head.seq.max(seq));
+                    seq = parse(self.reader.line()).map_or(seq, |head| head.seq.max(seq));
                 }
-                bytes = take(seq, lines.line());
-                read.count += 1;
-                (read.place.bytes, read.place.seq) = (lines.offset(), seq);
+                take(seq, self.reader.line());
+                (self.place.bytes, self.place.seq) = (self.reader.offset(), seq);
+                return Ok(true);
             }
-            Found::End => {
-                read.end = Some(read.place.bytes);
-                break;
-            }
+            Found::End => self.end = Some(self.place.bytes),
             // It is being written, or was never acknowledged.
-            Found::Torn(bytes) => {
-                read.end = Some(read.place.bytes + bytes as u64);
-                break;
-            }
+            Found::Torn(bytes) => self.end = Some(self.place.bytes + bytes as u64),
             Found::TooLong => {
-                let at = read.place.bytes;
-                read.stuck =
-                    Some(format!("journal {journal}, segment {}: no line ends behind byte {at}", from.segment));
-                break;
+                let (journal, segment, at) = (self.journal, self.place.segment, self.place.bytes);
+                self.stuck = Some(format!("journal {journal}, segment {segment}: no line ends behind byte {at}"));
             }
         }
+        Ok(false)
     }
-    Ok(read)
 }
 
 #[cfg(test)]
@@ -236,18 +276,22 @@ mod tests {
     use crate::audit::journal::testing::{Site, fill};
 
     #[test]
-    fn reads_a_batch_at_a_time_and_leaves_a_torn_line() {
+    fn reads_on_where_it_stopped_and_leaves_a_torn_line() {
         let site = Site::new();
         let journal = site.journal(None, Durability::Process);
         fill(&journal, 2..=5);
         let path = site.segment(&journal);
         std::fs::OpenOptions::new().append(true).open(&path).unwrap().write_all(b"{\"v\":1,").unwrap();
-        let read_on = |from| read(|_, _| 0, 3, journal.id(), from, open_regular(&path).unwrap()).unwrap();
-        let first = read_on(Place { segment: 1, ..Place::default() });
-        assert_eq!((first.count, first.place.seq, first.end), (3, Seq(3), None));
-        let second = read_on(first.place);
-        assert_eq!((second.count, second.place.seq, second.end), (2, Seq(5), Some(second.place.bytes + 7)));
-        let third = read_on(second.place);
-        assert_eq!((third.count, third.place, third.end), (0, second.place, second.end));
+        let read_on = |from| {
+            let mut lines = Lines::new(open_regular(&path).unwrap(), journal.id(), from).unwrap();
+            let count = (0..3).take_while(|_| lines.next(|_, _| ()).unwrap()).count();
+            (count, lines)
+        };
+        let (count, first) = read_on(Place { segment: 1, ..Place::default() });
+        assert_eq!((count, first.place.seq, first.end), (3, Seq(3), None));
+        let (count, second) = read_on(first.place);
+        assert_eq!((count, second.place.seq, second.end), (2, Seq(5), Some(second.place.bytes + 7)));
+        let (count, third) = read_on(second.place);
+        assert_eq!((count, third.place, third.end), (0, second.place, second.end));
     }
 }

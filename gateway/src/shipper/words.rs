@@ -16,7 +16,7 @@ use crate::id::{HostId, JournalId};
 pub enum ToShipper {
     /// First of all. With it: a file that holds the `Task`.
     Start,
-    /// Copy a batch. With it: the segment.
+    /// Copy what follows, some batches at most. With it: the segment.
     Ship {
         /// Whose segment.
         journal: JournalId,
@@ -44,7 +44,12 @@ pub enum ToWarden {
         /// Comes back with the answer.
         request: u64,
     },
-    /// The store keeps the batch.
+    /// The store keeps a batch, and more is under way.
+    Kept {
+        /// Up to here.
+        place: Copied,
+    },
+    /// The store keeps all that was under way.
     Shipped {
         /// Up to here.
         place: Copied,
@@ -53,7 +58,7 @@ pub enum ToWarden {
         /// Why what follows can never be copied.
         stuck: Option<String>,
     },
-    /// It may keep nothing of the batch.
+    /// It may keep nothing of what it was not said to keep.
     Failed(String),
 }
 

@@ -1,4 +1,4 @@
-//! The shipper as the warden sees it: a process that is handed one batch at a time.
+//! The shipper as the warden sees it: a process that is handed one segment at a time.
 //!
 //! In: the journals' files, the configuration, messages of an unprivileged process. Out: segments to read, sockets to one
 //! address, the checkpoint, and how far the copy is. It never waits for anything that a request waits for: with the shipper
@@ -27,7 +27,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 const READY_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a connect may take.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a batch may take: the shipper's own timeouts are shorter.
+/// How long it may say nothing: the shipper's own timeouts for a batch are shorter.
 const BATCH_TIMEOUT: Duration = Duration::from_secs(300);
 /// How long a gateway that stops waits for the copy of its last words.
 const FINISH_TIMEOUT: Duration = Duration::from_secs(3);
@@ -189,7 +189,7 @@ impl ShipperProcess {
         }
     }
 
-    /// Hands out batches for as long as they are taken.
+    /// Hands out work for as long as it is taken.
     async fn feed(&self, worker: &Worker, backlog: &Mutex<Backlog>, pause: &mut Duration) -> ShipperError {
         loop {
             let work = backlog.lock().next(&self.layout);
@@ -197,26 +197,52 @@ impl ShipperProcess {
                 tokio::time::sleep(LOOK_EVERY).await;
                 continue;
             };
-            match worker.ship(&self.layout, &work).await {
-                Ok(ToWarden::Shipped { place, end, stuck }) => {
-                    if !work.fits(&self.layout, place) {
-                        return ShipperError::NotUnderstood;
-                    }
-                    *pause = PAUSES.0;
-                    self.state.lock().error = None;
-                    if let Err(error) = backlog.lock().done(&work, place, end, stuck) {
-                        let error = &error as &dyn std::error::Error;
-                        tracing::warn!(error, "the journal is copied, and this not noted");
-                    }
-                }
-                Ok(ToWarden::Failed(error)) => {
+            match self.hand(worker, backlog, work, pause).await {
+                Ok(None) => {}
+                Ok(Some(error)) => {
                     self.note(&error);
                     tokio::time::sleep(*pause).await;
                     *pause = (*pause * 2).min(PAUSES.1);
                 }
-                Ok(_) => return ShipperError::NotUnderstood,
                 Err(error) => return error,
             }
+        }
+    }
+
+    /// Hands one over and notes what of it is acknowledged; the shipper's words where it goes on no further.
+    async fn hand(
+        &self,
+        worker: &Worker,
+        backlog: &Mutex<Backlog>,
+        mut work: Work,
+        pause: &mut Duration,
+    ) -> Result<Option<String>, ShipperError> {
+        let file = match self.layout.open_segment(work.journal, work.from.segment) {
+            Ok((_, file)) => file,
+            Err(error) => return Ok(Some(format!("cannot open a segment of journal {}: {error}", work.journal))),
+        };
+        let message = ToShipper::Ship { journal: work.journal, from: work.from };
+        worker.bridge.send(&message, &[file.as_fd()]).await.map_err(|_| ShipperError::Ended)?;
+        loop {
+            let (place, end, stuck, is_all) = match worker.hear().await? {
+                ToWarden::Kept { place } => (place, None, None, false),
+                ToWarden::Shipped { place, end, stuck } => (place, end, stuck, true),
+                ToWarden::Failed(error) => return Ok(Some(error)),
+                _ => return Err(ShipperError::NotUnderstood),
+            };
+            if !work.fits(&self.layout, place) {
+                return Err(ShipperError::NotUnderstood);
+            }
+            *pause = PAUSES.0;
+            self.state.lock().error = None;
+            if let Err(error) = backlog.lock().done(&work, place, end, stuck) {
+                let error = &error as &dyn std::error::Error;
+                tracing::warn!(error, "the journal is copied, and this not noted");
+            }
+            if is_all {
+                return Ok(None);
+            }
+            work.from = place;
         }
     }
 }
@@ -240,17 +266,9 @@ impl Worker {
         }
     }
 
-    /// Hands a batch over and waits for its end.
-    async fn ship(&self, layout: &Layout, work: &Work) -> Result<ToWarden, ShipperError> {
-        let file = match layout.open_segment(work.journal, work.from.segment) {
-            Ok((_, file)) => file,
-            Err(error) => {
-                return Ok(ToWarden::Failed(format!("cannot open a segment of journal {}: {error}", work.journal)));
-            }
-        };
-        let message = ToShipper::Ship { journal: work.journal, from: work.from };
-        self.bridge.send(&message, &[file.as_fd()]).await.map_err(|_| ShipperError::Ended)?;
-        let answered = async {
+    /// What it says next, dialling for it meanwhile.
+    async fn hear(&self) -> Result<ToWarden, ShipperError> {
+        let said = async {
             loop {
                 match self.bridge.receive::<ToWarden>().await {
                     Ok(Some((ToWarden::Dial { request }, _))) => self.dial(request).await?,
@@ -260,7 +278,7 @@ impl Worker {
                 }
             }
         };
-        tokio::time::timeout(BATCH_TIMEOUT, answered).await.unwrap_or(Err(ShipperError::Ended))
+        tokio::time::timeout(BATCH_TIMEOUT, said).await.unwrap_or(Err(ShipperError::Ended))
     }
 
     /// Dials the one address that the configuration names.

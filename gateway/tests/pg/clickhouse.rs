@@ -8,6 +8,8 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use rustix::process::Signal;
+
 use crate::cluster::cached;
 use crate::wait;
 use crate::world::World;
@@ -107,6 +109,11 @@ impl<'w> ClickHouse<'w> {
             assert!(ended.is_none(), "{}", fs::read_to_string(self.directory.join("log")).unwrap());
             self.try_ask("default", "", "SELECT 1").is_ok()
         });
+    }
+
+    /// A signal to it, for one that stops or goes on.
+    pub fn signal(&self, signal: Signal) {
+        crate::gateway::send(self.server.as_ref().unwrap().id(), signal);
     }
 
     /// SIGKILL.

@@ -71,6 +71,7 @@ mod lineage_oracle;
 mod record_copy;
 mod record_questions;
 mod record_store;
+mod record_under_way;
 mod encoding_oracle;
 mod sql_oracle;
 mod story_approvals;

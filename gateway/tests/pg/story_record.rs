@@ -14,16 +14,16 @@ use crate::wait;
 use crate::world::World;
 
 /// How far the copy is, as `status` tells.
-fn shipping(world: &World) -> Value {
+pub(crate) fn shipping(world: &World) -> Value {
     world.cli_json(&["status"])["shipping"].clone()
 }
 
-fn shipper(world: &World) -> u32 {
+pub(crate) fn shipper(world: &World) -> u32 {
     wait::for_some("a shipper", || u32::try_from(shipping(world)["pid"].as_u64()?).ok())
 }
 
 /// Waits until the store has all that the journal has.
-fn caught_up(world: &World) {
+pub(crate) fn caught_up(world: &World) {
     wait::for_some_within(std::time::Duration::from_secs(60), "a copy of all", || {
         let shipping = shipping(world);
         (shipping["lag_events"] == 0 && shipping["error"].is_null()).then_some(())
@@ -63,7 +63,7 @@ fn copied_lines(store: &ClickHouse<'_>) -> Vec<String> {
 }
 
 /// Every line of the journal is in the copy byte for byte, and nothing else, and nothing twice.
-fn nothing_is_lost_and_nothing_is_there_twice(world: &World, store: &ClickHouse<'_>) {
+pub(crate) fn nothing_is_lost_and_nothing_is_there_twice(world: &World, store: &ClickHouse<'_>) {
     let before = journal_lines(world);
     caught_up(world);
     let copy = copied_lines(store);

@@ -5,6 +5,7 @@
 //! has said so.
 
 mod fields;
+mod block;
 mod row;
 mod checkpoint;
 mod schema;

@@ -1,20 +1,25 @@
 //! From a line of the journal to rows.
 //!
-//! In: whole lines, whatever they hold. Out: the bytes of two inserts in the format JSONEachRow. Every line becomes a row
-//! of `events`, with the line itself in it; one that cannot be read does too, as what it is. Nothing of a body is left
-//! out: what has no column stands in `facts`.
+//! In: whole lines, whatever they hold. Out: the blocks of two inserts. Every line becomes a row of `events`, with the
+//! line itself in it; one that cannot be read does too, as what it is. Nothing of a body is left out: what has no column
+//! stands in `facts`, but for what a decision was made from. That stands in the line alone, since ClickHouse took as
+//! long to take it in once more as for all the rest.
 
-use std::net::IpAddr;
+use std::fmt;
 
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::{Map, Value, json};
 
-use super::fields::{Field, Shape, of_event, of_session};
+use super::block::Block;
+use super::fields::{Field, of_event, of_session};
 use crate::audit::journal::{Head, Seq, parse};
 use crate::audit::time::Timestamp;
 use crate::id::{HostId, JournalId};
 
 /// The kind of rows whose line is none.
 const UNREADABLE: &str = "unreadable";
+/// What a decision was made from: a field of this object.
+const INPUT: (&str, &str) = ("decision", "input");
 
 /// Who sends, beside what the lines say.
 #[derive(Clone, Debug)]
@@ -28,8 +33,8 @@ pub struct Origin {
 /// Rows to be sent together.
 #[derive(Debug, Default)]
 pub struct Batch {
-    pub(super) events: Vec<u8>,
-    pub(super) sessions: Vec<u8>,
+    pub(super) events: Block,
+    pub(super) sessions: Block,
     lines: usize,
     bytes: usize,
 }
@@ -40,25 +45,34 @@ impl Batch {
         self.lines += 1;
         self.bytes += line.len();
         let head = parse(line).ok().filter(|head| head.journal == journal && head.seq == seq);
-        let body = head.as_ref().and_then(|head| serde_json::from_slice::<Value>(head.body).ok());
-        let (Some(head), Some(body)) = (head, body) else {
-            add(&mut self.events, unreadable(origin, journal, seq, line));
+        let body = head.as_ref().and_then(|head| read(head.body));
+        let (Some(head), Some(mut body)) = (head, body) else {
+            // Bytes that stand where a line should: in the journal's place, at no time.
+            start(&mut self.events, origin, (journal, seq), UNREADABLE, line);
+            self.events.time("time", Timestamp::from_micros(0));
+            self.events.end_row();
             return;
         };
-        let mut session = common(origin, &head, line);
-        for fields in of_session(head.kind) {
-            drop(move_fields(body.clone(), fields, &mut session));
+        let of_sessions = of_session(head.kind);
+        if !of_sessions.is_empty() {
+            common(&mut self.sessions, origin, &head, line);
+            for (path, column, shape) in of_sessions.iter().copied().flatten() {
+                if let Some(value) = find(&body, path) {
+                    self.sessions.put(column, *shape, value);
+                }
+            }
+            self.sessions.end_row();
         }
-        if !of_session(head.kind).is_empty() {
-            add(&mut self.sessions, session);
+        common(&mut self.events, origin, &head, line);
+        for field in of_event(head.kind).iter().copied().flatten() {
+            move_field(&mut self.events, &mut body, field, field.0);
         }
-        let mut event = common(origin, &head, line);
-        let rest = of_event(head.kind).iter().fold(body, |body, fields| move_fields(body, fields, &mut event));
-        if !is_empty(&rest) {
+        if !is_empty(&body) {
             // The column takes objects alone; all bodies of ours are.
-            event.insert("facts".into(), if rest.is_object() { rest } else { json!({ "body": rest }) });
+            let facts = if body.is_object() { body } else { json!({ "body": body }) };
+            self.events.facts("facts", &facts);
         }
-        add(&mut self.events, event);
+        self.events.end_row();
     }
 
     /// How many lines are in it.
@@ -74,91 +88,96 @@ impl Batch {
     }
 }
 
-fn add(rows: &mut Vec<u8>, row: Map<String, Value>) {
-    // Writing to a Vec does not fail, and keys are strings.
-    drop(serde_json::to_writer(&mut *rows, &Value::Object(row)));
-    rows.push(b'\n');
+/// A body, without what a decision was made from.
+fn read(body: &[u8]) -> Option<Value> {
+    serde_json::from_slice::<Body>(body).map(|body| body.0.into()).or_else(|_| serde_json::from_slice(body)).ok()
 }
 
-fn common(origin: &Origin, head: &Head<'_>, line: &[u8]) -> Map<String, Value> {
-    let mut row = start(origin, head.journal, head.seq, head.kind);
-    row.insert("time".into(), time(head.time).into());
-    row.insert("line".into(), String::from_utf8_lossy(line).into());
+fn common(rows: &mut Block, origin: &Origin, head: &Head<'_>, line: &[u8]) {
+    start(rows, origin, (head.journal, head.seq), head.kind, line);
+    rows.time("time", head.time);
     if let Some(session) = head.session {
-        row.insert("session_id".into(), session.to_string().into());
-    }
-    row
-}
-
-/// A row for bytes that stand where a line should: in the journal's place, at no time.
-fn unreadable(origin: &Origin, journal: JournalId, seq: Seq, line: &[u8]) -> Map<String, Value> {
-    let mut row = start(origin, journal, seq, UNREADABLE);
-    row.insert("time".into(), time(Timestamp::from_micros(0)).into());
-    row.insert("line".into(), String::from_utf8_lossy(line).into());
-    row
-}
-
-fn start(origin: &Origin, journal: JournalId, seq: Seq, kind: &str) -> Map<String, Value> {
-    let fields = json!({
-        "host_id": origin.host, "host_name": origin.host_name, "journal_id": journal, "seq": seq, "event": kind,
-    });
-    match fields {
-        Value::Object(row) => row,
-        _ => Map::new(),
+        rows.id("session_id", session.as_bytes());
     }
 }
 
-/// Moves the fields that fit their columns; what does not fit stays in the body.
-fn move_fields(mut body: Value, fields: &[Field], row: &mut Map<String, Value>) -> Value {
-    for (path, column, shape) in fields {
-        let Some(found) = take(&mut body, path, *shape) else { continue };
-        row.insert((*column).to_owned(), found);
-    }
-    body
+fn start(rows: &mut Block, origin: &Origin, (journal, seq): (JournalId, Seq), kind: &str, line: &[u8]) {
+    rows.id("host_id", origin.host.as_bytes());
+    rows.text("host_name", &origin.host_name);
+    rows.id("journal_id", journal.as_bytes());
+    rows.number("seq", seq.0);
+    rows.text("event", kind);
+    rows.text("line", &String::from_utf8_lossy(line));
 }
 
-fn take(body: &mut Value, path: &str, shape: Shape) -> Option<Value> {
+fn find<'v>(body: &'v Value, path: &str) -> Option<&'v Value> {
+    path.split('.').try_fold(body, |value, name| value.get(name))
+}
+
+/// Moves a field that fits its column; what does not fit stays in the body.
+fn move_field(rows: &mut Block, body: &mut Value, field: &Field, path: &str) -> Option<()> {
+    let (_, column, shape) = field;
     let object = body.as_object_mut()?;
     let Some((name, below)) = path.split_once('.') else {
-        let fitted = fit(object.get(path)?, shape)?;
-        object.remove(path);
-        return Some(fitted);
+        if rows.put(column, *shape, object.get(path)?) {
+            object.remove(path);
+        }
+        return Some(());
     };
     let inner = object.get_mut(name)?;
-    let taken = take(inner, below, shape);
-    if inner.as_object().is_some_and(Map::is_empty) {
+    let moved = move_field(rows, inner, field, below);
+    if is_empty(inner) {
         object.remove(name);
     }
-    taken
+    moved
 }
 
 fn is_empty(value: &Value) -> bool {
     value.as_object().is_some_and(Map::is_empty)
 }
 
-fn fit(value: &Value, shape: Shape) -> Option<Value> {
-    let fits = match shape {
-        Shape::Text => value.is_string(),
-        Shape::Texts => value.as_array().is_some_and(|items| items.iter().all(Value::is_string)),
-        Shape::Number => value.is_u64(),
-        Shape::Counts => value.as_object().is_some_and(|counts| counts.values().all(Value::is_u64)),
-        Shape::Id => value.as_str().is_some_and(|text| text.parse::<JournalId>().is_ok()),
-        Shape::Time => return Timestamp::parse(value.as_str()?.as_bytes()).ok().map(|at| time(at).into()),
-        Shape::Address => {
-            let address = match value.as_str()?.parse().ok()? {
-                IpAddr::V4(address) => address.to_ipv6_mapped(),
-                IpAddr::V6(address) => address,
-            };
-            return Some(address.to_string().into());
-        }
-    };
-    fits.then(|| value.clone())
+/// An object, and of one of its fields what is not left out.
+struct Body(Map<String, Value>);
+
+/// That field.
+struct Within(Value);
+
+impl<'de> Deserialize<'de> for Body {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(Reading { is_within: false }).map(Self)
+    }
 }
 
-/// As ClickHouse reads a DateTime64 in UTC: `2026-11-22 00:00:00.000000`.
-fn time(at: Timestamp) -> String {
-    let text = at.to_text();
-    String::from_utf8_lossy(text.strip_suffix(b"Z").unwrap_or(&text)).replace('T', " ")
+impl<'de> Deserialize<'de> for Within {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(Reading { is_within: true }).map(|map| Self(Value::Object(map)))
+    }
+}
+
+struct Reading {
+    is_within: bool,
+}
+
+impl<'de> Visitor<'de> for Reading {
+    type Value = Map<String, Value>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Self::Value, A::Error> {
+        let mut map = Map::new();
+        while let Some(name) = access.next_key::<String>()? {
+            if self.is_within && name == INPUT.1 {
+                access.next_value::<IgnoredAny>()?;
+            } else if !self.is_within && name == INPUT.0 {
+                map.insert(name, access.next_value::<Within>()?.0);
+            } else {
+                map.insert(name, access.next_value()?);
+            }
+        }
+        Ok(map)
+    }
 }
 
 #[cfg(test)]

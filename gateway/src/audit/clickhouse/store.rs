@@ -19,6 +19,7 @@ use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tower_service::Service;
 
+use super::block::Block;
 use super::row::Batch;
 use crate::conn::BoxConn;
 use crate::secret::Secret;
@@ -116,14 +117,12 @@ impl Store {
     /// # Errors
     /// Where the server cannot be reached, or says no. Some of the rows may be kept then.
     pub async fn keep(&self, batch: Batch) -> Result<(), StoreError> {
-        self.insert("INSERT INTO sessions (*, line) FORMAT JSONEachRow", batch.sessions).await?;
-        self.insert("INSERT INTO events FORMAT JSONEachRow", batch.events).await
+        tokio::try_join!(self.insert("sessions", batch.sessions), self.insert("events", batch.events)).map(drop)
     }
 
-    async fn insert(&self, sql: &str, rows: Vec<u8>) -> Result<(), StoreError> {
-        if rows.is_empty() {
-            return Ok(());
-        }
+    async fn insert(&self, table: &str, rows: Block) -> Result<(), StoreError> {
+        let Some((columns, rows)) = rows.finish() else { return Ok(()) };
+        let sql = format!("INSERT INTO {table} ({}) FORMAT Native", columns.join(", "));
         let insert = self.client.insert_formatted_with(sql).with_timeouts(Some(SEND_TIMEOUT), Some(KEEP_TIMEOUT));
         send(insert, rows.into()).await.map_err(|error| self.explain(&error))
     }
