@@ -97,11 +97,14 @@ impl Backlog {
     }
 
     fn place(&self, layout: &Layout, journal: JournalId) -> Place {
-        let mut place = self.checkpoint.place(journal);
-        if place.segment == 0 {
-            place.segment = layout.files(journal).ok().and_then(|files| files.segments.first().copied()).unwrap_or(1);
+        let place = self.checkpoint.place(journal);
+        let segments = layout.files(journal).map(|files| files.segments).unwrap_or_default();
+        // One that was copied may be removed before the next has a line that is.
+        let there = segments.into_iter().find(|segment| *segment >= place.segment.max(1));
+        match there {
+            Some(segment) if segment > place.segment => Place { segment, bytes: 0, seq: place.seq },
+            _ => Place { segment: place.segment.max(1), ..place },
         }
-        place
     }
 
     /// Notes a batch that the store acknowledged; `end` is how long the segment was when it was read whole. It may have
@@ -343,5 +346,24 @@ mod tests {
         let (place, size) = ended(&site, work, 3);
         backlog.done(&work, place, Some(size), None).unwrap();
         assert_eq!(backlog.next(&site.layout).unwrap().from, Place { segment: 2, bytes: 0, seq: Seq(3) });
+    }
+
+    #[test]
+    fn a_segment_that_was_copied_and_removed_holds_nothing_up() {
+        let site = Site::new();
+        let journal = site.filled(3);
+        let mut backlog = backlog(&site);
+        let work = backlog.next(&site.layout).unwrap();
+        let (place, size) = ended(&site, work, 3);
+        backlog.done(&work, place, Some(size), None).unwrap();
+        let first = site.segment(&journal);
+        fill(&journal, 4..=6);
+        let all = std::fs::read(&first).unwrap();
+        std::fs::write(site.layout.segment(journal.id(), 2), &all[usize::try_from(size).unwrap()..]).unwrap();
+        std::fs::remove_file(first).unwrap();
+        let next = Place { segment: 2, bytes: 0, seq: Seq(3) };
+        assert_eq!(backlog.status(&site.layout).lag_events, 3);
+        assert_eq!(backlog.next(&site.layout).unwrap().from, next);
+        assert_eq!(self::backlog(&site).next(&site.layout).unwrap().from, next, "nor after a restart");
     }
 }
