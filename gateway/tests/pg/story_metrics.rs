@@ -1,5 +1,7 @@
 //! What Prometheus sees of work that is done, denied and waits, and what it sees when the engine is gone.
 
+use std::time::Duration;
+
 use rustix::process::Signal;
 
 use crate::gateway::send;
@@ -88,7 +90,8 @@ fn numbers_follow_what_is_decided_and_readiness_follows_the_engine() {
     let (_, why) = get(&shop, &at("/readyz"));
     assert!(why.contains("no engine answers"), "{why}");
     assert_eq!(value(&metrics(), "gateway_engine_up"), Some(0.0));
-    wait::until("another engine", || get(&shop, &at("/readyz")).0.contains("200"));
+    let again = || get(&shop, &at("/readyz")).0.contains("200").then_some(());
+    wait::for_some_within(Duration::from_secs(60), "another engine", again);
 
     std::fs::write(&config, "version = 1\n[metrics]\nlisten = \"127.0.0.1:9465\"\n").unwrap();
     let other = shop.world.top().join("other");
