@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 use tokio::io::Interest;
 use tokio::net::UnixDatagram;
 
-pub use people::{Begun, Decide, LogIn, LoggedIn, LoginFault, Person, Question, Revoke, WindowRequest};
+pub use people::{Begun, Decide, LogIn, LoggedIn, LoginFault, Person, PowersOf, Question, Revoke, WindowRequest};
 
 use crate::host::cgroup::Place;
 use crate::id::{HostId, JournalId};

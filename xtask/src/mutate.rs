@@ -1040,6 +1040,28 @@ const MUTATIONS: &[Mutation] = &[
         tests: &["story_windows::a_credential_is_supplied_only_while_its_window_is_open"],
     },
     Mutation {
+        name: "target-check-window",
+        guarantee: "G5",
+        mechanism: "a look at what a credential may do uses none that waits for a window",
+        edits: &[Edit {
+            file: "gateway/src/engine/powers.rs",
+            from: "if let Some(window) = &credential.window {",
+            to: "if let Some(window) = credential.window.as_ref().filter(|name| name.is_empty()) {",
+        }],
+        tests: &["story_targets::a_target_that_cannot_be_asked_costs_its_own_answer_alone"],
+    },
+    Mutation {
+        name: "target-check-record",
+        guarantee: "G3",
+        mechanism: "a look at what a credential may do is in the journal before the credential is used",
+        edits: &[Edit {
+            file: "gateway/src/engine/powers.rs",
+            from: "        let recorded = self.journal().append_durable(None, &event).await;\n        recorded",
+            to: "        drop(event);\n        Ok::<_, String>(())",
+        }],
+        tests: &["story_targets::a_superuser_is_one_finding_and_the_journal_tells_who_asked_before_and_after"],
+    },
+    Mutation {
         name: "revoked",
         guarantee: "G6",
         mechanism: "an approval ends when who gave it may no longer",

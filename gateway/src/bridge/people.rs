@@ -28,6 +28,8 @@ pub enum Question {
     Policies,
     /// Numbers of what it did and what waits.
     Counts,
+    /// What credentials may do at their servers.
+    Powers(PowersOf),
     /// A person comes back from the issuer to the console.
     LogIn {
         /// What they bring.
@@ -119,6 +121,15 @@ pub struct Decide {
     pub person: Person,
     /// In their words.
     pub reason: Option<String>,
+}
+
+/// Whose powers a person asks for.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct PowersOf {
+    /// Names of declared targets.
+    pub targets: Vec<String>,
+    /// Who asks.
+    pub person: Person,
 }
 
 /// A person asks for a window, and was looked at by the warden.

@@ -25,6 +25,7 @@ mod replay;
 mod run;
 mod serve;
 mod status;
+mod target;
 pub(crate) mod terminal;
 mod trust;
 mod user;
@@ -108,6 +109,9 @@ enum Command {
     /// The configuration: what is in force, what would be, and what may stand in it
     #[command(subcommand)]
     Config(config::Command),
+    /// Targets: what may their credentials do?
+    #[command(subcommand)]
+    Target(target::Command),
     /// What a client must trust
     Trust(trust::Arguments),
     #[command(hide = true)]
@@ -203,6 +207,7 @@ pub fn main() -> ExitCode {
         Command::Policy(command) => policy::run(command, output),
         Command::Masking(command) => masking::run(command, output),
         Command::Config(command) => config::run(command, output),
+        Command::Target(command) => return target::run(command, output).unwrap_or_else(|error| fail(error.as_ref())),
         Command::Trust(arguments) => trust::run(&arguments),
         Command::Engine => crate::engine::run(),
         Command::Shipper => crate::shipper::run(),

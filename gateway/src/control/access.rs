@@ -26,6 +26,8 @@ pub enum Command {
     Windows,
     /// A window is to end.
     Revoke,
+    /// What credentials may do at their servers.
+    CheckTargets,
     /// Policies anew.
     Reload,
     /// A subtree is to be intercepted.
@@ -68,6 +70,7 @@ impl Command {
             "/v1/window" => (Method::POST, Self::Window),
             "/v1/windows" => (Method::GET, Self::Windows),
             "/v1/revoke" => (Method::POST, Self::Revoke),
+            "/v1/targets/check" => (Method::POST, Self::CheckTargets),
             "/v1/reload" => (Method::POST, Self::Reload),
             "/v1/attach" => (Method::POST, Self::Attach),
             "/v1/detach" => (Method::POST, Self::Detach),
@@ -101,9 +104,13 @@ impl Command {
                 "uid {} votes for no group: `[approval] host` in the configuration says who does",
                 asker.uid
             )),
-            Self::Status | Self::Configuration | Self::Sessions | Self::Reload | Self::Attach | Self::Detach => {
-                Err("only root may ask for this: use sudo".into())
-            }
+            Self::Status
+            | Self::Configuration
+            | Self::Sessions
+            | Self::CheckTargets
+            | Self::Reload
+            | Self::Attach
+            | Self::Detach => Err("only root may ask for this: use sudo".into()),
         }
     }
 }
@@ -112,7 +119,7 @@ impl Command {
 mod tests {
     use super::*;
 
-    const WIRE: [(Method, &str, Command); 13] = [
+    const WIRE: [(Method, &str, Command); 14] = [
         (Method::GET, "/v1/status", Command::Status),
         (Method::GET, "/v1/config", Command::Configuration),
         (Method::GET, "/v1/sessions", Command::Sessions),
@@ -122,6 +129,7 @@ mod tests {
         (Method::POST, "/v1/window", Command::Window),
         (Method::GET, "/v1/windows", Command::Windows),
         (Method::POST, "/v1/revoke", Command::Revoke),
+        (Method::POST, "/v1/targets/check", Command::CheckTargets),
         (Method::POST, "/v1/reload", Command::Reload),
         (Method::POST, "/v1/attach", Command::Attach),
         (Method::POST, "/v1/detach", Command::Detach),

@@ -4,6 +4,7 @@
 //! refuses peers from attached cgroups: a runtime never approves, detaches or lists anything.
 
 pub mod access;
+pub mod check;
 pub mod client;
 pub mod service;
 pub mod socket;

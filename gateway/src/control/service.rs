@@ -13,6 +13,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::access::Rights;
+use super::check::{CheckWanted, Checked};
 use crate::audit::{Seq, Timestamp};
 use crate::capture::gaps::Gap;
 use crate::config::reference;
@@ -344,6 +345,16 @@ pub trait Operator: Clone + Send + Sync + 'static {
         uid: u32,
         decision: Decision,
     ) -> impl Future<Output = Result<serde_json::Value, OperatorError>> + Send;
+
+    /// What credentials may do at their servers beyond what policies permit.
+    ///
+    /// # Errors
+    /// Where a target is not declared, or no engine runs.
+    fn check_targets(
+        &self,
+        uid: u32,
+        wanted: CheckWanted,
+    ) -> impl Future<Output = Result<Checked, OperatorError>> + Send;
 
     /// How everything stands.
     fn status(&self) -> impl Future<Output = Status> + Send;

@@ -13,6 +13,7 @@ mod issuer;
 mod keeper;
 mod lane;
 mod people;
+mod powers;
 mod refused_questions;
 mod resolver;
 mod settings;
@@ -38,6 +39,7 @@ use self::lane::Lanes;
 pub use self::lane::Running;
 pub use certifier::Certifier;
 pub use dialler::{DialError, Dialler};
+pub use powers::{AT_ONCE, PATIENCE};
 pub use settings::Settings;
 
 use crate::approval::{Desk, Store, Window, Windows};
@@ -358,7 +360,7 @@ impl Engine {
         true
     }
 
-    async fn reply(&self, question: Question) -> serde_json::Value {
+    async fn reply(self: &Arc<Self>, question: Question) -> serde_json::Value {
         match question {
             Question::Sessions => self.sessions(),
             Question::Approvals { of_groups } => self.approvals(of_groups.as_deref()),
@@ -368,6 +370,7 @@ impl Engine {
             Question::Revoke(revoke) => self.revoke_window(revoke).await,
             Question::Policies => self.policies_in_force(),
             Question::Counts => self.counts(),
+            Question::Powers(of) => self.powers(of).await,
             Question::LogIn { said, begun } => self.log_in(said, begun).await,
             Question::BeginDevice => self.begin_device().await,
             Question::PollDevice(login) => self.poll_device(&login).await,
@@ -439,9 +442,13 @@ impl Engine {
     }
 }
 
-/// What is spoken, for people.
 fn protocol(connection: &Connection) -> &'static str {
-    match connection.verdict() {
+    protocol_name(connection.verdict())
+}
+
+/// What is spoken, for people.
+fn protocol_name(verdict: gateway_common::Verdict) -> &'static str {
+    match verdict {
         gateway_common::Verdict::Postgres => "postgres",
         gateway_common::Verdict::Ssh => "ssh",
         gateway_common::Verdict::Kubernetes => "kubernetes",

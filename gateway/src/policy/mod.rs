@@ -25,6 +25,7 @@ pub mod recorded;
 mod ask;
 pub mod table;
 pub mod explain;
+pub mod reach;
 
 pub use decision::{Answer, ConnectDecision, Decision, Denial, Held, Hold, Mode, Verdict, Vote};
 pub use evaluate::PolicySnapshot;
@@ -33,6 +34,7 @@ pub use fault::Fault;
 pub use load::{KnownIds, Source, check};
 pub use permit::{Change, CommitPermit, ConnectPermit, Epoch, RequestPermit, WouldBe};
 pub use principal::{Principal, WorkloadFacts};
+pub use reach::Whereabouts;
 pub use recorded::{Again, Doubt, NotDecidable, Scene};
 pub use request::{Moment, Question, Request, Session};
 pub use table::run_tables;

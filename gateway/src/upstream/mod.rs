@@ -6,5 +6,6 @@
 
 pub mod tls;
 pub mod credential;
+pub mod power;
 
 mod end_point;

@@ -78,7 +78,7 @@ impl Warden {
         approver.unwrap_or_default().groups.into_iter().collect()
     }
 
-    fn person(&self, uid: u32) -> Person {
+    pub(super) fn person(&self, uid: u32) -> Person {
         Person {
             name: people::name(uid),
             uid: Some(uid),

@@ -333,12 +333,17 @@ impl EngineProcess {
 
     /// Asks the engine on behalf of an operator.
     pub(super) async fn ask(&self, question: Question) -> Result<serde_json::Value, String> {
+        self.ask_within(question, ANSWER_TIMEOUT).await
+    }
+
+    /// The same for what takes longer.
+    pub(super) async fn ask_within(&self, question: Question, time: Duration) -> Result<serde_json::Value, String> {
         let bridge = self.bridge().ok_or("no engine runs: the gates are closed")?;
         let request = self.next_question.fetch_add(1, Ordering::Relaxed);
         let (send, receive) = oneshot::channel();
         self.answers.lock().insert(request, send);
         let asked = bridge.send(&ToEngine::Ask { request, question: Box::new(question) }, &[]).await;
-        let answer = tokio::time::timeout(ANSWER_TIMEOUT, receive).await;
+        let answer = tokio::time::timeout(time, receive).await;
         self.answers.lock().remove(&request);
         match (asked, answer) {
             (Ok(()), Ok(Ok(answer))) => Ok(answer),

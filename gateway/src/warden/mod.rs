@@ -30,6 +30,7 @@ mod policies;
 mod segments;
 mod shipper_process;
 mod start;
+mod targets;
 mod tokens;
 
 use std::collections::BTreeMap;

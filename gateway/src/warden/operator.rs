@@ -20,6 +20,7 @@ use crate::capture::links;
 use crate::chain::chain;
 use crate::config::is_name;
 use crate::control::access::Rights;
+use crate::control::check::{CheckWanted, Checked};
 use crate::control::service::{
     AttachRequest, Attached, AttachmentStatus, Caller, ConfigurationShown, Decision, Detached, Ending, ExecRequest,
     ExistingConnections, Moved, Operator, OperatorError, Status, WindowWanted, Work,
@@ -395,6 +396,10 @@ impl Operator for Arc<Warden> {
 
     async fn revoke(&self, uid: u32, ending: Ending) -> Result<serde_json::Value, OperatorError> {
         Warden::revoke(self, uid, ending).await
+    }
+
+    async fn check_targets(&self, uid: u32, wanted: CheckWanted) -> Result<Checked, OperatorError> {
+        Warden::check_targets(self, uid, wanted).await
     }
 
     async fn status(&self) -> Status {

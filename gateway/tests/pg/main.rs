@@ -107,6 +107,7 @@ mod story_repairs;
 mod story_replay;
 mod story_source;
 mod story_table;
+mod story_targets;
 mod story_tokens;
 mod story_transparency;
 mod story_types;

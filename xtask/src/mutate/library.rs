@@ -9,6 +9,17 @@ const SHELLS: &str = "protocol::shell::tests::real_shells_run_nothing_that_the_f
 
 pub(super) const IN_THE_LIBRARY: &[Mutation] = &[
     Mutation {
+        name: "target-check-reach",
+        guarantee: "G7",
+        mechanism: "a right that policies give at another target alone is told as one beyond them",
+        edits: &[Edit {
+            file: "gateway/src/policy/reach.rs",
+            from: "            is_there(&parent, at).unwrap_or(true)",
+            to: "            is_there(&parent, at).is_none_or(|_| true)",
+        }],
+        tests: &["policy::reach::tests::a_permit_for_another_target_or_environment_is_none_here"],
+    },
+    Mutation {
         name: "console-nonce",
         guarantee: "G2",
         mechanism: "a token of the issuer counts for one login that was begun at this console",

@@ -181,6 +181,7 @@ pub(super) fn of_event(kind: &str) -> &'static [&'static [Field]] {
         "ssh.request" => &[SSH_REQUEST, DECISION],
         "ssh.outcome" | "ssh.frames" | "ssh.transfer" => &[SSH_OUTCOME],
         "credential.used" => &[CREDENTIAL],
+        "target.checked" => &[CREDENTIAL, ATTACHMENT],
         "token.verified" | "console.login" => &[ATTACHMENT, TOKEN],
         kind if kind.starts_with("approval.") => &[APPROVAL],
         kind if kind.starts_with("window.") => &[WINDOW],

@@ -21,7 +21,7 @@ pub use host::{
 pub use kubernetes::{KubernetesFrame, KubernetesFrames, KubernetesOutcome, KubernetesRequest};
 pub use request::{
     ApprovalDecided, ApprovalEnded, ApprovalRequested, CredentialUsed, Phase, PostgresOutcome, PostgresStatement,
-    Status, WindowClosed, WindowOpened,
+    Status, TargetChecked, WindowClosed, WindowOpened,
 };
 pub use session::{
     ConsoleLogin, ConsoleLoginFailed, Container, Counters, Decision, Destination, DnsRefused, EndCause, NetworkConnect,
@@ -168,6 +168,8 @@ events! {
     PolicyRejected = "policy.rejected" => PolicyRejected,
     /// A credential that we hold was supplied to a server.
     CredentialUsed = "credential.used" => CredentialUsed,
+    /// An operator asked what a credential may do at its server.
+    TargetChecked = "target.checked" => TargetChecked,
     /// A token was verified and bound.
     TokenVerified = "token.verified" => TokenVerified,
     /// A token does not count, or no longer.

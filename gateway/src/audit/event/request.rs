@@ -203,6 +203,26 @@ pub struct WindowClosed {
     pub reason: Kept,
 }
 
+/// What a target's credential may do was asked of its server, for an operator.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TargetChecked {
+    /// Name of the target.
+    pub target: String,
+    /// The login on the other side.
+    pub login: String,
+    /// How we knew the server.
+    pub server_identity: String,
+    /// Who asked.
+    pub person: String,
+    /// Names of what it may do beyond what policies permit.
+    pub beyond: Vec<String>,
+    /// Names of what it may do that policies permit to somebody.
+    pub permitted: Vec<String>,
+    /// Why the server gave no answer, where it gave none.
+    #[serde(default)]
+    pub error: Option<String>,
+}
+
 /// A credential's use; its name only.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CredentialUsed {

@@ -81,6 +81,19 @@ impl Question {
         }
     }
 
+    /// Our own questions for the addresses of a name, of IPv4 first; none where it is no name.
+    #[must_use]
+    pub fn of_addresses(name: &str) -> Vec<Self> {
+        let Ok(name) = Name::from_ascii(format!("{}.", name.trim_end_matches('.'))) else { return Vec::new() };
+        let ask = |kind| {
+            let mut message = Message::query();
+            message.metadata.recursion_desired = true;
+            message.add_query(Query::query(name.clone(), kind));
+            message.to_vec().ok().and_then(|bytes| Self::read(&bytes).ok())
+        };
+        [RecordType::A, RecordType::AAAA].into_iter().filter_map(ask).collect()
+    }
+
     /// The name in lower case, without a dot at its end; odd bytes escaped.
     #[must_use]
     pub fn name(&self) -> &str {

@@ -17,6 +17,7 @@ mod relay;
 mod login;
 mod cancel;
 mod catalog;
+mod powers;
 mod interrupt;
 mod state;
 mod link;
@@ -55,6 +56,7 @@ pub use judge::{
     RewriteError, Rows, Ruling, Say,
 };
 pub use message::Backend;
+pub use powers::{Asking, Held, Named, powers};
 pub use relay::RelayError;
 pub use reply::{Denial, Severity, SqlState};
 pub use rows::{ResultRewriter, StatementPlan};

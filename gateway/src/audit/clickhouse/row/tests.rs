@@ -232,7 +232,18 @@ fn samples() -> BTreeMap<&'static str, Value> {
     .chain(ssh())
     .chain(kubernetes())
     .chain(windows())
+    .chain(targets())
     .collect()
+}
+
+fn targets() -> [(&'static str, Value); 1] {
+    [(
+        "target.checked",
+        json!({
+            "target": "shop", "login": "app", "server_identity": "verify-full db", "person": "root",
+            "beyond": ["superuser"], "permitted": ["insert"], "error": "lost",
+        }),
+    )]
 }
 
 fn origin() -> Origin {
@@ -322,6 +333,7 @@ fn every_sample_has_every_field() {
     complete::<event::PolicyLoaded>(&["policy.loaded"]);
     complete::<event::PolicyRejected>(&["policy.rejected"]);
     complete::<event::CredentialUsed>(&["credential.used"]);
+    complete::<event::TargetChecked>(&["target.checked"]);
     complete::<event::TokenVerified>(&["token.verified"]);
     complete::<event::TokenRefused>(&["token.refused"]);
     complete::<event::ConsoleLogin>(&["console.login"]);
