@@ -1062,6 +1062,28 @@ const MUTATIONS: &[Mutation] = &[
         tests: &["story_targets::a_superuser_is_one_finding_and_the_journal_tells_who_asked_before_and_after"],
     },
     Mutation {
+        name: "readable-root",
+        guarantee: "G7",
+        mechanism: "what a runtime can read is looked for below its own root and mounts",
+        edits: &[Edit {
+            file: "gateway/src/host/readable/mod.rs",
+            from: "    rustix::process::fchdir(&root)?;\n    rustix::process::chroot(\".\")?;\n",
+            to: "",
+        }],
+        tests: &["readable::who_looks_sees_the_mounts_that_the_runtime_sees"],
+    },
+    Mutation {
+        name: "readable-rights",
+        guarantee: "G7",
+        mechanism: "what a runtime can read is asked of the kernel with its rights",
+        edits: &[Edit {
+            file: "gateway/src/host/readable/mod.rs",
+            from: "    become_like(&process)?;\n    let mut found",
+            to: "    let mut found",
+        }],
+        tests: &["readable::what_a_runtime_can_read_is_told_by_path_and_what_it_cannot_is_not"],
+    },
+    Mutation {
         name: "revoked",
         guarantee: "G6",
         mechanism: "an approval ends when who gave it may no longer",

@@ -132,6 +132,13 @@ enum Command {
         lsm: bool,
     },
     #[command(hide = true)]
+    Readable {
+        #[arg(long = "pid")]
+        pids: Vec<i32>,
+        #[arg(long)]
+        closed: Vec<PathBuf>,
+    },
+    #[command(hide = true)]
     ExecChild(exec::ChildArguments),
     /// Write man pages and shell completions, for packages
     #[command(hide = true)]
@@ -218,6 +225,7 @@ pub fn main() -> ExitCode {
             let trials: Vec<_> = trials.into_iter().filter_map(|(asked, trial)| asked.then_some(trial)).collect();
             canary::sing(&cgroup, &trials).map_err(Into::into)
         }
+        Command::Readable { pids, closed } => target::look(&pids, &closed),
         Command::ExecChild(arguments) => exec::child(arguments),
         Command::Manual { directory } => manual::write(&Cli::command(), &directory),
     };

@@ -3,20 +3,24 @@
 //! In: the running gateway's answer, which has asked the servers themselves. Out: a page, or JSON; exit status 0 where there is
 //! nothing to be done, 1 where there is, 2 for a target that is not declared. It holds no credential.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
-use super::Output;
 use super::serve::{running, runtime};
 use super::terminal::{visible, width, wrapped};
-use crate::control::check::{CheckWanted, Checked, CheckedTarget, Finding};
+use super::{Output, line};
+use crate::control::check::{CheckWanted, Checked, CheckedTarget, Finding, Seen};
 use crate::control::client::ClientError;
+use crate::host::readable;
 
 /// What of targets.
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// What their credentials may do beyond what policies permit, asked of the servers
+    ///
+    /// Without names also what of credentials the processes of attachments can read by themselves.
     ///
     /// Exit status 0: nothing. 1: something was found, or a target could not be asked. 2: no such target.
     Check(Arguments),
@@ -47,11 +51,42 @@ pub(super) fn run(command: Command, output: Output) -> anyhow::Result<ExitCode> 
     Ok(if checked.has_findings() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
+/// What the gateway starts to look as others would: it gives up root for good.
+pub(super) fn look(pids: &[i32], closed: &[PathBuf]) -> anyhow::Result<()> {
+    line(&serde_json::to_string(&readable::look(pids, closed)?)?)
+}
+
 fn page(checked: &Checked) -> String {
-    if checked.targets.is_empty() {
-        return "the configuration declares no target".to_owned();
+    let mut parts: Vec<_> = checked.targets.iter().map(target).collect();
+    if parts.is_empty() {
+        parts.push("the configuration declares no target\n".to_owned());
     }
-    checked.targets.iter().map(target).collect::<Vec<_>>().join("\n")
+    parts.extend(checked.runtimes.iter().map(runtime_of));
+    parts.join("\n")
+}
+
+fn runtime_of(seen: &Seen) -> String {
+    let mut page = format!("{}  what its processes can read by themselves\n", visible(&seen.attachment));
+    for eyes in &seen.eyes {
+        let who = format!("uid {} ({} processes)", eyes.uid, eyes.pids.len());
+        match (&eyes.error, eyes.open.as_slice()) {
+            (Some(error), _) => page += &lines("not seen", &format!("{who}: {error}")),
+            (None, []) => page += &lines("ok", &format!("{who}: no credential at the places that are known")),
+            (None, open) => {
+                page += &lines("OPEN", &who);
+                open.iter()
+                    .for_each(|one| page += &lines(&format!("  {}", one.kind), &format!("{}: {}", one.path, one.what)));
+            }
+        }
+    }
+    if seen.eyes.iter().any(|eyes| !eyes.open.is_empty()) {
+        page +=
+            &lines("narrow", "move them out of its reach, or take its right to read them: inside, the gateway logs in");
+    }
+    for note in &seen.notes {
+        page += &lines("note", note);
+    }
+    page
 }
 
 fn target(target: &CheckedTarget) -> String {

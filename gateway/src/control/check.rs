@@ -4,11 +4,13 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::host::readable::Readable;
+
 /// What is to be looked at.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CheckWanted {
-    /// Names of targets; none: all.
+    /// Names of targets; none: all, and what runtimes can read besides.
     pub targets: Vec<String>,
 }
 
@@ -20,6 +22,33 @@ pub struct Checked {
     pub unknown: Vec<String>,
     /// In the order of the configuration.
     pub targets: Vec<CheckedTarget>,
+    /// What runtimes can read by themselves, where all was asked for.
+    #[serde(default)]
+    pub runtimes: Vec<Seen>,
+}
+
+/// What of credentials is open to those who run in an attachment.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Seen {
+    /// Its name.
+    pub attachment: String,
+    /// By user and root.
+    pub eyes: Vec<Eyes>,
+    /// What was not looked at, and why.
+    pub notes: Vec<String>,
+}
+
+/// Processes that see the same files with the same rights.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Eyes {
+    /// Their user.
+    pub uid: u32,
+    /// Which they are.
+    pub pids: Vec<i32>,
+    /// What is open to them.
+    pub open: Vec<Readable>,
+    /// Why nobody could look.
+    pub error: Option<String>,
 }
 
 /// A target, and what its credential may do there.
@@ -64,6 +93,8 @@ impl Checked {
     /// Whether there is something to be done.
     #[must_use]
     pub fn has_findings(&self) -> bool {
+        let is_open = |eyes: &Eyes| !eyes.open.is_empty() || eyes.error.is_some();
         self.targets.iter().any(|target| !target.findings.is_empty() || target.error.is_some())
+            || self.runtimes.iter().flat_map(|seen| &seen.eyes).any(is_open)
     }
 }

@@ -7,6 +7,7 @@ pub mod cgroup_watch;
 pub mod netns;
 pub mod network;
 pub mod process;
+pub mod readable;
 pub mod terminal;
 pub mod unix_name;
 pub mod user;

@@ -128,6 +128,12 @@ impl Process {
         ESCAPING.iter().chain(of_root).filter(held).map(|(_, name)| *name).collect()
     }
 
+    /// Whether it reads all files of this host, whatever their permissions say.
+    #[must_use]
+    pub fn reads_all(&self) -> bool {
+        self.in_our_user_namespace && self.capabilities & (1 << 1 | 1 << 2) != 0
+    }
+
     /// Whether it may make packet sockets, in our network namespace or in one of its user namespace's.
     #[must_use]
     pub fn holds_net_raw(&self) -> bool {

@@ -27,6 +27,7 @@ pub mod names;
 mod operator;
 mod people;
 mod policies;
+mod readable;
 mod segments;
 mod shipper_process;
 mod start;

@@ -44,6 +44,7 @@ mod names;
 mod namespaces;
 mod own_exec;
 mod policies;
+mod readable;
 mod redirect;
 mod refusals;
 mod sockets;

@@ -9,6 +9,17 @@ const SHELLS: &str = "protocol::shell::tests::real_shells_run_nothing_that_the_f
 
 pub(super) const IN_THE_LIBRARY: &[Mutation] = &[
     Mutation {
+        name: "readable-out-of-reach",
+        guarantee: "G1",
+        mechanism: "who looks with a runtime's rights cannot be signalled or traced by it",
+        edits: &[Edit {
+            file: "gateway/src/host/readable/mod.rs",
+            from: "set_thread_res_uid(Uid::ROOT, Uid::from_raw(process.uid), Uid::ROOT)",
+            to: "set_thread_res_uid(Uid::from_raw(process.uid), Uid::from_raw(process.uid), Uid::from_raw(process.uid))",
+        }],
+        tests: &["host::readable::tests::who_looks_has_no_right_of_roots_and_stays_out_of_reach_of_whom_it_looks_for"],
+    },
+    Mutation {
         name: "target-check-reach",
         guarantee: "G7",
         mechanism: "a right that policies give at another target alone is told as one beyond them",

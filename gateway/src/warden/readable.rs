@@ -1,0 +1,131 @@
+//! What of credentials the runtimes could read by themselves.
+//!
+//! In: attachments. Out: for each user that runs in one, below each root, what is open to it. A process of ours looks for each, as
+//! that user, for a bounded time: what it says comes from files of the runtime, and is taken as text of others. It reads no
+//! file itself.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::Warden;
+use super::attachment::Attachment;
+use crate::config::{Config, SecretSource};
+use crate::control::check::{Eyes, Seen};
+use crate::host::process::Process;
+use crate::host::readable::Readable;
+
+/// How long one look may take: a file system of the runtime's may never answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+const LOOK_EVERY: Duration = Duration::from_millis(5);
+/// Users and roots of one attachment that are looked at.
+const MAX_EYES: usize = 16;
+/// Processes that are looked at as one.
+const MAX_PIDS: usize = 64;
+/// The longest answer.
+const MAX_ANSWER: u64 = 4 << 20;
+
+/// Who sees the same files with the same rights.
+type View = (u32, Vec<u32>, (u64, u64), u64);
+
+impl Warden {
+    /// All attachments, as their processes see the host now. It blocks.
+    pub(super) fn readable(&self) -> Vec<Seen> {
+        let closed = own_secrets(&self.config.lock());
+        self.all().iter().map(|attachment| self.readable_in(attachment, &closed)).collect()
+    }
+
+    fn readable_in(&self, attachment: &Arc<Attachment>, closed: &[PathBuf]) -> Seen {
+        let cgroup = attachment.cgroup();
+        let pids = cgroup.and_then(|cgroup| self.hierarchy.processes(&cgroup).ok()).unwrap_or_default();
+        let mut views: BTreeMap<View, Vec<i32>> = BTreeMap::new();
+        for pid in pids {
+            if let Some(view) = view(pid) {
+                views.entry(view).or_default().push(pid);
+            }
+        }
+        let mut notes = Vec::new();
+        if views.is_empty() {
+            notes.push("nobody runs in it now: what would be open to them is not known".to_owned());
+        }
+        if views.len() > MAX_EYES {
+            notes.push(format!("of {} users and roots the first {MAX_EYES} were looked at", views.len()));
+        }
+        let eyes = views.into_iter().take(MAX_EYES).map(|((uid, ..), pids)| {
+            let (open, error) = match look(&pids, closed) {
+                Ok(open) => (open, None),
+                Err(error) => (Vec::new(), Some(error.to_string())),
+            };
+            Eyes { uid, pids, open, error }
+        });
+        Seen { attachment: attachment.name().to_owned(), eyes: eyes.collect(), notes }
+    }
+}
+
+fn view(pid: i32) -> Option<View> {
+    let process = Process::read(pid)?;
+    let root = fs::metadata(format!("/proc/{pid}/root")).ok()?;
+    let mounts = fs::metadata(format!("/proc/{pid}/ns/mnt")).ok()?;
+    Some((process.uid, process.groups, (root.dev(), root.ino()), mounts.ino()))
+}
+
+/// Files of secrets that the configuration names, and our keys.
+fn own_secrets(config: &Config) -> Vec<PathBuf> {
+    let mut files: Vec<PathBuf> = ["trust/ca.key", "trust/ssh_host_key", "trust/ssh_authority_key", "state.sqlite"]
+        .map(|name| config.state_dir.join(name))
+        .into();
+    for target in &config.targets {
+        files.extend(target.tls.client.as_ref().map(|(_, key)| key.clone()));
+        let credential = target.credential.as_ref();
+        let secrets = [credential.and_then(|it| it.password.as_ref()), credential.and_then(|it| it.key.as_ref())];
+        files.extend(secrets.into_iter().flatten().filter_map(|source| match source {
+            SecretSource::File(path) => Some(path.clone()),
+            SecretSource::Env(_) | SecretSource::Credential(_) => None,
+        }));
+    }
+    files
+}
+
+fn look(pids: &[i32], closed: &[PathBuf]) -> io::Result<Vec<Readable>> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command.arg("readable").env_clear();
+    for pid in pids.iter().take(MAX_PIDS) {
+        command.arg("--pid").arg(pid.to_string());
+    }
+    for path in closed {
+        command.arg("--closed").arg(path);
+    }
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
+    let answer = child.stdout.take();
+    // Beside the waiting: an answer that is longer than a pipe would keep the child from ending.
+    let reading = std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        answer.map(|answer| answer.take(MAX_ANSWER).read_to_end(&mut bytes));
+        bytes
+    });
+    let started = Instant::now();
+    let status = loop {
+        match child.try_wait()? {
+            Some(status) => break Some(status),
+            None if started.elapsed() > PATIENCE => break None,
+            None => std::thread::sleep(LOOK_EVERY),
+        }
+    };
+    if status.is_none() {
+        let _ = child.kill();
+        // It dies once its file system lets it.
+        std::thread::spawn(move || child.wait());
+        let why = format!("the look was not done within {} seconds: a file system does not answer", PATIENCE.as_secs());
+        return Err(io::Error::new(io::ErrorKind::TimedOut, why));
+    }
+    let bytes = reading.join().unwrap_or_default();
+    if !status.is_some_and(|status| status.success()) {
+        return Err(io::Error::other("its processes are gone, or their rights cannot be taken on"));
+    }
+    Ok(serde_json::from_slice(&bytes)?)
+}
