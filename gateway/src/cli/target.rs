@@ -34,8 +34,8 @@ pub(super) struct Arguments {
     targets: Vec<String>,
 }
 
-/// How far the text of a finding stands in.
-const INDENT: usize = 4;
+/// How far the text of a finding stands in: behind the longest word.
+const INDENT: usize = 19;
 
 pub(super) fn run(command: Command, output: Output) -> anyhow::Result<ExitCode> {
     let Command::Check(Arguments { targets }) = command;
@@ -68,7 +68,9 @@ fn page(checked: &Checked) -> String {
 fn runtime_of(seen: &Seen) -> String {
     let mut page = format!("{}  what its processes can read by themselves\n", visible(&seen.attachment));
     for eyes in &seen.eyes {
-        let who = format!("uid {} ({} processes)", eyes.uid, eyes.pids.len());
+        let count =
+            if eyes.pids.len() == 1 { "one process".to_owned() } else { format!("{} processes", eyes.pids.len()) };
+        let who = format!("uid {} ({count})", eyes.uid);
         match (&eyes.error, eyes.open.as_slice()) {
             (Some(error), _) => page += &lines("not seen", &format!("{who}: {error}")),
             (None, []) => page += &lines("ok", &format!("{who}: no credential at the places that are known")),
@@ -125,11 +127,10 @@ fn told(finding: &Finding) -> String {
 
 /// A word, and a text that is broken below itself.
 fn lines(word: &str, text: &str) -> String {
-    let indent = INDENT + 12;
-    let broken = wrapped(text, width().saturating_sub(indent).max(40));
+    let broken = wrapped(text, width().saturating_sub(INDENT).max(40));
     let line = |(number, line): (usize, &String)| {
         let word = if number == 0 { word } else { "" };
-        format!("  {word:<width$}{line}\n", width = indent - 2)
+        format!("  {word:<width$}{line}\n", width = INDENT - 2)
     };
     broken.iter().enumerate().map(line).collect()
 }
