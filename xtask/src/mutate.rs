@@ -2466,6 +2466,17 @@ const MUTATIONS: &[Mutation] = &[
         tests: &["record_under_way::a_batch_that_is_kept_before_the_one_in_front_of_it_is_not_noted"],
     },
     Mutation {
+        name: "syslog-read",
+        guarantee: "G3",
+        mechanism: "what a syslog server did not read to its end is told again",
+        edits: &[Edit {
+            file: "gateway/src/shipper/feed.rs",
+            from: "    stream.shutdown().await?;",
+            to: "    if !messages.is_empty() {\n        return Ok(());\n    }",
+        }],
+        tests: &["story_syslog::what_a_server_did_not_read_to_its_end_is_told_again"],
+    },
+    Mutation {
         name: "copy-in-order",
         guarantee: "G3",
         mechanism: "of batches that are under way at once none is noted before those in front of it",

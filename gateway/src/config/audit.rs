@@ -1,6 +1,6 @@
 //! `[audit]`: the journal on this host, and where it is copied to.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -16,6 +16,11 @@ const DEFAULT_BATCH: u64 = 10_000;
 /// ClickHouse's own ports.
 const HTTP_PORT: u16 = 8_123;
 const HTTPS_PORT: u16 = 8_443;
+/// Of syslog over TLS (RFC 5425, section 4.1), and over TCP by custom.
+const SYSLOG_TLS_PORT: u16 = 6_514;
+const SYSLOG_PORT: u16 = 514;
+/// What receivers should take (RFC 5425, section 4.3.1).
+const MAX_MESSAGE: usize = 8_192;
 
 /// Where the journal is copied to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,6 +92,47 @@ pub enum WebhookFormat {
     Slack,
 }
 
+/// A syslog server that is told of events as they happen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Feed {
+    /// For people, and for its checkpoint.
+    pub name: String,
+    /// Where it listens; without a path.
+    pub server: Place,
+    /// How it is reached.
+    pub transport: FeedTransport,
+    /// In which words.
+    pub format: FeedFormat,
+    /// Kinds of events; one that ends with `.` stands for all that begin so. None: all.
+    pub kinds: Vec<String>,
+    /// Of events with a decision those alone that were decided so. None: all.
+    pub verdicts: Vec<String>,
+    /// The longest message that it takes, in bytes.
+    pub max_bytes: usize,
+    /// PEM file of the authorities of its server; `None`: those of the system.
+    pub ca: Option<PathBuf>,
+}
+
+/// `transport`
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FeedTransport {
+    /// Syslog over TLS (RFC 5425).
+    #[default]
+    Tls,
+    /// Counted octets over TCP (RFC 6587), on loopback alone.
+    Tcp,
+}
+
+/// `format`
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FeedFormat {
+    /// Events of the Open Cybersecurity Schema Framework.
+    #[default]
+    Ocsf,
+    /// The events as they are.
+    Json,
+}
+
 /// Where seals are told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Syslog {
@@ -120,13 +166,64 @@ pub(super) fn read_syslog(audit: &Section<'_, '_>) -> Option<Syslog> {
 
 const VERDICTS: [&str; 5] = ["allow", "deny", "hold", "would_deny", "would_hold"];
 
+/// What all who are told have: a name of their own, and what of it they want to hear.
+fn read_wanted(section: &Section<'_, '_>, others: &[&str]) -> (Option<String>, Vec<String>, Vec<String>) {
+    let name = section.required("name");
+    if name.as_deref().is_some_and(|name| !is_name(name) || others.contains(&name)) {
+        section.fault("name", "a name of its own, of letters, digits, `-`, `_` and `.`");
+    }
+    let (kinds, verdicts) = (section.strings("kinds"), section.strings("verdicts"));
+    if let Some(unknown) = verdicts.iter().find(|verdict| !VERDICTS.contains(&verdict.as_str())) {
+        section.fault("verdicts", format!("`{unknown}` is none of {}", VERDICTS.join(", ")));
+    }
+    (name, kinds, verdicts)
+}
+
+/// Feeds, whose names are none of the webhooks'.
+pub(super) fn read_feeds(audit: &Section<'_, '_>, webhooks: &[Webhook]) -> Vec<Feed> {
+    let mut all: Vec<Feed> = Vec::new();
+    for section in audit.sections("feed") {
+        let webhooks = webhooks.iter().map(|one| one.name.as_str());
+        let others: Vec<_> = webhooks.chain(all.iter().map(|one| one.name.as_str())).collect();
+        let (name, kinds, verdicts) = read_wanted(&section, &others);
+        let transport = section.one_of("transport", &[("tls", FeedTransport::Tls), ("tcp", FeedTransport::Tcp)]);
+        let transport = transport.unwrap_or_default();
+        let server = section.required("server");
+        let server =
+            server.and_then(|text| syslog_server(&text, transport).map_err(|why| section.fault("server", why)).ok());
+        let format = section.one_of("format", &[("ocsf", FeedFormat::Ocsf), ("json", FeedFormat::Json)]);
+        let max_bytes = section.number("max_bytes", 2048..=1 << 20).and_then(|bytes| usize::try_from(bytes).ok());
+        let ca = section.string("ca").map(PathBuf::from);
+        section.finish();
+        if let (Some(name), Some(server)) = (name, server) {
+            let (format, max_bytes) = (format.unwrap_or_default(), max_bytes.unwrap_or(MAX_MESSAGE));
+            all.push(Feed { name, server, transport, format, kinds, verdicts, max_bytes, ca });
+        }
+    }
+    all
+}
+
+/// `HOST`, or `HOST:PORT`.
+fn syslog_server(text: &str, transport: FeedTransport) -> Result<Place, String> {
+    let mut place = Place::parse(&format!("https://{text}"))?;
+    if !place.path.is_empty() {
+        return Err("a host, or a host and a port".to_owned());
+    }
+    if !place.host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback()) && transport == FeedTransport::Tcp {
+        return Err("the record would travel in clear: `tcp` is for an address of loopback".to_owned());
+    }
+    let has_port = text.rsplit_once(':').is_some_and(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit()));
+    if !has_port || text.parse::<IpAddr>().is_ok() {
+        place.port = if transport == FeedTransport::Tls { SYSLOG_TLS_PORT } else { SYSLOG_PORT };
+    }
+    Ok(place)
+}
+
 pub(super) fn read_webhooks(audit: &Section<'_, '_>) -> Vec<Webhook> {
     let mut all: Vec<Webhook> = Vec::new();
     for section in audit.sections("webhook") {
-        let name = section.required("name");
-        if name.as_deref().is_some_and(|name| !is_name(name) || all.iter().any(|one| one.name == name)) {
-            section.fault("name", "a name of its own, of letters, digits, `-`, `_` and `.`");
-        }
+        let others: Vec<_> = all.iter().map(|one| one.name.as_str()).collect();
+        let (name, kinds, verdicts) = read_wanted(&section, &others);
         let url = section.required("url");
         let url = url.and_then(|url| Place::parse(&url).map_err(|reason| section.fault("url", reason)).ok());
         let formats = [
@@ -136,10 +233,6 @@ pub(super) fn read_webhooks(audit: &Section<'_, '_>) -> Vec<Webhook> {
             ("slack", WebhookFormat::Slack),
         ];
         let format = section.one_of("format", &formats).unwrap_or_default();
-        let (kinds, verdicts) = (section.strings("kinds"), section.strings("verdicts"));
-        if let Some(unknown) = verdicts.iter().find(|verdict| !VERDICTS.contains(&verdict.as_str())) {
-            section.fault("verdicts", format!("`{unknown}` is none of {}", VERDICTS.join(", ")));
-        }
         let (secret, authorization) = (read_secret(&section, "secret"), read_secret(&section, "authorization"));
         let ca = section.string("ca").map(PathBuf::from);
         section.finish();

@@ -23,7 +23,9 @@ use std::time::Duration;
 
 pub use approval::{ApprovalSection, HostApprovers, OnHold, WindowRule};
 pub use attach::{Attach, is_name};
-pub use audit::{ClickHouse, ClickHouseTls, Syslog, Transport, Webhook, WebhookFormat};
+pub use audit::{
+    ClickHouse, ClickHouseTls, Feed, FeedFormat, FeedTransport, Syslog, Transport, Webhook, WebhookFormat,
+};
 pub use console::Console;
 pub use egress::{AllowedName, AllowedNetwork, Egress, NamePattern, is_host_name};
 pub use error::{ConfigError, Fault};
@@ -58,6 +60,8 @@ pub struct Config {
     pub clickhouse: Option<ClickHouse>,
     /// Who is told of events as they happen.
     pub webhooks: Vec<Webhook>,
+    /// Syslog servers that are told of them.
+    pub feeds: Vec<Feed>,
     /// How requests wait for people.
     pub approval: ApprovalSection,
     /// Who vouches for runtimes; `None`: nobody does.
@@ -158,6 +162,7 @@ impl Default for Config {
             syslog: None,
             clickhouse: None,
             webhooks: Vec::new(),
+            feeds: Vec::new(),
             approval: ApprovalSection::default(),
             oidc: None,
             console: None,
@@ -219,6 +224,7 @@ fn read(root: &Section<'_, '_>) -> Config {
     let egress = root.section("egress");
     let undeclared = root.section("undeclared");
     let postgres = undeclared.section("postgres");
+    let webhooks = audit::read_webhooks(&audit);
     let config = Config {
         state_dir: root.string("state_dir").map_or(defaults.state_dir, PathBuf::from),
         accept_gaps: root.strings("accept_gaps").into_iter().collect(),
@@ -227,7 +233,8 @@ fn read(root: &Section<'_, '_>) -> Config {
         journal: audit::read_journal(&journal),
         syslog: audit::read_syslog(&audit),
         clickhouse: audit::read(&audit),
-        webhooks: audit::read_webhooks(&audit),
+        feeds: audit::read_feeds(&audit, &webhooks),
+        webhooks,
         approval: approval::read(root),
         oidc: oidc::read(&identity),
         console: console::read(root),

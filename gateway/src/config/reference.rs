@@ -168,6 +168,22 @@ const SECTIONS: &[Section] = &[
         ],
     },
     Section {
+        place: "audit.feed",
+        is_list: true,
+        words: "A syslog server that is told of events as they happen.",
+        without: Some("none"),
+        keys: &[
+            Key::must("name", "\"collector\"", "For people, and for its checkpoint; none of a webhook's."),
+            Key::must("server", "\"siem.example.com\"", "Its name or address, and its port: by default 6514, or 514 without TLS."),
+            Key::is("transport", "\"tls\"", "Syslog over TLS (RFC 5425), or over TCP with counted octets: that on loopback alone."),
+            Key::is("format", "\"ocsf\"", "Events of OCSF, or the events as they are, in JSON."),
+            Key::is("kinds", "[]", "Kinds of events; one that ends with `.` stands for all that begin so. Empty: all."),
+            Key::is("verdicts", "[]", "Of events with a decision those alone: `allow`, `deny`, `hold`, `would_deny`, `would_hold`. Empty: all."),
+            Key::is("max_bytes", "8192", "The longest message that it takes: of longer ones, texts and lists are cut."),
+            Key::or("ca", "those of the system", "PEM file of the authorities of its server."),
+        ],
+    },
+    Section {
         place: "approval",
         is_list: false,
         words: "How requests wait for people.",
@@ -352,6 +368,9 @@ user = "gateway"
 [[audit.webhook]]
 name = "siem"
 url = "https://siem.example.com/gateway"
+[[audit.feed]]
+name = "collector"
+server = "siem.example.com"
 [approval]
 [[window]]
 name = "incident"

@@ -46,7 +46,7 @@ families! {
     APPROVALS = "gateway_approvals_waiting" gauge [] "Requests that wait for a person.";
     WINDOWS = "gateway_windows_open" gauge [] "Windows that are open.";
     JOURNAL_FREE = "gateway_journal_free_bytes" gauge [] "What the disk of the journal has left.";
-    COPY_LAG = "gateway_copy_lag_events" gauge ["to"] "Lines of the journal that are not copied or told yet: to `clickhouse`, or to a webhook by its name.";
+    COPY_LAG = "gateway_copy_lag_events" gauge ["to"] "Lines of the journal that are not copied or told yet: to `clickhouse`, or to a webhook or feed by its name.";
     COPY_LAG_SECONDS = "gateway_copy_lag_seconds" gauge ["to"] "Seconds since the oldest of them was written.";
     CONFIG_IN_FORCE = "gateway_config_in_force_timestamp_seconds" gauge [] "When the configuration was put in force.";
     CONFIG_REFUSED = "gateway_config_refused" gauge [] "1 where a later one was refused, and changed nothing.";

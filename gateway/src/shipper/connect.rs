@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -61,6 +61,16 @@ impl Sockets {
         if let Some(waiting) = self.waiting.lock().requests.remove(&request) {
             let _ = waiting.send(socket);
         }
+    }
+
+    /// A stream that is ready, and its socket, to look at.
+    ///
+    /// # Errors
+    /// Where there is none, or the server does not prove to be itself.
+    pub async fn connect_watched(&self) -> io::Result<(BoxConn, std::net::TcpStream)> {
+        let socket = self.dial().await?;
+        let watched = socket.as_fd().try_clone_to_owned()?;
+        Ok((encrypt(socket, self.tls.as_ref()).await?, watched.into()))
     }
 
     async fn dial(&self) -> io::Result<TcpStream> {

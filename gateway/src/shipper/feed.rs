@@ -1,24 +1,33 @@
-//! Events told to a webhook, as they happen.
+//! Events told to a webhook or a syslog server, as they happen.
 //!
-//! In: lines of the journal, and what of them is wanted. Out: signed requests to one url; lines are done when the server has
-//! answered that it has them, so that it may hear of something twice, and misses nothing. It holds no place of its own.
+//! In: lines of the journal, and what of them is wanted. Out: signed requests to one url, or messages to one server; lines are done
+//! when the server has answered that it has them, or closed after it read all, so that it may hear of something twice, and misses
+//! nothing. It holds no place of its own.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::io;
+use std::net::TcpStream;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::hmac;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::connect::Sockets;
-use super::words::FeedSettings;
+use super::words::{FeedSettings, FeedTo};
 use crate::audit::clickhouse::{Connect, Origin};
+use crate::audit::feed::syslog::counted;
 use crate::audit::feed::{Event, Feeds, Form};
 use crate::audit::hex;
 use crate::config::WebhookFormat;
+use crate::conn::BoxConn;
 use crate::http::{self, Asked};
 
 /// Lines that are looked at for one request.
 pub(super) const MAX_LINES: usize = 1_000;
+/// How long a syslog server may take for a batch.
+const PATIENCE: Duration = Duration::from_secs(10);
+const LOOK_EVERY: Duration = Duration::from_millis(2);
 
-/// One webhook.
+/// One who is told.
 pub(super) struct Feed {
     settings: FeedSettings,
     wanted: Feeds,
@@ -41,25 +50,54 @@ impl Feed {
         if events.is_empty() {
             return Ok(());
         }
-        let form = match self.settings.format {
-            WebhookFormat::Json => Form::Json,
-            WebhookFormat::Ocsf => Form::Ocsf,
-            WebhookFormat::Otlp => Form::Otlp,
-            WebhookFormat::Slack => Form::Slack { console: self.settings.console.as_deref() },
-        };
-        let body = form.write(origin, events).to_string();
-        let text = |bytes: &Vec<u8>| String::from_utf8_lossy(bytes).into_owned();
-        let signature = self.settings.secret.as_deref().map(|secret| sign(secret, now(), &body));
-        let asked = Asked {
-            path: self.settings.url.path.clone(),
-            authorization: self.settings.authorization.as_ref().map(text),
-            json: Some(body),
-            signature,
-            ..Asked::default()
-        };
-        let stream = self.sockets.connect().await.map_err(|error| error.to_string())?;
-        http::ask(stream, &self.settings.url, asked).await.map(drop)
+        match &self.settings.to {
+            FeedTo::Webhook { url, format, secret, authorization, console } => {
+                let form = match format {
+                    WebhookFormat::Json => Form::Json,
+                    WebhookFormat::Ocsf => Form::Ocsf,
+                    WebhookFormat::Otlp => Form::Otlp,
+                    WebhookFormat::Slack => Form::Slack { console: console.as_deref() },
+                };
+                let body = form.write(origin, events).to_string();
+                let text = |bytes: &Vec<u8>| String::from_utf8_lossy(bytes).into_owned();
+                let signature = secret.as_deref().map(|secret| sign(secret, now(), &body));
+                let asked = Asked {
+                    path: url.path.clone(),
+                    authorization: authorization.as_ref().map(text),
+                    json: Some(body),
+                    signature,
+                    ..Asked::default()
+                };
+                let stream = self.sockets.connect().await.map_err(|error| error.to_string())?;
+                http::ask(stream, url, asked).await.map(drop)
+            }
+            FeedTo::Syslog { format, max_bytes, .. } => {
+                let messages = events.iter().map(|event| event.message(origin, *format, *max_bytes));
+                let messages: String = messages.map(|message| counted(&message)).collect();
+                let told = async { hand_over(self.sockets.connect_watched().await?, messages.as_bytes()).await };
+                let told = tokio::time::timeout(PATIENCE, told).await;
+                let late = |_| Err(io::Error::new(io::ErrorKind::TimedOut, "it did not read all of it in time"));
+                told.unwrap_or_else(late).map_err(|error| error.to_string())
+            }
+        }
     }
+}
+
+/// Sends messages of syslog, and waits until the server read all of them. It has no other way to say so than to close its end
+/// once it has come to the end of ours (RFC 5425, section 4.4); one that closed before it read all resets.
+async fn hand_over((mut stream, socket): (BoxConn, TcpStream), messages: &[u8]) -> io::Result<()> {
+    stream.write_all(messages).await?;
+    stream.shutdown().await?;
+    // It says nothing in this protocol.
+    let mut said = [0; 1];
+    if stream.read(&mut said).await? != 0 {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "it answers, as no syslog server does"));
+    }
+    // Its end may have been on the way before ours: a connection has a peer until each end knows that the other has all of it.
+    while socket.peer_addr().is_ok() {
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+    socket.take_error()?.map_or(Ok(()), Err)
 }
 
 /// `t=SECONDS,v1=HEX`: HMAC-SHA256 of `SECONDS.BODY`, so that neither can be another's, or another time's.

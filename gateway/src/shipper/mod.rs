@@ -1,4 +1,4 @@
-//! The shipper: the process that copies the journal to ClickHouse, or tells some of it to a webhook.
+//! The shipper: the process that copies the journal to ClickHouse, or tells some of it to a webhook or a syslog server.
 //!
 //! In: from the warden, a segment of a journal as a descriptor that can only be read, with the place to go on from. Out:
 //! rows, and the place up to which the server has acknowledged them. It reads what a network peer sends, which the warden
@@ -21,13 +21,14 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesOrdered;
 
 pub use connect::{Direct, Sockets, login};
-pub use words::{FeedSettings, Settings, StoreTls, Task, ToShipper, ToWarden};
+pub use words::{FeedSettings, FeedTo, Settings, StoreTls, Task, ToShipper, ToWarden};
 
 use crate::audit::Seq;
 use crate::audit::clickhouse::{Batch, Origin, Place, Store, StoreError};
 use crate::audit::journal::{Found, LineReader, parse};
 use crate::bridge::Bridge;
 use crate::chain::chain;
+use crate::config::FeedTransport;
 use crate::id::JournalId;
 use crate::sandbox::{self, Part};
 use feed::Feed;
@@ -54,7 +55,7 @@ enum ShipError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// It is not taken.
-    #[error("the webhook took nothing: {0}")]
+    #[error("what happened is not told: {0}")]
     Feed(String),
 }
 
@@ -131,7 +132,11 @@ impl Shipper {
             Task::Feed(settings) => {
                 let origin = Origin { host: settings.host, host_name: settings.host_name.clone() };
                 let tls = StoreTls { ca: settings.ca.clone(), name: None };
-                let sockets = Sockets::new(Arc::clone(bridge), Some(&tls), &settings.url.host)?;
+                let (tls, place) = match &settings.to {
+                    FeedTo::Syslog { server, transport: FeedTransport::Tcp, .. } => (None, server),
+                    FeedTo::Syslog { server: place, .. } | FeedTo::Webhook { url: place, .. } => (Some(&tls), place),
+                };
+                let sockets = Sockets::new(Arc::clone(bridge), tls, &place.host)?;
                 let feed = Feed::new(settings, sockets.clone());
                 Ok((Arc::new(Self { to: To::Feed(Box::new(feed)), origin }), sockets))
             }

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::audit::clickhouse::Place as Copied;
-use crate::config::{Place, WebhookFormat};
+use crate::config::{FeedFormat, FeedTransport, Place, WebhookFormat};
 use crate::id::{HostId, JournalId};
 
 /// What the warden tells the shipper.
@@ -77,7 +77,8 @@ impl Task {
     pub fn server(&self) -> String {
         match self {
             Self::Copy(settings) => settings.address.to_string(),
-            Self::Feed(settings) => settings.url.server(),
+            Self::Feed(FeedSettings { to: FeedTo::Webhook { url, .. }, .. }) => url.server(),
+            Self::Feed(FeedSettings { to: FeedTo::Syslog { server, .. }, .. }) => server.server(),
         }
     }
 }
@@ -90,21 +91,42 @@ pub struct FeedSettings {
     /// Its name, for people.
     pub host_name: String,
     /// To whom.
-    pub url: Place,
-    /// In which words.
-    pub format: WebhookFormat,
+    pub to: FeedTo,
     /// Kinds of events that are told; none: all.
     pub kinds: Vec<String>,
     /// Verdicts that are told, of events with one; none: all.
     pub verdicts: Vec<String>,
-    /// What its requests are signed with.
-    pub secret: Option<Vec<u8>>,
-    /// The value of their `Authorization`.
-    pub authorization: Option<Vec<u8>>,
     /// Authorities that sign its server, in PEM.
     pub ca: Option<Vec<u8>>,
-    /// Where people decide: a link for those who read of what waits.
-    pub console: Option<String>,
+}
+
+/// Who is told, and how.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FeedTo {
+    /// Requests over TLS.
+    Webhook {
+        /// Where they go.
+        url: Place,
+        /// In which words.
+        format: WebhookFormat,
+        /// What they are signed with.
+        secret: Option<Vec<u8>>,
+        /// The value of their `Authorization`.
+        authorization: Option<Vec<u8>>,
+        /// Where people decide: a link for those who read of what waits.
+        console: Option<String>,
+    },
+    /// Messages of syslog.
+    Syslog {
+        /// Where it listens.
+        server: Place,
+        /// Whether over TLS.
+        transport: FeedTransport,
+        /// In which words.
+        format: FeedFormat,
+        /// The longest, in bytes.
+        max_bytes: usize,
+    },
 }
 
 /// What copying takes.

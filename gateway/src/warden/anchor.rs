@@ -13,10 +13,9 @@ use tokio::net::{TcpStream, UdpSocket};
 use tokio::task::JoinHandle;
 
 use crate::audit::Timestamp;
+use crate::audit::feed::syslog::{self, Head, Severity};
 use crate::config::{Syslog, Transport};
 
-/// Facility 13, log audit; severity 6, informational (RFC 5424, 6.2.1).
-const PRIORITY: u32 = 13 * 8 + 6;
 /// How long a server may take.
 const TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -67,11 +66,10 @@ impl Anchor {
 }
 
 fn message(seal: &str) -> String {
-    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    // HOSTNAME is printable ASCII without spaces; nothing else of the message is not ours.
-    let name: String = name.chars().filter(char::is_ascii_graphic).take(255).collect();
-    let name = if name.is_empty() { "-".to_owned() } else { name };
-    format!("<{PRIORITY}>1 {} {name} gateway {} seal - {seal}", Timestamp::now(), std::process::id())
+    let name = rustix::system::uname();
+    let host = name.nodename().to_string_lossy();
+    let head = Head { severity: Severity::Informational, time: Timestamp::now(), host: &host, kind: "seal" };
+    syslog::message(&head, seal)
 }
 
 async fn send(Syslog { address, transport }: Syslog, message: &str) -> io::Result<()> {
@@ -84,8 +82,7 @@ async fn send(Syslog { address, transport }: Syslog, message: &str) -> io::Resul
         }
         Transport::Tcp => {
             let mut stream = TcpStream::connect(address).await?;
-            // Octet counting (RFC 6587, 3.4.1).
-            stream.write_all(format!("{} {message}", message.len()).as_bytes()).await?;
+            stream.write_all(syslog::counted(message).as_bytes()).await?;
             stream.shutdown().await
         }
     }

@@ -1,6 +1,6 @@
 //! Those who are told of events as they happen: a shipper's process for each.
 //!
-//! In: `[[audit.webhook]]`. Out: one process each, its place in a checkpoint of its own, and how far it is. One that takes nothing
+//! In: `[[audit.webhook]]` and `[[audit.feed]]`. Out: one process each, its place in a checkpoint of its own, and how far it is. One that takes nothing
 //! keeps nobody waiting: what it was not told stands in the journal.
 
 use std::collections::BTreeMap;
@@ -16,10 +16,10 @@ use crate::audit::Layout;
 use crate::audit::event::Event;
 use crate::audit::journal::is_of;
 use crate::chain::chain;
-use crate::config::{Config, Webhook};
+use crate::config::{Config, FeedTransport};
 use crate::control::service::Shipping;
 use crate::id::HostId;
-use crate::shipper::{FeedSettings, Task};
+use crate::shipper::{FeedSettings, FeedTo, Task};
 
 /// All of them, by name.
 #[derive(Default)]
@@ -75,33 +75,66 @@ fn shown(mut shipping: Shipping) -> Shipping {
 /// # Errors
 /// Where a secret cannot be read, or what is wanted is not known.
 pub(super) fn wanted(config: &Config, host: HostId, layout: &Layout) -> Result<Wanted, String> {
-    let one = |webhook: &Webhook| {
+    let console = config.console.as_ref().map(|console| format!("https://{}", console.public.authority()));
+    let webhooks = config.webhooks.iter().map(|webhook| {
         let of = |fault: String| format!("[[audit.webhook]] `{}`: {fault}", webhook.name);
-        let is_known = |wanted: &&String| !Event::KINDS.iter().any(|kind| is_of(wanted, kind));
-        if let Some(unknown) = webhook.kinds.iter().find(is_known) {
-            return Err(of(format!("no event is called `{unknown}`: docs/journal.md lists them")));
-        }
         let secret = |source: &Option<_>| source.as_ref().map(materials::secret).transpose().map_err(of);
-        let console = config.console.as_ref().map(|console| format!("https://{}", console.public.authority()));
+        let to = FeedTo::Webhook {
+            url: webhook.url.clone(),
+            format: webhook.format,
+            secret: secret(&webhook.secret)?,
+            authorization: secret(&webhook.authorization)?,
+            console: console.clone(),
+        };
+        let place = format!("https://{}{}", webhook.url.server(), webhook.url.path);
+        let told = Told { name: &webhook.name, kinds: &webhook.kinds, verdicts: &webhook.verdicts, ca: &webhook.ca };
+        told.task((to, format!("webhook-{}", webhook.name)), &place, (config, host, layout)).map_err(of)
+    });
+    let feeds = config.feeds.iter().map(|feed| {
+        let to = FeedTo::Syslog {
+            server: feed.server.clone(),
+            transport: feed.transport,
+            format: feed.format,
+            max_bytes: feed.max_bytes,
+        };
+        let scheme = if feed.transport == FeedTransport::Tls { "syslog+tls" } else { "syslog" };
+        let told = Told { name: &feed.name, kinds: &feed.kinds, verdicts: &feed.verdicts, ca: &feed.ca };
+        let place = format!("{scheme}://{}", feed.server.server());
+        let task = told.task((to, format!("feed-{}", feed.name)), &place, (config, host, layout));
+        task.map_err(|fault| format!("[[audit.feed]] `{}`: {fault}", feed.name))
+    });
+    webhooks.chain(feeds).collect()
+}
+
+/// What webhooks and feeds have both.
+struct Told<'a> {
+    name: &'a str,
+    kinds: &'a [String],
+    verdicts: &'a [String],
+    ca: &'a Option<PathBuf>,
+}
+
+impl Told<'_> {
+    fn task(
+        &self,
+        (to, checkpoint): (FeedTo, String),
+        place: &str,
+        (config, host, layout): (&Config, HostId, &Layout),
+    ) -> Result<(String, (Task, Backlog)), String> {
+        let is_unknown = |wanted: &&String| !Event::KINDS.iter().any(|kind| is_of(wanted, kind));
+        if let Some(unknown) = self.kinds.iter().find(is_unknown) {
+            return Err(format!("no event is called `{unknown}`: docs/events.md lists them"));
+        }
         let settings = FeedSettings {
             host,
             host_name: rustix::system::uname().nodename().to_string_lossy().into_owned(),
-            url: webhook.url.clone(),
-            format: webhook.format,
-            kinds: webhook.kinds.clone(),
-            verdicts: webhook.verdicts.clone(),
-            secret: secret(&webhook.secret)?,
-            authorization: secret(&webhook.authorization)?,
-            ca: materials::authorities(webhook.ca.as_deref()).map_err(of)?,
-            console,
+            to,
+            kinds: self.kinds.to_vec(),
+            verdicts: self.verdicts.to_vec(),
+            ca: materials::authorities(self.ca.as_deref())?,
         };
-        let place = format!("{}: https://{}{}", webhook.name, settings.url.server(), settings.url.path);
-        let backlog = Backlog::open_from_now(checkpoint(config, &webhook.name), place, layout);
-        Ok((webhook.name.clone(), (Task::Feed(settings), backlog.map_err(|error| of(chain(&error)))?)))
-    };
-    config.webhooks.iter().map(one).collect()
-}
-
-fn checkpoint(config: &Config, name: &str) -> PathBuf {
-    config.state_dir.join(format!("webhook-{name}.json"))
+        let checkpoint = config.state_dir.join(format!("{checkpoint}.json"));
+        let backlog = Backlog::open_from_now(checkpoint, format!("{}: {place}", self.name), layout);
+        Ok((self.name.to_owned(), (Task::Feed(settings), backlog.map_err(|error| chain(&error))?)))
+    }
 }

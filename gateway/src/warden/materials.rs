@@ -90,6 +90,9 @@ pub fn faults(config: &Config) -> Vec<String> {
         let secrets = vec![webhook.secret.as_ref(), webhook.authorization.as_ref()];
         look(&format!("[[audit.webhook]] `{}`", webhook.name), vec![webhook.ca.as_deref()], secrets);
     }
+    for feed in &config.feeds {
+        look(&format!("[[audit.feed]] `{}`", feed.name), vec![feed.ca.as_deref()], Vec::new());
+    }
     if let Some(oidc) = &config.oidc {
         look("[identity.oidc]", vec![oidc.ca.as_deref()], Vec::new());
     }

@@ -106,6 +106,7 @@ mod story_regression;
 mod story_repairs;
 mod story_replay;
 mod story_source;
+mod story_syslog;
 mod story_table;
 mod story_targets;
 mod story_tokens;

@@ -37,6 +37,7 @@ if [ -d /run/systemd/system ]; then
     case " $* " in *" pgbouncer "*) systemctl disable --quiet pgbouncer ;; esac
     case " $* " in *" haproxy "*) systemctl disable --quiet haproxy ;; esac
     case " $* " in *" openssh-server "*) systemctl disable --quiet ssh ;; esac
+    case " $* " in *" rsyslog "*) systemctl disable --quiet rsyslog syslog.socket ;; esac
     case " $* " in *" etcd-server "*) systemctl disable --quiet etcd ;; esac
     case " $* " in *" containerd "*) systemctl disable --quiet containerd ;; esac
     case " $* " in *" podman "*)

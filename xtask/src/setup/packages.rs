@@ -30,7 +30,7 @@ pub(crate) const LINKER: [Package; 4] = [
 ];
 
 /// Everything else.
-pub(crate) const OTHERS: [Package; 57] = [
+pub(crate) const OTHERS: [Package; 59] = [
     package("clang", "bindings of the SQL parser: compiler headers"),
     package("libclang-dev", "bindings of the SQL parser: libclang"),
     package("iproute2", "tests: network namespaces, veth"),
@@ -56,6 +56,8 @@ pub(crate) const OTHERS: [Package; 57] = [
     package("chromium", "tests: a browser at the console"),
     package("curl", "demo: asks ClickHouse; tests: an SFTP client with libssh2"),
     package("openssl", "demo: the certificate of its server"),
+    package("rsyslog", "tests: a syslog server"),
+    package("rsyslog-openssl", "tests: its TLS"),
     package("socat", "tests: odd clients and servers"),
     package("python3-venv", "tests: drivers from PyPI, apart from the system's"),
     package("golang-go", "tests: the drivers lib/pq and pgx"),

@@ -1,11 +1,13 @@
 //! Events for others, in the words that they read.
 //!
-//! In: lines of the journal. Out: those that are wanted, as JSON of the gateway's own, of OCSF, of OpenTelemetry, or as a text.
+//! In: lines of the journal. Out: those that are wanted, as JSON of the gateway's own, of OCSF, of OpenTelemetry, as messages of
+//! syslog, or as a text.
 //! They have what the journal has, masked like it, but for the input of decisions, which `gateway events` has. It decides
 //! nothing, and leaves out no event that is wanted.
 
 mod ocsf;
 mod otlp;
+pub mod syslog;
 mod text;
 
 use serde_json::{Value, json};
@@ -13,6 +15,7 @@ use serde_json::{Value, json};
 use super::clickhouse::Origin;
 use super::journal::{Seq, is_of, parse};
 use super::time::Timestamp;
+use crate::config::FeedFormat;
 use crate::id::{JournalId, SessionId};
 
 /// What is told.
@@ -102,6 +105,27 @@ impl Event {
             _ if self.kind.ends_with(".refused") || self.kind == "console.login_failed" => Severity::Warning,
             _ => Severity::Informational,
         }
+    }
+
+    /// As a message of syslog that has `most` bytes at most, without its length.
+    #[must_use]
+    pub fn message(&self, origin: &Origin, format: FeedFormat, most: usize) -> String {
+        let json = match format {
+            FeedFormat::Ocsf => ocsf::event(origin, self),
+            FeedFormat::Json => {
+                let mut json = self.json();
+                let host = json!({ "id": origin.host, "name": origin.host_name });
+                json.as_object_mut().map(|json| json.insert("host".to_owned(), host));
+                json
+            }
+        };
+        let severity = match self.severity() {
+            Severity::Informational => syslog::Severity::Informational,
+            Severity::Warning => syslog::Severity::Warning,
+            Severity::Error => syslog::Severity::Error,
+        };
+        let head = syslog::Head { severity, time: self.time, host: &origin.host_name, kind: &self.kind };
+        syslog::fitting(&head, json, most)
     }
 
     fn json(&self) -> Value {
