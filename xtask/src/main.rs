@@ -4,6 +4,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a tool talks to the terminal")]
 
 mod bench;
+mod book;
 mod chaos;
 mod ci;
 mod demo;
@@ -13,6 +14,7 @@ mod fuzz;
 mod guard;
 mod lab;
 mod mutate;
+mod reference;
 mod run;
 mod setup;
 mod soak;
@@ -47,6 +49,10 @@ enum Arguments {
     Ebpf,
     /// Make the packages
     Dist(dist::Options),
+    /// Write docs/events.md anew, from the source of the events
+    Reference,
+    /// Make a book of the documentation, and print its first page
+    Book,
     /// Take each mechanism of a guarantee out of a copy of the tree, and see its tests fail
     Mutate {
         /// These alone
@@ -93,6 +99,11 @@ fn perform(arguments: Arguments) -> Result<()> {
         Arguments::Test { only } => ci::test(only),
         Arguments::Tidy => tidy::check(run::checkout()?),
         Arguments::Dist(options) => dist::perform(&options),
+        Arguments::Reference => reference::perform(),
+        Arguments::Book => {
+            println!("{}", book::build()?.display());
+            Ok(())
+        }
         Arguments::Mutate { names } => mutate::check(&names),
         Arguments::Chaos { kills } => chaos::perform(kills),
         Arguments::Vm(choice) => vm::perform(&choice),

@@ -55,6 +55,8 @@ const KUBE_RS: &str = "5.0-1";
 /// The packer, and what writes down what a package is made of.
 const CARGO_DEB: &str = "3.8.0";
 const CARGO_CYCLONEDX: &str = "0.5.9";
+/// What makes the book.
+const MDBOOK: &str = "0.5.4";
 /// Of the clean Debian that packages are tried on: its suite, and this list of what is in it.
 const DEBIAN: &str = "bookworm-2";
 const LINKER_NAME: &str = "bpf-linker";
@@ -67,6 +69,9 @@ const LLVM_PREFIX: &str = "/usr/lib/llvm-22";
 
 /// 80 seconds instead of minutes to build cargo-deny, whose check takes two.
 const UNOPTIMISED: [&str; 3] = ["--debug", "--config", "profile.dev.debug=false"];
+/// mdbook without its server.
+const BOOK: [&str; 6] =
+    ["--debug", "--config", "profile.dev.debug=false", "--no-default-features", "--features", "search"];
 /// cargo-deb, which packs 80 MB: in minutes if it was not optimised.
 const OPTIMISED: [&str; 4] = ["--config", "profile.release.lto=false", "--config", "profile.release.codegen-units=16"];
 
@@ -201,6 +206,11 @@ pub(crate) fn cargo_cyclonedx(cache: &Path) -> PathBuf {
     ebpf::tool_dir(cache, "cargo-cyclonedx", CARGO_CYCLONEDX).join("bin/cargo-cyclonedx")
 }
 
+/// The path of mdbook.
+pub(crate) fn mdbook(cache: &Path) -> PathBuf {
+    ebpf::tool_dir(cache, "mdbook", MDBOOK).join("bin/mdbook")
+}
+
 /// A Debian that nothing was added to but systemd and PostgreSQL.
 pub(crate) fn debian(cache: &Path) -> PathBuf {
     ebpf::tool_dir(cache, "debian", DEBIAN)
@@ -250,6 +260,12 @@ fn builders(cache: &Path) -> Vec<Tool> {
             reason: "what packages are made of",
             file: cargo_cyclonedx(cache),
             install: cargo_install(cache, "cargo-cyclonedx", CARGO_CYCLONEDX, &UNOPTIMISED),
+        },
+        Tool {
+            name: "mdbook",
+            reason: "the documentation as a book",
+            file: mdbook(cache),
+            install: cargo_install(cache, "mdbook", MDBOOK, &BOOK),
         },
         Tool {
             name: "debian",

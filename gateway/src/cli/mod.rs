@@ -20,6 +20,7 @@ mod masking;
 mod own_exec;
 mod policy;
 mod query;
+mod reference;
 mod remote;
 mod replay;
 mod run;
@@ -140,6 +141,9 @@ enum Command {
     },
     #[command(hide = true)]
     ExecChild(exec::ChildArguments),
+    /// Print a page of the documentation that is made of the program itself
+    #[command(hide = true, subcommand)]
+    Reference(reference::Command),
     /// Write man pages and shell completions, for packages
     #[command(hide = true)]
     Manual {
@@ -227,6 +231,7 @@ pub fn main() -> ExitCode {
         }
         Command::Readable { pids, closed } => target::look(&pids, &closed),
         Command::ExecChild(arguments) => exec::child(arguments),
+        Command::Reference(page) => reference::run(&page),
         Command::Manual { directory } => manual::write(&Cli::command(), &directory),
     };
     match result {
