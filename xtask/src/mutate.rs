@@ -758,6 +758,28 @@ const MUTATIONS: &[Mutation] = &[
         tests: &["configuration::what_is_in_force_is_told_with_its_line_and_outlives_broken_files_and_the_engine"],
     },
     Mutation {
+        name: "attach-in-force",
+        guarantee: "G2",
+        mechanism: "who is attached while files are broken is judged by what is in force",
+        edits: &[Edit {
+            file: "gateway/src/warden/configuration.rs",
+            from: "        self.engine.reload(&self.bundle_in_force()?).await",
+            to: "        Err(reason)",
+        }],
+        tests: &["policies::who_is_attached_under_broken_policies_is_judged_by_those_in_force"],
+    },
+    Mutation {
+        name: "seals-of-host",
+        guarantee: "G3",
+        mechanism: "a journal that outlives the id of its host is sealed as that host's",
+        edits: &[Edit {
+            file: "gateway/src/warden/start.rs",
+            from: "sealed_host(layout).unwrap_or_else(HostId::generate)",
+            to: "Some(layout).and(None).unwrap_or_else(HostId::generate)",
+        }],
+        tests: &["journal::a_journal_that_outlives_the_id_of_its_host_is_still_that_hosts"],
+    },
+    Mutation {
         name: "shelf",
         guarantee: "G2",
         mechanism: "listeners outlive the gateway with the service manager",

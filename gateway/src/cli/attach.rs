@@ -11,6 +11,7 @@ use super::serve::{Serving, running, runtime};
 use super::{Files, Output};
 use crate::control::service::{AttachRequest, Attached};
 use crate::host::cgroup::{Hierarchy, contains};
+use crate::host::priority;
 use crate::identity::container;
 
 /// Digits of a container id that engines show.
@@ -75,6 +76,7 @@ pub(super) fn run(arguments: Arguments, output: Output) -> anyhow::Result<()> {
         runs_as: None,
         tied: false,
     };
+    priority::raise();
     runtime()?.block_on(async {
         if let Some(client) = running().await? {
             let attached: Attached = client.post("/v1/attach", &request).await?;
@@ -158,6 +160,9 @@ fn describe(attached: &Attached) -> String {
         "gateway: `{}` is intercepted: postgres 5432, ssh 22, kubernetes 6443 and all declared targets",
         attached.name
     );
+    if let Some(reason) = &attached.closed {
+        text += &format!("\n  its connections are all refused until a reload succeeds: {reason}");
+    }
     let existing = &attached.existing;
     if !existing.destinations.is_empty() {
         let list: Vec<_> = existing.destinations.iter().map(ToString::to_string).collect();

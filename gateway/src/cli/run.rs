@@ -10,6 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::Files;
 use super::serve::{Serving, runtime};
 use crate::chain::chain;
+use crate::host::priority;
 use crate::warden::Warden;
 
 /// From which files.
@@ -20,6 +21,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: Arguments) -> anyhow::Result<()> {
+    priority::raise();
     runtime()?.block_on(async {
         let mut serving = Serving::start(arguments.files, None).await?;
         attach_configured(&serving.warden).await?;

@@ -86,6 +86,9 @@ pub struct Attached {
     pub gaps: Vec<Gap>,
     /// Connections that were open before.
     pub existing: ExistingConnections,
+    /// Why its connections are all refused for now, where they are.
+    #[serde(default)]
+    pub closed: Option<String>,
 }
 
 /// Connections to protected destinations that were open before the hooks were in force.

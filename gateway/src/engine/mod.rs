@@ -48,6 +48,7 @@ use crate::audit::journal::Disk;
 use crate::audit::{Durability, Journal, Opening};
 use crate::bridge::{Bridge, Bundle, Connection, Question, ToEngine, ToWarden};
 use crate::config;
+use crate::host::priority;
 use crate::id::{HostId, JournalId, SessionId};
 use crate::masking::rules::Rules;
 use crate::metrics::EngineCounts;
@@ -104,6 +105,7 @@ pub fn run() -> anyhow::Result<()> {
         std::os::fd::AsFd::as_fd(&std::io::stdin()).try_clone_to_owned().context("no socket on standard input")?;
     // The sandbox lets nobody ask how much there is.
     let lanes = Arc::new(Lanes::new());
+    priority::raise();
     // Before there are threads: credentials and filters of Linux belong to threads, and new ones inherit them.
     sandbox::close(Part::Engine).context("cannot close the sandbox")?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(HEARING).enable_all().build()?;

@@ -6,6 +6,7 @@ pub mod cgroup;
 pub mod cgroup_watch;
 pub mod netns;
 pub mod network;
+pub mod priority;
 pub mod process;
 pub mod readable;
 pub mod terminal;

@@ -63,6 +63,17 @@ impl Warden {
         }
     }
 
+    /// Has the engine know the attachments of now: with what files say, or, where they have a fault, with what is in force.
+    ///
+    /// # Errors
+    /// With the reason why it does not.
+    pub(super) async fn tell_engine(&self) -> Result<(), String> {
+        let Err(reason) = self.reload().await else { return Ok(()) };
+        tracing::warn!(%reason, "what was in force before stays in force");
+        let _alone = self.reloading.lock().await;
+        self.engine.reload(&self.bundle_in_force()?).await
+    }
+
     /// What is in force from now on.
     async fn take_anew(&self) -> Result<InForce, String> {
         let (config, bundle, given) = self.read_anew()?;

@@ -63,9 +63,9 @@ impl Warden {
     ) -> Result<Attached, WardenError> {
         let warden = Arc::clone(self);
         let work = tokio::task::spawn_blocking(move || warden.attach_now(request, person));
-        let (attached, attachment) =
+        let (mut attached, attachment) =
             work.await.map_err(|error| WardenError::Thread(std::io::Error::other(error)))??;
-        match self.reload().await {
+        match self.tell_engine().await {
             // The engine has just answered: the gate need not wait for its next heartbeat.
             Ok(()) => {
                 attachment.open();
@@ -73,6 +73,7 @@ impl Warden {
             }
             Err(reason) => {
                 tracing::error!(%reason, "the engine does not know the new attachment: its connections are refused");
+                attached.closed = Some(reason);
             }
         }
         Ok(attached)
@@ -122,7 +123,7 @@ impl Warden {
             tracing::warn!(%error, "the attachment's name is not kept: without a gateway it can only be purged");
         }
         self.attachments.lock().insert(request.name.clone(), Arc::clone(&attachment));
-        Ok((Attached { name: request.name, gaps: found, existing: cut }, attachment))
+        Ok((Attached { name: request.name, gaps: found, existing: cut, closed: None }, attachment))
     }
 
     fn refuse_unfit(&self, name: &str, cgroup: &Cgroup) -> Result<(), WardenError> {
@@ -210,7 +211,7 @@ impl Warden {
         attachment.detach()?;
         self.shelf.forget(name, None);
         self.engine.close_lane(name);
-        if let Err(reason) = self.reload().await {
+        if let Err(reason) = self.tell_engine().await {
             tracing::warn!(%reason, "the engine still knows the attachment");
         }
         Ok(Detached { name: name.to_owned(), cgroup: cgroup.map(|cgroup| cgroup.path).unwrap_or_default() })

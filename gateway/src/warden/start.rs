@@ -19,6 +19,7 @@ use super::operator::info;
 use super::shipper_process::ShipperProcess;
 use super::{Warden, WardenError, feeds, materials, names, people, policies, tokens};
 use crate::audit::event::{self, Event, GatewayStarted, Role};
+use crate::audit::journal::sealed_host;
 use crate::audit::journal::{LayoutError, SealError};
 use crate::audit::{Durability, Journal, JournalError, Layout, Opening, Reader, Sealer};
 use crate::bridge::Bundle;
@@ -144,8 +145,8 @@ pub async fn start(options: Options) -> Result<Started, StartError> {
     let (config, text) = read_config(config_file.as_deref())?;
     let state = config.state_dir.clone();
     make_private(&state)?;
-    let host = host_id(&state)?;
     let layout = Layout::new(&state);
+    let host = host_id(&state, &layout)?;
     let sealer = Sealer::open(layout.clone(), host)?;
     let journal = open_journal(&layout, host, &config)?;
     let mut folder =
@@ -250,12 +251,13 @@ fn make_private(state: &Path) -> Result<(), StartError> {
     fs::set_permissions(state, PermissionsExt::from_mode(0o750)).map_err(failed)
 }
 
-fn host_id(state: &Path) -> Result<HostId, StartError> {
+/// Who we are: what the file says, or, where the journal outlived it, whose journal it is.
+fn host_id(state: &Path, layout: &Layout) -> Result<HostId, StartError> {
     let path = state.join(HOST_ID);
     match fs::read_to_string(&path) {
         Ok(text) => text.trim().parse().map_err(|source| StartError::HostId { path, source }),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let host = HostId::generate();
+            let host = sealed_host(layout).unwrap_or_else(HostId::generate);
             fs::write(&path, format!("{host}\n")).map_err(|source| StartError::File { what: "write", path, source })?;
             Ok(host)
         }

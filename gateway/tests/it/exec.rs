@@ -187,7 +187,9 @@ fn a_command_is_served_to_its_end_also_by_the_gateway_of_one_that_ended_before()
         let said = std::fs::File::create(world.directory().join(name)).unwrap();
         let child = command.stderr(said).spawn().unwrap();
         let there = format!("test -e /run/home/{name} && echo yes || true");
-        wait::until("the command", || world.sh(&there) == "yes\n");
+        // Hooks are loaded before it starts, which an emulated processor takes its time for.
+        let begins = || (world.sh(&there) == "yes\n").then_some(());
+        wait::for_some_within(std::time::Duration::from_secs(60), "the command", begins);
         child
     };
     let said = |name: &str| std::fs::read_to_string(world.directory().join(name)).unwrap();

@@ -175,6 +175,22 @@ fn a_record_made_anew_by_root_is_told_by_the_seals_that_a_syslog_server_has() {
 }
 
 #[test]
+fn a_journal_that_outlives_the_id_of_its_host_is_still_that_hosts() {
+    let world = World::new();
+    let id = || world.sh("cat /var/lib/gateway/host_id");
+    world.attach(&[]).stop();
+    let before = id();
+    // As a purge of the package leaves it.
+    world.sh("find /var/lib/gateway -mindepth 1 -maxdepth 1 ! -name journal -exec rm -r {} +");
+    for _ in 0..2 {
+        world.attach(&[]).stop();
+        assert_eq!(id(), before);
+    }
+    let said = world.cli(&["audit", "verify"]);
+    assert!(said.status.success(), "{said:?}");
+}
+
+#[test]
 fn sessions_events_and_status_print_json_for_programs() {
     let world = World::new();
     let gateway = world.attach(&[]);

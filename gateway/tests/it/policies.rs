@@ -1,7 +1,7 @@
 //! Policies that are broken, at the start and while the gateway runs.
 
 use crate::server::SERVER;
-use crate::world::World;
+use crate::world::{As, World};
 
 const FORBID: &str = r#"
 @id("work") permit (principal, action in [Action::"session", Action::"tunnel"], resource);
@@ -52,6 +52,24 @@ fn broken_policies_at_a_reload_leave_the_old_in_force() {
     crate::wait::until("new policies", || world.events("policy.loaded").len() > loaded);
     let text = denied();
     assert!(text.contains("still-no-ssh"), "{text}");
+}
+
+#[test]
+fn who_is_attached_under_broken_policies_is_judged_by_those_in_force() {
+    let world = World::new();
+    let file = world.file("policies/a.cedar", FORBID);
+    let _gateway = world.attach(&["--policies", file.parent().unwrap().to_str().unwrap()]);
+    std::fs::write(&file, "permit(principal, action, resource").unwrap();
+    let other = world.top().join("other");
+    std::fs::create_dir_all(&other).unwrap();
+    let said = world.cli(&["attach", "--cgroup", other.to_str().unwrap(), "--name", "other"]);
+    assert!(said.status.success() && !said.out.contains("refused"), "{said:?}");
+    let agent = world.start(As { cgroup: Some(&other), ..As::default() }, "agent");
+    agent.connect(&format!("{SERVER}:22")).unwrap();
+    agent.recv().unwrap();
+    agent.ask("send s SSH-2.0-story").unwrap();
+    let text = agent.recv().unwrap();
+    assert!(text.contains("no-ssh-here"), "{text}");
 }
 
 #[test]

@@ -96,7 +96,7 @@ pub(crate) use packed::pack;
 pub use reader::{Broken, Filter, Item, ReadError, Reader, Record, Records, is_of};
 pub use room::{Account, Disk, Marks};
 pub use seal::{Mark, SealFault};
-pub use sealer::{Removable, SealError, Sealed, Sealer};
+pub use sealer::{Removable, SealError, Sealed, Sealer, sealed_host};
 pub use sessions::{SessionState, SessionSummary};
 pub use tail::{Breach, BreachKind};
 pub use timeline::{Step, Timeline, TimelineError};

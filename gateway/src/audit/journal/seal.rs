@@ -131,6 +131,11 @@ pub(crate) struct SealChain {
 }
 
 impl SealChain {
+    /// The installation whose seals these are; `None`: there is none yet.
+    pub(super) fn host(&self) -> Option<HostId> {
+        self.host
+    }
+
     pub(crate) fn new(first_key: PublicKey) -> Self {
         Self { sealed: 0, prev: ZERO_HASH, key: first_key, host: None }
     }
@@ -216,6 +221,13 @@ impl SealChain {
         line.extend_from_slice(b"\"}\n");
         Ok(line)
     }
+}
+
+/// The installation that a seal is of. Nothing else of it is checked.
+pub(super) fn host_of(line: &[u8]) -> Option<HostId> {
+    let (front, _) = split(line)?;
+    let written: Written = serde_json::from_slice(&[front, b"}"].concat()).ok()?;
+    Some(written.host)
 }
 
 /// The number of a seal of this host. Nothing else of it is checked.

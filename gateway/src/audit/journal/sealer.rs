@@ -25,7 +25,7 @@ use std::path::{Path, PathBuf};
 use super::key::{FirstKey, SealKey, destroy, erase};
 use super::layout::{NO_FOLLOW, sync_folder};
 use super::line::{hash_of, parse};
-use super::seal::{Mark, Says, SealChain, SealFault};
+use super::seal::{Mark, Says, SealChain, SealFault, host_of};
 use super::segment::{Found, LineReader, open_regular};
 use super::tail::{Breach, Tail};
 use super::{Layout, LayoutError, Seq};
@@ -62,6 +62,18 @@ pub enum SealError {
         /// What is wrong with it.
         #[source]
         fault: SealFault,
+    },
+    /// They are another installation's.
+    #[error(
+        "`{path}` is of host {expected}, and this is host {found}: put the former id back into `host_id` of the state directory, or keep the folder as evidence and start with a fresh state directory"
+    )]
+    Host {
+        /// The seals.
+        path: PathBuf,
+        /// Whose they are.
+        expected: HostId,
+        /// Who we are.
+        found: HostId,
     },
     /// There are seals, but not the key that they start from.
     #[error("`{path}` is missing or no key though there are seals: put the copy back that was noted at install")]
@@ -129,6 +141,9 @@ impl Sealer {
         layout.create()?;
         let (first_key, seals) = first_key_and_seals(&layout)?;
         let (chain, marks, removed) = read_seals(&layout, &seals, first_key)?;
+        if let Some(expected) = chain.host().filter(|expected| *expected != host) {
+            return Err(SealError::Host { path: layout.seals(), expected, found: host });
+        }
         let key = recover_key(&layout, &chain)?;
         let (tails, breaches) = (BTreeMap::new(), Vec::new());
         let mut sealer = Self { layout, host, key, chain, seals, tails, marks, breaches, stopped: false };
@@ -224,11 +239,15 @@ impl Sealer {
         let error = |source| file_error("add a seal to", &path, source);
         let public = next.public().map_err(error)?;
         let line = self.chain.write(self.host, what, &self.key, &public).map_err(error)?;
-        self.seals.write_all(&line).and_then(|()| self.seals.sync_data()).map_err(error)?;
-        let line = line.strip_suffix(b"\n").unwrap_or(&line);
+        let bare = line.strip_suffix(b"\n").unwrap_or(&line);
         let number = self.chain.sealed + 1;
-        self.chain.accept_unsigned(line).map_err(|fault| SealError::Seals { path, line: number, fault })?;
-        Ok((number, String::from_utf8_lossy(line).into_owned()))
+        let mut after = self.chain.clone();
+        // What could not be read again is not written.
+        let fault = |fault| SealError::Seals { path: path.clone(), line: number, fault };
+        after.accept_unsigned(bare).map_err(fault)?;
+        self.seals.write_all(&line).and_then(|()| self.seals.sync_data()).map_err(error)?;
+        self.chain = after;
+        Ok((number, String::from_utf8_lossy(bare).into_owned()))
     }
 
     /// Step 3.
@@ -272,6 +291,13 @@ impl Sealer {
 
 fn file_error(action: &'static str, path: &Path, source: io::Error) -> SealError {
     SealError::File { action, path: path.to_owned(), source }
+}
+
+/// The installation that the seals of a state directory are of, where there are any: who lost its id is still that one.
+#[must_use]
+pub fn sealed_host(layout: &Layout) -> Option<HostId> {
+    let mut lines = LineReader::new(open_regular(&layout.seals()).ok()?, 0).ok()?;
+    matches!(lines.next(), Ok(Found::Line(_))).then(|| host_of(lines.line())).flatten()
 }
 
 fn rename_next_key(layout: &Layout) -> Result<(), SealError> {
@@ -387,143 +413,4 @@ impl Tail {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::BreachKind;
-    use super::super::testing::{Site, fill};
-    use super::*;
-    use crate::audit::verify::verify;
-
-    /// Does the first `steps` steps of a seal and stops.
-    fn stop_after(site: &Site, steps: usize) {
-        let mut sealer = site.sealer();
-        assert_eq!(sealer.follow().unwrap(), []);
-        let (journal, mark) = sealer.tails.iter().find_map(|(id, tail)| Some((*id, tail.due()?))).unwrap();
-        if steps == 0 {
-            return;
-        }
-        let next = sealer.store_next_key().unwrap();
-        if steps >= 2 {
-            sealer.append_seal((journal, mark, Says::Written), &next).unwrap();
-        }
-        if steps >= 3 {
-            sealer.erase_used_key().unwrap();
-        }
-        if steps >= 4 {
-            sealer.adopt_next_key(next).unwrap();
-        }
-    }
-
-    #[test]
-    fn a_stop_between_any_two_steps_is_sound_and_repaired() {
-        for steps in 0..=4 {
-            let site = Site::new();
-            let journal = site.filled(5);
-            site.sealer().follow().unwrap();
-            for round in 0..3 {
-                fill(&journal, 6 + round..=6 + round);
-                stop_after(&site, steps);
-                let report = verify(&site.layout, None).unwrap();
-                assert!(report.is_sound(), "stopped after {steps}: {report}");
-            }
-            let mut sealer = site.sealer();
-            assert_eq!(sealer.follow().unwrap(), []);
-            sealer.seal().unwrap();
-            let report = verify(&site.layout, None).unwrap();
-            assert!(report.is_sound() && report.notes.is_empty(), "{report}");
-            assert_eq!(report.seals, if steps < 2 { 1 } else { 3 });
-            assert!(!site.layout.next_key().exists());
-        }
-    }
-
-    #[test]
-    fn a_torn_seal_is_cut_and_written_again() {
-        let site = Site::new();
-        site.filled(5);
-        stop_after(&site, 2);
-        let whole = fs::read(site.layout.seals()).unwrap();
-        for end in [0, 1, whole.len() / 2, whole.len() - 1] {
-            fs::write(site.layout.seals(), &whole[..end]).unwrap();
-            let report = verify(&site.layout, None).unwrap();
-            assert!(report.is_sound(), "{report}");
-        }
-        let mut sealer = site.sealer();
-        sealer.follow().unwrap();
-        assert_eq!(sealer.seal().unwrap().len(), 1);
-        assert!(verify(&site.layout, None).unwrap().is_sound());
-    }
-
-    #[test]
-    fn a_stop_while_the_first_key_is_made_is_repaired() {
-        let site = Site::new();
-        site.filled(2);
-        drop(site.sealer());
-        fs::remove_file(site.layout.first_key()).unwrap();
-        for content in [&b""[..], b"short", &[7; 32]] {
-            fs::write(site.layout.key(), content).unwrap();
-            drop(site.sealer());
-            assert!(verify(&site.layout, None).unwrap().is_sound());
-            fs::remove_file(site.layout.first_key()).unwrap();
-        }
-    }
-
-    #[test]
-    fn a_foreign_key_or_a_lost_anchor_stops_sealing() {
-        let site = Site::new();
-        site.filled(2);
-        let mut sealer = site.sealer();
-        sealer.follow().unwrap();
-        sealer.seal().unwrap();
-        fs::write(site.layout.key(), [7; 32]).unwrap();
-        let error = Sealer::open(site.layout.clone(), site.host).unwrap_err();
-        assert!(matches!(error, SealError::Key { .. }), "{error}");
-        fs::remove_file(site.layout.first_key()).unwrap();
-        let error = Sealer::open(site.layout.clone(), site.host).unwrap_err();
-        assert!(matches!(error, SealError::FirstKey { .. }), "{error}");
-    }
-
-    #[test]
-    fn what_changes_under_its_eyes_is_told_once() {
-        type Case = (fn(&Path), fn(&BreachKind) -> bool);
-        let changes: [Case; 4] = [
-            (|path| cut(path, 700), |kind| matches!(kind, BreachKind::Cut { .. })),
-            (|path| fs::remove_file(path).unwrap(), |kind| *kind == BreachKind::Missing),
-            (replace, |kind| *kind == BreachKind::Replaced),
-            (change_last, |kind| matches!(kind, BreachKind::Changed { .. })),
-        ];
-        for (change, expected) in changes {
-            for reopen in [false, true] {
-                let site = Site::new();
-                let journal = site.filled(9);
-                let mut sealer = site.sealer();
-                sealer.follow().unwrap();
-                sealer.seal().unwrap();
-                change(&site.segment(&journal));
-                if reopen {
-                    sealer = site.sealer();
-                }
-                let breaches = sealer.follow().unwrap();
-                assert_eq!(sealer.follow().unwrap(), []);
-                // A copy with the same content is the same record to a sealer that never saw the first file.
-                let told = breaches.iter().any(|breach| expected(&breach.kind));
-                assert!(told || (reopen && expected(&BreachKind::Replaced)), "{breaches:?}");
-            }
-        }
-    }
-
-    fn cut(path: &Path, size: u64) {
-        OpenOptions::new().write(true).open(path).unwrap().set_len(size).unwrap();
-    }
-
-    fn replace(path: &Path) {
-        let other = path.with_extension("new");
-        fs::copy(path, &other).unwrap();
-        fs::rename(other, path).unwrap();
-    }
-
-    fn change_last(path: &Path) {
-        let mut text = fs::read(path).unwrap();
-        let at = text.len() - 100;
-        text[at] ^= 1;
-        fs::write(path, text).unwrap();
-    }
-}
+mod tests;

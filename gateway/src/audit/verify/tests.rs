@@ -282,7 +282,7 @@ fn a_torn_line_is_named_and_no_breach() {
 fn a_journal_of_format_1_is_sound_for_good() {
     const FIRST_KEY: &str = "fd7dda4af47d7d93ecf6797175e9fbb6d6963c1ae530e86e76e07004cdc0d714";
     const NEXT_KEY: &[u8] = b"ccc0cc3efbbd86a10c0edc2efc1751d825b01f13ba287ac2d5bab03ec28e2af9";
-    let site = Site::new();
+    let site = Site { host: "01a200aa-4d0e-741c-8072-816c0c6b94f5".parse().unwrap(), ..Site::new() };
     let journal = "01a200aa-4d4f-75d4-ba3d-8d2659881de0".parse().unwrap();
     drop(site.layout.create_journal(journal).unwrap());
     fs::write(site.layout.segment(journal, 1), include_str!("golden/v1.jsonl")).unwrap();
