@@ -4,6 +4,7 @@
 
 pub mod cgroup;
 pub mod cgroup_watch;
+pub mod durable;
 pub mod netns;
 pub mod network;
 pub mod priority;

@@ -3,14 +3,16 @@
 //! In: `ca.crt` and `ca.key` below the state directory, made where they are missing. Out: the certificate for clients,
 //! and what signs leaves. The key leaves this process only as signatures.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose, PublicKeyData};
+
+use crate::host::durable;
 
 /// How long the authority is valid: its clients are set up once.
 const VALIDITY: Duration = Duration::from_secs(10 * 365 * 86_400);
@@ -99,8 +101,8 @@ impl Authority {
         fs::create_dir_all(directory).map_err(failed(directory))?;
         fs::set_permissions(directory, PermissionsExt::from_mode(0o700)).map_err(failed(directory))?;
         // The key first: a certificate without one would be trusted and useless.
-        write_new(key, &pair.serialize_pem(), 0o600).map_err(failed(key))?;
-        write_new(certificate, &pem, 0o644).map_err(failed(certificate))?;
+        durable::write(key, pair.serialize_pem().as_bytes(), 0o600).map_err(failed(key))?;
+        durable::write(certificate, pem.as_bytes(), 0o644).map_err(failed(certificate))?;
         Ok(Self { certificate: pem, issuer: Issuer::new(params, pair) })
     }
 }
@@ -124,12 +126,6 @@ pub(super) fn valid_for(params: &mut CertificateParams, time: Duration) {
     let now = rcgen::date_time_ymd(1970, 1, 1) + since;
     params.not_before = now - SKEW;
     params.not_after = now + time;
-}
-
-fn write_new(path: &Path, text: &str, mode: u32) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()
 }
 
 #[cfg(test)]

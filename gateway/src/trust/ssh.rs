@@ -4,9 +4,9 @@
 //! configuration writes them. Out: the lines that clients and servers trust, and the answer whether a server's key is
 //! known. A key that is not known is never taken for one that is.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -15,6 +15,8 @@ use russh::keys::ssh_key::LineEnding;
 use russh::keys::ssh_key::certificate::{Builder, CertType};
 use russh::keys::ssh_key::known_hosts::{HostPatterns, KnownHosts, Marker};
 use russh::keys::{Algorithm, Certificate, HashAlg, PrivateKey, PublicKey, PublicKeyOrCertificate};
+
+use crate::host::durable;
 
 /// A certificate of our own host key is as good as that key, which does not expire either (`ssh-keygen -V always:forever`).
 const FOREVER: u64 = u64::MAX;
@@ -186,7 +188,7 @@ impl SshKey {
                     fs::create_dir_all(directory).map_err(failed("make the directory of"))?;
                     fs::set_permissions(directory, PermissionsExt::from_mode(0o700)).map_err(failed("protect"))?;
                 }
-                write_new(path, &key.to_text()?).map_err(failed("write"))?;
+                durable::write(path, &key.to_text()?, 0o600).map_err(failed("write"))?;
                 Ok(key)
             }
             Err(source) => Err(failed("read")(source)),
@@ -361,12 +363,6 @@ fn glob(pattern: &[u8], text: &[u8]) -> bool {
         }
     }
     pattern.get(at..).unwrap_or_default().iter().all(|byte| *byte == b'*')
-}
-
-fn write_new(path: &Path, text: &[u8]) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    file.write_all(text)?;
-    file.sync_all()
 }
 
 #[cfg(test)]

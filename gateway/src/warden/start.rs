@@ -28,7 +28,7 @@ use crate::capture::{Lsm, gaps};
 use crate::config::{self, Config, ConfigError};
 use crate::control::service::AttachRequest;
 use crate::host::cgroup::{CgroupError, Hierarchy};
-use crate::host::process;
+use crate::host::{durable, process};
 use crate::id::{HostId, InvalidId, JournalId};
 use crate::listener::Shelf;
 use crate::shipper::Task;
@@ -255,13 +255,15 @@ fn make_private(state: &Path) -> Result<(), StartError> {
 fn host_id(state: &Path, layout: &Layout) -> Result<HostId, StartError> {
     let path = state.join(HOST_ID);
     match fs::read_to_string(&path) {
-        Ok(text) => text.trim().parse().map_err(|source| StartError::HostId { path, source }),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+        // An empty one is what a power cut leaves of one that was not synced.
+        Ok(text) if !text.is_empty() => text.trim().parse().map_err(|source| StartError::HostId { path, source }),
+        Err(source) if source.kind() != io::ErrorKind::NotFound => Err(StartError::File { what: "read", path, source }),
+        _ => {
             let host = sealed_host(layout).unwrap_or_else(HostId::generate);
-            fs::write(&path, format!("{host}\n")).map_err(|source| StartError::File { what: "write", path, source })?;
+            let written = durable::write(&path, format!("{host}\n").as_bytes(), 0o644);
+            written.map_err(|source| StartError::File { what: "write", path, source })?;
             Ok(host)
         }
-        Err(source) => Err(StartError::File { what: "read", path, source }),
     }
 }
 
