@@ -1,7 +1,9 @@
-//! Killing the gateway at random moments while clients work.
+//! Killing the gateway at random moments while clients work, and cutting the power of its host.
 //!
 //! In: how often. Out: for each protocol what the server received, what the journal has and what its copy has; an error where
-//! something was received that has no event. It only runs tests, which also run without it, with fewer kills.
+//! something was received that has no event. Kills are those of tests, which also run without it, fewer of them.
+
+mod power;
 
 use std::process::Command;
 
@@ -14,11 +16,14 @@ use crate::setup;
 /// The test programs, each with one protocol.
 const PROGRAMS: [&str; 3] = ["pg", "ssh", "kube"];
 
-/// Kills so often in all.
-pub(crate) fn perform(kills: u64) -> Result<()> {
+/// Kills so often in all, and cuts the power so often.
+pub(crate) fn perform(kills: u64, cuts: u64) -> Result<()> {
     ensure!(ebpf::is_root(), "tests need root: run it with sudo");
     setup::install()?;
-    for program in PROGRAMS {
+    if cuts > 0 {
+        power::cut(cuts)?;
+    }
+    for program in PROGRAMS.into_iter().filter(|_| kills > 0) {
         let mut tests = Command::new("cargo");
         tests.args([
             "test",

@@ -2,6 +2,7 @@
 //! It must never pack a file that is not in the checkout or made from it.
 
 mod check;
+mod store;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,7 +11,7 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 
-pub(crate) use check::check;
+pub(crate) use check::{check, host};
 
 use crate::ebpf;
 use crate::run::{checkout, quiet, run};

@@ -58,11 +58,14 @@ enum Arguments {
         /// These alone
         names: Vec<String>,
     },
-    /// Kill the gateway's processes at random moments under load, and count what stands where
+    /// Kill the gateway's processes at random moments under load, cut a host's power too, and count what stands where
     Chaos {
         /// How often, over SQL, SSH and Kubernetes together
         #[arg(long, default_value_t = 510)]
         kills: u64,
+        /// How often a host loses its power
+        #[arg(long, default_value_t = 5)]
+        cuts: u64,
     },
     /// Tests on another kernel, in an emulated machine
     Vm(vm::Choice),
@@ -105,7 +108,7 @@ fn perform(arguments: Arguments) -> Result<()> {
             Ok(())
         }
         Arguments::Mutate { names } => mutate::check(&names),
-        Arguments::Chaos { kills } => chaos::perform(kills),
+        Arguments::Chaos { kills, cuts } => chaos::perform(kills, cuts),
         Arguments::Vm(choice) => vm::perform(&choice),
         Arguments::Soak(extent) => soak::perform(&extent),
         Arguments::Lab(part) => lab::perform(part),

@@ -9,7 +9,7 @@ use clap::Args;
 
 use crate::bench::{self, Subject};
 use crate::run::{run, timed};
-use crate::{ebpf, fuzz, mutate, setup, vm};
+use crate::{chaos, ebpf, fuzz, mutate, setup, vm};
 
 /// What is tried on versions of PostgreSQL that the ordinary tests leave out: corpora, encodings, types, generator, wire, masks of
 /// the server itself, and changes that wait.
@@ -55,6 +55,7 @@ pub(crate) fn perform(extent: &Extent) -> Result<()> {
         let name = format!("kernel {}", kernel.series);
         soak.stage(&name, || setup::kernel(kernel).and_then(|()| vm::whole(kernel)).map(|totals| println!("{totals}")));
     }
+    soak.stage("chaos", || chaos::perform(510, 5));
     soak.stage("mutations", || mutate::check(&[]));
     soak.stage("fuzz", || fuzz::all(Duration::from_secs(extent.fuzz_seconds)));
     soak.stage("benchmarks", || bench::perform(Subject::Postgres(bench::Extent::default())));

@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use super::{Build, pack, prepare};
+use super::{Build, pack, prepare, store};
 use crate::ebpf;
+use crate::lab;
 use crate::run::{checkout, run};
 use crate::setup;
 use crate::vm::{Machine, Modules, Start, USUAL, as_root};
@@ -46,7 +47,8 @@ fn reproduced(root: &Path, folder: &Path) -> Result<()> {
     Ok(())
 }
 
-fn installed(root: &Path, cache: &Path, folder: &Path) -> Result<()> {
+/// Makes a host with the package, below a folder, which tells a story at its boot.
+pub(crate) fn host(root: &Path, cache: &Path, folder: &Path) -> Result<PathBuf> {
     fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
     let staging = prepare(Build::Test)?;
     let pack = |revision| pack(Build::Test, &staging, revision, folder);
@@ -54,11 +56,16 @@ fn installed(root: &Path, cache: &Path, folder: &Path) -> Result<()> {
     let host = folder.join("host");
     let mut install = as_root("unshare");
     install.args(["--mount", "--pid", "--fork", "--propagation", "private", "sh"]);
-    run(install
-        .arg(root.join("xtask/src/dist/install.sh"))
-        .arg(setup::debian(cache))
-        .arg(&host)
-        .args([first, second]))?;
+    install.arg(root.join("xtask/src/dist/install.sh")).arg(setup::debian(cache)).arg(&host);
+    run(install.args([first, second]).arg(root))?;
+    Ok(host)
+}
+
+fn installed(root: &Path, cache: &Path, folder: &Path) -> Result<()> {
+    let host = host(root, cache, folder)?;
+    let store = folder.join("clickhouse");
+    let port = store::set_up(root, &store)?;
+    let _running = store::Running(lab::clickhouse::start(&store, port, &["with-parent"])?);
     let story = fs::read_to_string(root.join("xtask/src/dist/story.sh")).context("cannot read the story")?;
     let machine = Machine {
         kernel: USUAL,
@@ -66,6 +73,8 @@ fn installed(root: &Path, cache: &Path, folder: &Path) -> Result<()> {
         label: "debian".into(),
         start: Start::System { root: host, story },
         folders: &[],
+        forward: Some((8123, port)),
+        disk: None,
         time: TIME,
     };
     match machine.run()?.fault {

@@ -29,7 +29,7 @@ agent() { # command, in the slice; its output is what it says
     systemd-run --quiet --wait --pipe --slice=agents --uid=bot -- "$@"
 }
 ask() { # statement
-    agent psql -h 10.99.0.1 -U postgres -Atc "$1" 2>&1
+    agent psql -h 10.0.0.5 -U postgres -Atc "$1" 2>&1
 }
 denied() {
     ask "DROP TABLE IF EXISTS nothing" | grep -q "denied by policy guard.postgres.destructive"
@@ -63,7 +63,7 @@ ci_is_denied() {
 }
 command_is_denied() {
     setpriv --reuid=carol --regid=carol --clear-groups gateway exec -- \
-        psql -h 10.99.0.1 -U postgres -c "DROP TABLE IF EXISTS nothing" 2>&1 | tee $said.exec
+        psql -h 10.0.0.5 -U postgres -c "DROP TABLE IF EXISTS nothing" 2>&1 | tee $said.exec
     grep -q "denied by policy guard.postgres.destructive" $said.exec
 }
 closed() {
@@ -77,6 +77,54 @@ slice_waits() {
 }
 gone() {
     refused test -e /usr/bin/gateway -o -e /etc/gateway -o -e /var/lib/gateway/ca -o -e /sys/fs/bpf/gateway
+}
+
+# Runs the commands of a page, in order: lines of code that begin with `$ `, with what follows them up to `END` where they say
+# so. What they print has the lines below them, in order, with anything between them and at `…`; one with none below it succeeds.
+page() { # name
+    page=$1 command='' expected='' body=''
+    while IFS= read -r line; do
+        text=${line#    }
+        case $line in "    "*) ;; *) text='' ;; esac
+        if [ -n "$body" ]; then
+            command="$command
+$text"
+            if [ "$text" = END ]; then body=''; fi
+        elif [ "${text#\$ }" != "$text" ]; then
+            command_is_done
+            command=${text#\$ } expected=''
+            case $command in *"<<'END'"*) body=yes ;; esac
+        elif [ -n "$text" ]; then
+            expected="$expected$text
+"
+        else
+            command_is_done
+        fi
+    done <"/packages/$1"
+    command_is_done
+}
+command_is_done() {
+    if [ -n "$command" ]; then check "$page: $command" says_so_soon; fi
+    command=''
+}
+says_so_soon() {
+    for _ in $(seq 20); do
+        if says_so >$said.now; then return 0; fi
+        sleep 0.5
+    done
+    cat $said.now
+    return 1
+}
+says_so() {
+    printed=$(cd /packages && bash -c ". /packages/sudo; $command" 2>&1 </dev/null)
+    ended=$?
+    printf '%s\n' "$printed"
+    if [ -z "$expected" ]; then return $ended; fi
+    # Each line between ends of its own, so that two that follow each other need not share one.
+    lines() { sed 's/^ *//; s/ *$//' | sed "s/^/</; s/\$/>/" | tr -d '\n'; }
+    pattern=$(printf '%s' "$expected" | sed 's/[][*?\\]/\\&/g; s/…/*/g' | lines | sed 's/></>*</g')
+    case $(printf '%s\n' "$printed" | lines) in *$pattern*) return 0 ;; esac
+    return 1
 }
 
 check "the service runs since the boot" systemctl is-active gateway.service
@@ -120,5 +168,20 @@ check "it is removed" dpkg --remove gateway
 check "and purged" dpkg --purge gateway
 check "nothing of it is left but its journal" gone
 check "which is there" test -d /var/lib/gateway/journal
+
+# What a stranger does, who has a host and the README.
+runuser -u postgres -- psql -qc "CREATE ROLE app LOGIN" -c "CREATE DATABASE shop OWNER app" \
+    -c "CREATE ROLE shop_app LOGIN PASSWORD 'correct horse'"
+cat >/packages/sudo <<'EOF'
+sudo() {
+    if [ "$1" != -u ]; then "$@"; return; fi
+    user=$2
+    shift 2
+    setpriv --reuid="$user" --regid="$user" --clear-groups -- "$@"
+}
+EOF
+page README.md
+page coding-agent.md
+page bots.md
 
 end

@@ -21,6 +21,7 @@ const BUSYBOX: &str = "/bin/busybox";
 /// What `guest.sh` prints before the first command and after the last one.
 const BEGINS: &str = "vm: begins on ";
 const STATUS: &str = "vm: status ";
+const SAYS: &str = "vm: says ";
 /// How `gateway doctor` begins a line about what a host lacks.
 const WITHOUT: &str = "without  ";
 
@@ -37,6 +38,10 @@ pub(crate) struct Machine<'a> {
     pub(crate) start: Start,
     /// Folders that the commands need, beside the root file system.
     pub(crate) folders: &'a [PathBuf],
+    /// A port of 10.0.2.100 that is one of this machine's loopback, and all that it reaches; `None`: no network.
+    pub(crate) forward: Option<(u16, u16)>,
+    /// The image of a disk that it has as /dev/vda: what it wrote there outlives it, and what it only had in memory does not.
+    pub(crate) disk: Option<&'a Path>,
     /// When it is ended, done or not.
     pub(crate) time: Duration,
 }
@@ -89,6 +94,12 @@ impl Machine<'_> {
         outcome.with_context(|| format!("machine {}", self.label))
     }
 
+    fn modules_for_devices(&self) -> Vec<&'static str> {
+        let network = self.forward.is_some().then_some("virtio_net");
+        let disk: &[_] = if self.disk.is_some() { &["virtio_blk", "ext4"] } else { &[] };
+        network.into_iter().chain(disk.iter().copied()).collect()
+    }
+
     fn initramfs(&self, cache: &Path) -> Result<Vec<u8>> {
         let mut archive = Archive::default();
         for directory in ["bin", "dev", "proc", "sys", "lower", "upper", "root", "modules"] {
@@ -113,7 +124,7 @@ impl Machine<'_> {
                 system(&[("story.sh", story.as_bytes())], root, "/sbin/init", &mut archive);
             }
         }
-        for (number, module) in self.kernel.first_modules(cache)?.iter().enumerate() {
+        for (number, module) in self.kernel.first_modules(cache, &self.modules_for_devices())?.iter().enumerate() {
             archive.program(&format!("modules/{number:02}"), &read(module)?);
         }
         Ok(archive.finish())
@@ -138,6 +149,8 @@ impl Machine<'_> {
         command.arg(checkout()?.join("xtask/src/vm/boot.sh")).arg(folder);
         command.arg(self.kernel.folder(cache).join("vmlinuz")).arg(self.time.as_secs().to_string());
         command.arg(self.modules.argument()).arg(self.kernel.processor);
+        command.arg(self.disk.unwrap_or(Path::new("")));
+        command.arg(self.forward.map(|(there, here)| format!("{there} {here}")).unwrap_or_default());
         command.arg(cache).args(self.folders).stdin(Stdio::null()).stdout(Stdio::piped());
         let mut child = command.spawn().with_context(|| format!("cannot start `{}`", line(&command)))?;
         let output = child.stdout.take().context("the console has no output")?;
@@ -185,6 +198,8 @@ pub(crate) struct Outcome {
     pub(super) release: String,
     /// What `gateway doctor` found missing, if it was asked: feature and cost.
     pub(super) without: Vec<String>,
+    /// Words that it wanted to be heard.
+    pub(crate) said: Vec<String>,
 }
 
 /// What the console said so far.
@@ -215,6 +230,7 @@ impl Console {
         if let Some(lack) = text.strip_prefix(WITHOUT) {
             self.outcome.without.push(lack.to_owned());
         }
+        self.outcome.said.extend(text.strip_prefix(SAYS).map(str::to_owned));
         self.outcome.totals.add(text);
         if let Some((test, passed)) = mutate::outcome(text) {
             self.outcome.tests.insert(test.to_owned(), passed);
@@ -275,7 +291,7 @@ mod tests {
         let (label, time) = ("x".to_owned(), Duration::ZERO);
         let (kernel, modules) = (super::super::kernels::USUAL, Modules::Own);
         let start = Start::Commands(Vec::new());
-        let machine = Machine { kernel, modules, label, start, folders: &[], time };
+        let machine = Machine { kernel, modules, label, start, folders: &[], forward: None, disk: None, time };
         let job = machine.job(Path::new("/cache"), &commands);
         assert!(job.ends_with("\n\n/a b/it\n--exact\nx y\n\n"), "{job}");
     }

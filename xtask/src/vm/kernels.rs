@@ -69,10 +69,10 @@ impl Kernel {
 
     /// The modules that have to be there before the files of this machine are, in the order of loading. What a kernel
     /// has built in is not a module.
-    pub(super) fn first_modules(self, cache: &Path) -> Result<Vec<PathBuf>> {
+    pub(super) fn first_modules(self, cache: &Path, more: &[&str]) -> Result<Vec<PathBuf>> {
         let version = self.version(cache)?;
         let mut found = Vec::new();
-        for module in ["virtio_pci", "virtiofs", "overlay"] {
+        for module in ["virtio_pci", "virtiofs", "overlay"].iter().chain(more) {
             let mut modprobe = Command::new("/sbin/modprobe");
             modprobe.arg("--dirname").arg(self.folder(cache)).args([
                 "--set-version",

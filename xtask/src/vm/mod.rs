@@ -20,7 +20,7 @@ use crate::run::{checkout, timed};
 pub(crate) use boot::{Machine, Modules, Start, as_root};
 use boot::{Outcome, words};
 pub(crate) use kernels::{ALL, Kernel, USUAL};
-use programs::Program;
+use programs::{Program, takes_all};
 
 /// What every run tries on the usual kernel: each hook, what stays closed, what the kernel tells us. The whole of `it`
 /// goes with `soak`.
@@ -145,7 +145,10 @@ pub(crate) fn perform(choice: &Choice) -> Result<()> {
     let jobs = match (choice.tests.is_empty(), choice.pg) {
         (true, _) => vec![(it, owned(&USUAL_TESTS)), (pg, owned(&POSTGRES))],
         (false, true) => vec![(pg, named(pg))],
-        (false, false) => vec![(it, named(it))],
+        (false, false) => {
+            let (alone, all) = named(it).into_iter().partition(|test| takes_all(test));
+            vec![(it, all), (it, alone)]
+        }
     };
     if choice.record {
         return recorded((kernel, TIME), &programs, &jobs).map(drop);
@@ -184,7 +187,9 @@ pub(crate) fn whole(kernel: Kernel) -> Result<Totals> {
     let programs = Programs::build()?;
     let (last, all): (Vec<_>, Vec<_>) =
         programs.for_kernel(kernel).into_iter().partition(|test| LAST.contains(&test.as_str()));
-    let jobs = [(&programs.it, all), (&programs.pg, every_postgres()), (&programs.it, last)];
+    let (alone, all) = all.into_iter().partition(|test| takes_all(test));
+    let it = &programs.it;
+    let jobs = [(it, all), (it, alone), (&programs.pg, every_postgres()), (it, last)];
     let mut totals = recorded((kernel, WHOLE_TIME), &programs, &jobs)?.totals;
     if kernel.runs_lsm {
         // Hooks that load and do not run must not be taken for hooks.
@@ -271,7 +276,7 @@ fn boot(
     }
     folders.dedup();
     let (label, start) = (label.replace(' ', "-"), Start::Commands(commands));
-    let machine = Machine { kernel, modules, label, start, folders: &folders, time };
+    let machine = Machine { kernel, modules, label, start, folders: &folders, forward: None, disk: None, time };
     let (outcome, took) = timed(|| machine.run());
     let outcome = outcome?;
     println!("[{}] {} on Linux {} in {} s", machine.label, outcome.totals, kernel.series, took.as_secs());
