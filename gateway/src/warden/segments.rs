@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 use super::Warden;
 use super::engine_process::forbid_changes;
 use crate::audit::Layout;
-use crate::audit::journal::{LayoutError, SealError, Sealer, pack};
+use crate::audit::journal::{LayoutError, SealError, Sealer, open_regular, pack};
 use crate::bridge::ToEngine;
 use crate::config::JournalSection;
 use crate::id::JournalId;
@@ -25,7 +25,7 @@ impl Warden {
     pub(super) async fn turn_over(&self) {
         let limit = self.config.lock().journal.segment_bytes;
         let layout = self.engine.layout();
-        match next_segment(layout, self.journal.id(), limit) {
+        match next_segment(layout, self.journal.id(), limit).await {
             Ok(Some(segment)) => {
                 if let Err(error) = self.journal.go_on_in(segment) {
                     tracing::error!(%error, "the warden's journal does not go on in its next segment");
@@ -35,7 +35,7 @@ impl Warden {
             Err(error) => not_made(&error),
         }
         let Some((bridge, journal)) = self.engine.writes() else { return };
-        match next_segment(layout, journal, limit) {
+        match next_segment(layout, journal, limit).await {
             // An engine that takes nothing is about to be replaced.
             Ok(Some(segment)) => drop(bridge.send(&ToEngine::Segment, &[segment.as_fd()]).await),
             Ok(None) => {}
@@ -107,11 +107,17 @@ fn not_made(error: &LayoutError) {
 }
 
 /// A fresh segment, where the last one has `limit` bytes.
-fn next_segment(layout: &Layout, journal: JournalId, limit: u64) -> Result<Option<File>, LayoutError> {
+async fn next_segment(layout: &Layout, journal: JournalId, limit: u64) -> Result<Option<File>, LayoutError> {
     let last = layout.files(journal)?.segments.last().copied().unwrap_or(1);
-    let is_long = layout.segment(journal, last).symlink_metadata().is_ok_and(|state| state.len() >= limit);
+    let path = layout.segment(journal, last);
+    let is_long = path.symlink_metadata().is_ok_and(|state| state.len() >= limit);
     if !is_long {
         return Ok(None);
+    }
+    // Its writer brings all of it to the disk before it goes on, and holds its sessions for what is left to be brought there.
+    let brought = tokio::task::spawn_blocking(move || open_regular(&path)?.sync_data()).await;
+    if !matches!(brought, Ok(Ok(()))) {
+        tracing::warn!(%journal, "a long segment is not on the disk yet");
     }
     let segment = layout.create_segment(journal, last + 1)?;
     let _ = forbid_changes(&segment);

@@ -248,15 +248,17 @@ impl Journal {
         }
     }
 
-    /// Goes on in another segment, as fresh as the first one was: what was added stands in the one before, and with
-    /// durability `disk` on the disk. Errs, and stays where it is, on any other file; a write or sync that fails poisons it.
+    /// Goes on in another segment, as fresh as the first one was: what was added stands in the one before, on the disk with
+    /// either durability, since a power cut may take the end of a journal and nothing before it. Errs, and stays where it is, on any other file; a write or sync that fails poisons it.
     pub fn go_on_in(&self, file: File) -> Result<(), JournalError> {
         let file = fit(file)?;
         let mut chain = self.chain.lock();
         chain.write()?;
-        if let Some(committer) = &self.committer
-            && let Err(error) = committer.go_on_in(&chain.file, Arc::clone(&file))
-        {
+        let synced = match &self.committer {
+            Some(committer) => committer.go_on_in(&chain.file, Arc::clone(&file)),
+            None => chain.file.sync_data().map_err(JournalError::Sync),
+        };
+        if let Err(error) = synced {
             chain.poisoned = true;
             return Err(error);
         }
