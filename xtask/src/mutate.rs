@@ -758,6 +758,17 @@ const MUTATIONS: &[Mutation] = &[
         tests: &["configuration::what_is_in_force_is_told_with_its_line_and_outlives_broken_files_and_the_engine"],
     },
     Mutation {
+        name: "around-ourselves",
+        guarantee: "G2",
+        mechanism: "the gateway's own cgroup is not attached",
+        edits: &[Edit {
+            file: "gateway/src/warden/operator.rs",
+            from: "if self.hierarchy.processes(cgroup)?.contains(&ours) {",
+            to: "if cgroup.path.is_empty() && ours == 0 {",
+        }],
+        tests: &["attach_rules::the_gateway_does_not_attach_around_itself"],
+    },
+    Mutation {
         name: "attach-in-force",
         guarantee: "G2",
         mechanism: "who is attached while files are broken is judged by what is in force",

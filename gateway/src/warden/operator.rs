@@ -140,9 +140,10 @@ impl Warden {
                 return Err(WardenError::Overlap { path, name: other_name, other: theirs.path });
             }
         }
-        let own =
-            i32::try_from(std::process::id()).ok().and_then(|pid| self.hierarchy.of_process(pid)).unwrap_or_default();
-        if contains(&cgroup.path, &own) {
+        // Not by our own path: in a cgroup namespace it does not begin at the root of the hierarchy (cgroup_namespaces(7)).
+        let ours = rustix::process::getpid().as_raw_nonzero().get();
+        if self.hierarchy.processes(cgroup)?.contains(&ours) {
+            let own = self.hierarchy.of_process(ours).unwrap_or_default();
             return Err(WardenError::AroundOurselves { path: cgroup.path.clone(), own });
         }
         match self.hierarchy.delegated(cgroup)? {
