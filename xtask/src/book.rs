@@ -8,6 +8,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
+use crate::dist;
 use crate::ebpf;
 use crate::run::{checkout, run};
 use crate::setup;
@@ -27,9 +28,7 @@ no-section-label = true
 /// Makes it, and returns its first page.
 pub(crate) fn build() -> Result<PathBuf> {
     let root = checkout()?;
-    let this = std::env::current_exe().context("no path to this program")?;
-    let target = this.ancestors().find(|folder| folder.join("CACHEDIR.TAG").is_file());
-    let book = target.context("this program stands in no target folder")?.join("book");
+    let book = dist::target()?.join("book");
     let left_out = left_out(root)?;
     ensure!(left_out.is_empty(), "{SUMMARY} does not name {}", left_out.join(", "));
     if book.exists() {

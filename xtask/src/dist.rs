@@ -105,7 +105,7 @@ fn binary(root: &Path, build: Build) -> Result<PathBuf> {
 }
 
 /// The target folder that this program stands in.
-fn target() -> Result<PathBuf> {
+pub(crate) fn target() -> Result<PathBuf> {
     let this = std::env::current_exe().context("no path to this program")?;
     Ok(this.ancestors().nth(2).context("this program stands in no target folder")?.to_owned())
 }

@@ -69,7 +69,7 @@ enum Arguments {
     },
     /// Tests on another kernel, in an emulated machine
     Vm(vm::Choice),
-    /// What takes hours: every kernel, every mutation, fuzzing, benchmarks, with the seconds of each
+    /// What takes hours: every kernel, kills and power cuts, every mutation, fuzzing, benchmarks, with the seconds of each
     Soak(soak::Extent),
     /// Real parts to try things on
     #[command(subcommand)]

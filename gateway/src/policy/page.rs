@@ -68,8 +68,12 @@ fn types(types: &Value) -> String {
 }
 
 fn field(name: &str, of: &Value) -> String {
+    format!("`{}`", bare_field(name, of))
+}
+
+fn bare_field(name: &str, of: &Value) -> String {
     let mark = if of["required"].as_bool() == Some(false) { "?" } else { "" };
-    format!("`{name}{mark}: {}`", type_name(of))
+    format!("{name}{mark}: {}", type_name(of))
 }
 
 fn type_name(of: &Value) -> String {
@@ -78,10 +82,7 @@ fn type_name(of: &Value) -> String {
         "EntityOrCommon" | "Extension" => name(),
         "Set" => format!("Set<{}>", type_name(&of["element"])),
         "Record" => {
-            let fields = members(&of["attributes"]).map(|(name, of)| {
-                let mark = if of["required"].as_bool() == Some(false) { "?" } else { "" };
-                format!("{name}{mark}: {}", type_name(of))
-            });
+            let fields = members(&of["attributes"]).map(|(name, of)| bare_field(name, of));
             format!("{{ {} }}", fields.collect::<Vec<_>>().join(", "))
         }
         other => other.to_owned(),

@@ -13,7 +13,8 @@ use tokio::net::{TcpStream, UdpSocket};
 use tokio::task::JoinHandle;
 
 use crate::audit::Timestamp;
-use crate::audit::feed::syslog::{self, Head, Severity};
+use crate::audit::feed::Severity;
+use crate::audit::feed::syslog::{self, Head};
 use crate::config::{Syslog, Transport};
 
 /// How long a server may take.

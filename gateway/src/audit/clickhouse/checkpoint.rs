@@ -4,13 +4,14 @@
 //! no evidence; where it cannot be read, or names another store, everything is sent again.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::fs;
+use std::io;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::audit::journal::{Seq, sync_folder};
+use crate::audit::journal::Seq;
+use crate::host::durable;
 use crate::id::JournalId;
 
 /// How far one journal was copied.
@@ -74,12 +75,7 @@ impl Checkpoint {
 
     /// The old file stands until the new one is whole.
     fn write(&self) -> io::Result<()> {
-        let new = self.path.with_extension("new");
-        let mut file = File::create(&new)?;
-        file.write_all(&serde_json::to_vec(&self.content)?)?;
-        file.sync_all()?;
-        fs::rename(&new, &self.path)?;
-        sync_folder(self.path.parent().unwrap_or(Path::new("/")))
+        durable::write(&self.path, &serde_json::to_vec(&self.content)?, 0o644)
     }
 }
 

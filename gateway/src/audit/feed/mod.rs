@@ -54,7 +54,8 @@ pub enum Form<'a> {
 
 /// How much it matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Severity {
+pub enum Severity {
+    /// What was done.
     Informational,
     /// Somebody was refused, or waits.
     Warning,
@@ -119,12 +120,8 @@ impl Event {
                 json
             }
         };
-        let severity = match self.severity() {
-            Severity::Informational => syslog::Severity::Informational,
-            Severity::Warning => syslog::Severity::Warning,
-            Severity::Error => syslog::Severity::Error,
-        };
-        let head = syslog::Head { severity, time: self.time, host: &origin.host_name, kind: &self.kind };
+        let head =
+            syslog::Head { severity: self.severity(), time: self.time, host: &origin.host_name, kind: &self.kind };
         syslog::fitting(&head, json, most)
     }
 

@@ -6,6 +6,7 @@
 use serde_json::Value;
 
 use super::super::time::Timestamp;
+use super::Severity;
 
 /// Facility 13, log audit (RFC 5424, 6.2.1).
 const FACILITY: u32 = 13;
@@ -19,17 +20,6 @@ const SHORT_TEXT: usize = 80;
 const SHORT_LIST: usize = 4;
 /// What an event is about, at length.
 const BULKY: [&str; 4] = ["body", "unmapped", "actor", "message"];
-
-/// Severity (RFC 5424, 6.2.1).
-#[derive(Clone, Copy, Debug)]
-pub enum Severity {
-    /// Somebody has to look.
-    Error = 3,
-    /// Somebody was refused, or waits.
-    Warning = 4,
-    /// What was done.
-    Informational = 6,
-}
 
 /// What stands before the text of a message.
 #[derive(Clone, Copy, Debug)]
@@ -47,7 +37,13 @@ pub struct Head<'a> {
 /// A message, without its length.
 #[must_use]
 pub fn message(head: &Head<'_>, text: &str) -> String {
-    let priority = FACILITY * 8 + head.severity as u32;
+    // RFC 5424, 6.2.1.
+    let severity = match head.severity {
+        Severity::Error => 3,
+        Severity::Warning => 4,
+        Severity::Informational => 6,
+    };
+    let priority = FACILITY * 8 + severity;
     let word = |text: &str, most| match text.chars().filter(char::is_ascii_graphic).take(most).collect::<String>() {
         word if word.is_empty() => "-".to_owned(),
         word => word,

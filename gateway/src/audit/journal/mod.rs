@@ -103,7 +103,6 @@ pub use timeline::{Step, Timeline, TimelineError};
 pub use writer::{By, Count, Durability, Journal, JournalError, Opening};
 
 pub(crate) use key::public_half;
-pub(crate) use layout::sync_folder;
 pub(crate) use line::{Hash, Head, ZERO_HASH, hash_of, parse};
 pub(crate) use seal::{Says, SealChain, named_seal};
 pub(crate) use segment::{Found, LineReader, line_before, open_regular};

@@ -225,16 +225,18 @@ impl SealChain {
 
 /// The installation that a seal is of. Nothing else of it is checked.
 pub(super) fn host_of(line: &[u8]) -> Option<HostId> {
-    let (front, _) = split(line)?;
-    let written: Written = serde_json::from_slice(&[front, b"}"].concat()).ok()?;
-    Some(written.host)
+    Some(unchecked(line)?.host)
 }
 
 /// The number of a seal of this host. Nothing else of it is checked.
 pub(crate) fn named_seal(line: &[u8], of: HostId) -> Option<u64> {
-    let (front, _) = split(line)?;
-    let written: Written = serde_json::from_slice(&[front, b"}"].concat()).ok()?;
+    let written = unchecked(line)?;
     (written.host == of).then_some(written.n)
+}
+
+fn unchecked(line: &[u8]) -> Option<Written> {
+    let (front, _) = split(line)?;
+    serde_json::from_slice(&[front, b"}"].concat()).ok()
 }
 
 /// What is signed, and the signature.

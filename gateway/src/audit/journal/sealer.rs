@@ -31,6 +31,7 @@ use super::tail::{Breach, Tail};
 use super::{Layout, LayoutError, Seq};
 use crate::audit::event::JournalSealed;
 use crate::audit::hex;
+use crate::host::durable;
 use crate::id::{HostId, JournalId};
 
 /// Why nothing can be sealed.
@@ -337,11 +338,7 @@ fn make_first_key(layout: &Layout) -> io::Result<FirstKey> {
     let key = SealKey::generate()?;
     key.store(&layout.key())?;
     let first = FirstKey(key.public()?);
-    let half_done = layout.root().join("seal.pub.new");
-    fs::write(&half_done, format!("{first}\n"))?;
-    File::open(&half_done)?.sync_all()?;
-    fs::rename(&half_done, layout.first_key())?;
-    sync_folder(layout.root())?;
+    durable::write(&layout.first_key(), format!("{first}\n").as_bytes(), 0o644)?;
     Ok(first)
 }
 

@@ -249,7 +249,8 @@ impl Journal {
     }
 
     /// Goes on in another segment, as fresh as the first one was: what was added stands in the one before, on the disk with
-    /// either durability, since a power cut may take the end of a journal and nothing before it. Errs, and stays where it is, on any other file; a write or sync that fails poisons it.
+    /// either durability, since a power cut may take the end of a journal and nothing before it. Errs, and stays where it is,
+    /// on any other file; a write or sync that fails poisons it.
     pub fn go_on_in(&self, file: File) -> Result<(), JournalError> {
         let file = fit(file)?;
         let mut chain = self.chain.lock();
