@@ -15,6 +15,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use gateway_common::{ConnectRecord, Verdict};
+use parking_lot::Mutex;
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
@@ -354,6 +355,8 @@ pub struct AttachmentInfo {
 pub struct Bridge {
     /// A SOCK_SEQPACKET socket. Only its readiness is used, which is the same for both kinds.
     socket: UnixDatagram,
+    /// For one packet.
+    packet: Mutex<Vec<u8>>,
 }
 
 /// Makes the pair; the second end is for the engine's standard input.
@@ -371,7 +374,8 @@ impl Bridge {
     /// Where the descriptor cannot be watched.
     pub fn new(socket: OwnedFd) -> io::Result<Self> {
         rustix::io::ioctl_fionbio(&socket, true)?;
-        Ok(Self { socket: UnixDatagram::from_std(socket.into())? })
+        let packet = Mutex::new(vec![0; MAX_MESSAGE]);
+        Ok(Self { socket: UnixDatagram::from_std(socket.into())?, packet })
     }
 
     /// Sends a message with descriptors.
@@ -379,14 +383,8 @@ impl Bridge {
     /// # Errors
     /// Where the other end is gone or the message is larger than 64 MiB.
     pub async fn send(&self, message: &impl Serialize, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
-        let bytes = encode(message)?;
-        if bytes.len() <= MAX_MESSAGE {
-            return self.socket.async_io(Interest::WRITABLE, || send(self.socket.as_fd(), &bytes, descriptors)).await;
-        }
-        let file = sealed_file(&bytes)?;
-        let mut all = descriptors.to_vec();
-        all.push(file.as_fd());
-        self.socket.async_io(Interest::WRITABLE, || send(self.socket.as_fd(), LONG, &all)).await
+        let packet = Packet::new(message, descriptors)?;
+        self.socket.async_io(Interest::WRITABLE, || packet.send(self.socket.as_fd())).await
     }
 
     /// Receives a message with its descriptors; `None` once the other end is gone.
@@ -394,26 +392,80 @@ impl Bridge {
     /// # Errors
     /// Where what came is no message of `T`.
     pub async fn receive<T: DeserializeOwned>(&self) -> io::Result<Option<(T, Vec<OwnedFd>)>> {
-        let mut buffer = vec![0; MAX_MESSAGE];
-        let read = || receive(self.socket.as_fd(), &mut buffer);
-        let (length, mut descriptors) = self.socket.async_io(Interest::READABLE, read).await?;
-        match buffer.get(..length) {
-            Some(LONG) => {
-                let file = descriptors.pop().ok_or(io::ErrorKind::InvalidData)?;
-                Ok(Some((serde_json::from_slice(&read_sealed(file)?)?, descriptors)))
-            }
-            Some(bytes) if !bytes.is_empty() => Ok(Some((serde_json::from_slice(bytes)?, descriptors))),
-            _ => Ok(None),
-        }
+        let take = || {
+            let mut packet = self.packet.lock();
+            let (length, descriptors) = receive(self.socket.as_fd(), &mut packet)?;
+            decode(packet.get(..length).unwrap_or_default(), descriptors)
+        };
+        self.socket.async_io(Interest::READABLE, take).await
     }
 }
 
-fn encode(message: &impl Serialize) -> io::Result<Vec<u8>> {
-    let bytes = serde_json::to_vec(message)?;
-    if bytes.len() > MAX_LONG {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "a message between warden and engine exceeds 64 MiB"));
+/// One end of such a pair that only sends, and is watched by nobody while it has room: else a thread here would wake for
+/// each packet that the other end takes.
+pub struct Outlet(OwnedFd);
+
+impl Outlet {
+    /// Takes an end over.
+    ///
+    /// # Errors
+    /// Where the descriptor is no socket.
+    pub fn new(socket: OwnedFd) -> io::Result<Self> {
+        rustix::io::ioctl_fionbio(&socket, true)?;
+        Ok(Self(socket))
     }
-    Ok(bytes)
+
+    /// Sends a message with descriptors; waits where there is no room, which needs a running runtime.
+    ///
+    /// # Errors
+    /// Where the other end is gone or the message is larger than 64 MiB.
+    pub async fn send(&self, message: &impl Serialize, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
+        let packet = Packet::new(message, descriptors)?;
+        match packet.send(self.0.as_fd()) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            sent => return sent,
+        }
+        let full = UnixDatagram::from_std(self.0.try_clone()?.into())?;
+        full.async_io(Interest::WRITABLE, || packet.send(full.as_fd())).await
+    }
+}
+
+/// A message on its way.
+struct Packet<'a> {
+    bytes: Vec<u8>,
+    descriptors: &'a [BorrowedFd<'a>],
+    /// What is too long for a packet.
+    file: Option<OwnedFd>,
+}
+
+impl<'a> Packet<'a> {
+    fn new(message: &impl Serialize, descriptors: &'a [BorrowedFd<'a>]) -> io::Result<Self> {
+        let bytes = serde_json::to_vec(message)?;
+        if bytes.len() > MAX_LONG {
+            let text = "a message between warden and engine exceeds 64 MiB";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        }
+        let file = (bytes.len() > MAX_MESSAGE).then(|| sealed_file(&bytes)).transpose()?;
+        Ok(Self { bytes, descriptors, file })
+    }
+
+    fn send(&self, socket: BorrowedFd<'_>) -> io::Result<()> {
+        let Some(file) = &self.file else { return send(socket, &self.bytes, self.descriptors) };
+        let mut all = self.descriptors.to_vec();
+        all.push(file.as_fd());
+        send(socket, LONG, &all)
+    }
+}
+
+fn decode<T: DeserializeOwned>(packet: &[u8], mut descriptors: Vec<OwnedFd>) -> io::Result<Option<(T, Vec<OwnedFd>)>> {
+    match packet {
+        LONG => {
+            let file = descriptors.pop().ok_or(io::ErrorKind::InvalidData)?;
+            Ok(Some((serde_json::from_slice(&read_sealed(file)?)?, descriptors)))
+        }
+        [] => Ok(None),
+        bytes => Ok(Some((serde_json::from_slice(bytes)?, descriptors))),
+    }
 }
 
 fn send(socket: BorrowedFd<'_>, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
@@ -510,12 +562,31 @@ mod tests {
         let (reading, _writing) = io::pipe().unwrap();
         let open = rustix::fs::memfd_create("open", rustix::fs::MemfdFlags::ALLOW_SEALING).unwrap();
         for hostile in [OwnedFd::from(reading), open] {
-            one.socket
-                .async_io(Interest::WRITABLE, || send(one.socket.as_fd(), LONG, &[hostile.as_fd()]))
-                .await
-                .unwrap();
+            send(one.socket.as_fd(), LONG, &[hostile.as_fd()]).unwrap();
             assert!(other.receive::<String>().await.is_err());
         }
+    }
+
+    #[tokio::test]
+    async fn what_only_sends_waits_for_room() {
+        let (one, other) = pair().unwrap();
+        let (one, other) = (Outlet::new(one).unwrap(), Bridge::new(other).unwrap());
+        const MESSAGES: usize = 2_000;
+        let text = "x".repeat(MAX_MESSAGE / 2);
+        let sending = async {
+            for _ in 0..MESSAGES {
+                one.send(&text, &[]).await.unwrap();
+            }
+        };
+        let receiving = async {
+            for _ in 0..MESSAGES {
+                tokio::task::yield_now().await;
+                assert_eq!(other.receive::<String>().await.unwrap().unwrap().0, text);
+            }
+        };
+        tokio::join!(sending, receiving);
+        drop(other);
+        assert!(one.send(&text, &[]).await.is_err());
     }
 
     #[tokio::test]

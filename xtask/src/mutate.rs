@@ -843,8 +843,13 @@ const MUTATIONS: &[Mutation] = &[
         edits: &[
             Edit {
                 file: "gateway/src/audit/guard.rs",
-                from: "                guard.ended.store(true, Ordering::Release);\n                Err(error)\n",
-                to: "                let _ = error;\n                Ok(guard)\n",
+                from: "        journal.append_with_next(by, &Event::SessionStart(Box::new(start)))?;",
+                to: "        let _ = journal.append_with_next(by, &Event::SessionStart(Box::new(start)));",
+            },
+            Edit {
+                file: "gateway/src/audit/guard.rs",
+                from: "        journal.admits_session(&account)?;",
+                to: "        let _ = journal.admits_session(&account);",
             },
             Edit {
                 file: "gateway/src/session/mod.rs",

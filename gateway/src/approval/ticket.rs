@@ -60,6 +60,9 @@ pub struct About {
     /// What it would do: effects and what they are on.
     #[serde(default)]
     pub asks: Vec<String>,
+    /// What it would change: fields before and after, as far as they are shown.
+    #[serde(default)]
+    pub changes: Vec<String>,
 }
 
 /// Members of a group who have to approve.
@@ -168,6 +171,7 @@ impl Ticket {
             request: self.request.unwrap_or_default(),
             summary: self.about.summary.clone(),
             changed: self.about.changed,
+            changes: self.about.changes.clone(),
             binding: binding.to_hex(),
             policies: self.policies.clone(),
             groups: self.needed.iter().map(|needed| needed.group.clone()).collect(),

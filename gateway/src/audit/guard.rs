@@ -55,28 +55,16 @@ pub struct SessionGuard {
 }
 
 impl SessionGuard {
-    /// Writes `session.start`. Errs if it cannot be recorded: then there is no session, and no end is written.
-    pub async fn open(journal: Arc<Journal>, session: SessionId, start: SessionStart) -> Result<Self, JournalError> {
+    /// Adds `session.start`, which is written with what is recorded next: whether it may connect, or its end. Errs if it
+    /// cannot be recorded: then there is no session, and no end is written.
+    pub fn open(journal: Arc<Journal>, session: SessionId, start: SessionStart) -> Result<Self, JournalError> {
         let account = journal.account(&start.who.attachment);
         journal.admits_session(&account)?;
-        // Made before the wait: a start that is written has an end, even if the wait is given up.
-        let guard = Self {
-            journal,
-            account,
-            session,
-            who: start.who.clone(),
-            opened: Instant::now(),
-            counts: Counts::default(),
-            ended: AtomicBool::new(false),
-        };
-        let written = guard.journal.append_durable(guard.by(), &Event::SessionStart(Box::new(start))).await;
-        match written {
-            Ok(_) => Ok(guard),
-            Err(error) => {
-                guard.ended.store(true, Ordering::Release);
-                Err(error)
-            }
-        }
+        let who = start.who.clone();
+        let by = By { session: Some(session), account: Some(&account) };
+        journal.append_with_next(by, &Event::SessionStart(Box::new(start)))?;
+        let (opened, counts, ended) = (Instant::now(), Counts::default(), AtomicBool::new(false));
+        Ok(Self { journal, account, session, who, opened, counts, ended })
     }
 
     /// The session.
@@ -107,6 +95,11 @@ impl SessionGuard {
             Ok(()) => self.journal.append_durable(self.by(), event),
             Err(error) => Committed::refused(error),
         }
+    }
+
+    /// Sees to it that its start is in the journal's file, where nothing was recorded since.
+    pub fn flush(&self) -> Result<(), JournalError> {
+        self.journal.flush()
     }
 
     /// Adds an outcome of this session, which is written with the next line or within milliseconds.

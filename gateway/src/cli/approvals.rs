@@ -165,7 +165,7 @@ fn whole(value: &Value) -> String {
             text += &format!("  {label:<10} {found}\n");
         }
     }
-    for (label, path) in [("why", "/ticket/messages"), ("would", "/ticket/asks")] {
+    for (label, path) in [("why", "/ticket/messages"), ("would", "/ticket/asks"), ("change", "/ticket/changes")] {
         for line in list(path).iter().filter_map(Value::as_str) {
             text += &format!("  {label:<10} {}\n", visible(line));
         }

@@ -226,7 +226,8 @@ impl Page {
                 "approval.requested" => read(record).map(|asked: ApprovalRequested| {
                     let changed = asked.changed.map(|rows| format!("its commit waits, rows that it changed: {rows}; "));
                     let changed = changed.unwrap_or_default();
-                    format!("{changed}request {}, asked of {}", asked.ticket, asked.groups.join(", "))
+                    let changes = asked.changes.iter().map(|change| format!("; {change}")).collect::<String>();
+                    format!("{changed}request {}, asked of {}{changes}", asked.ticket, asked.groups.join(", "))
                 }),
                 "approval.decided" => read(record).map(|vote: ApprovalDecided| {
                     let said = if vote.verdict == Verdict::Allow { "approved" } else { "denied" };

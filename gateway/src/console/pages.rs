@@ -181,8 +181,10 @@ pub(super) fn request(one: &Value, visit: &Visit) -> String {
     for (name, path) in [("Asked", "/ticket/asked"), ("Until", "/ticket/expires")] {
         let _ = write!(out, "<dt>{name}</dt><dd>{} UTC</dd>", time(one, path));
     }
-    for asks in all(one, "/ticket/asks") {
-        let _ = write!(out, "<dt>Would</dt><dd>{}</dd>", said(asks));
+    for (name, path) in [("Would", "/ticket/asks"), ("Change", "/ticket/changes")] {
+        for line in all(one, path) {
+            let _ = write!(out, "<dt>{name}</dt><dd>{}</dd>", said(line));
+        }
     }
     out += "</dl>";
     let so_far = all(one, "/so_far");
@@ -423,7 +425,7 @@ mod tests {
             "state": "waiting", "session": HOSTILE, "name": HOSTILE, "reason": HOSTILE, "started": HOSTILE, "cgroup": HOSTILE,
             "ticket": {
                 "id": HOSTILE, "workload": HOSTILE, "destination": HOSTILE, "summary": HOSTILE, "opaque": [HOSTILE],
-                "messages": [HOSTILE], "policies": [HOSTILE], "asks": [HOSTILE], "expires": HOSTILE,
+                "messages": [HOSTILE], "policies": [HOSTILE], "asks": [HOSTILE], "changes": [HOSTILE], "expires": HOSTILE,
                 "needed": [{ "group": HOSTILE, "count": 1, "hours": [HOSTILE] }], "who": { "executable": HOSTILE },
             },
             "votes": [{ "person": HOSTILE, "vote": "approved", "reason": HOSTILE }],

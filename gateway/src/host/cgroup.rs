@@ -158,11 +158,14 @@ impl Hierarchy {
         Some(format!("/{}", below.display()))
     }
 
-    /// Where a cgroup is. Where it is gone, as that of a short-lived command can be: where it was when it was last asked
-    /// for, else nothing.
+    /// Where a cgroup is, or was when it was first asked for: no cgroup v2 moves or changes its name, and one that somebody
+    /// else makes once a level is theirs has another id. Where it was gone before: nothing.
     #[must_use]
     pub fn place_of(&self, id: u64) -> Place {
-        let Some(path) = self.path_of(id) else { return self.places.get(&id).unwrap_or_default() };
+        if let Some(place) = self.places.get(&id) {
+            return place;
+        }
+        let Some(path) = self.path_of(id) else { return Place::default() };
         let place = Place { named_by_root: self.named_by_root(&path).to_owned(), path };
         self.places.insert(id, place.clone());
         place

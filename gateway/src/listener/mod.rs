@@ -5,10 +5,14 @@
 
 mod shelf;
 
+use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
-use rustix::net::sockopt;
+use rustix::net::{SocketFlags, sockopt};
+use tokio::io::Interest;
+use tokio::net::UnixDatagram;
 
 pub use shelf::Shelf;
 
@@ -30,15 +34,12 @@ pub struct Accepted {
 ///
 /// # Errors
 /// Where the socket cannot be watched.
-pub async fn accept<F: Future<Output = ()>>(
-    listener: TcpListener,
-    take: impl Fn(Accepted) -> F,
-) -> std::io::Result<()> {
+pub async fn accept<F: Future<Output = ()>>(listener: TcpListener, take: impl Fn(Accepted) -> F) -> io::Result<()> {
     let local = listener.local_addr()?;
-    let listener = tokio::net::TcpListener::from_std(listener)?;
+    // Only its readiness is used, which is the same for both kinds; what it accepts is watched by the engine alone.
+    let listener = UnixDatagram::from_std(OwnedFd::from(listener).into())?;
     loop {
-        let accepted = listener.accept().await.and_then(|(socket, client)| Ok((socket.into_std()?, client)));
-        match accepted {
+        match listener.async_io(Interest::READABLE, || accept_one(listener.as_fd())).await {
             Ok((socket, client)) => take(Accepted { socket, client, listener: local }).await,
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection");
@@ -46,6 +47,12 @@ pub async fn accept<F: Future<Output = ()>>(
             }
         }
     }
+}
+
+fn accept_one(listener: BorrowedFd<'_>) -> io::Result<(TcpStream, SocketAddr)> {
+    let (socket, client) = rustix::net::acceptfrom_with(listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)?;
+    let client = client.ok_or(io::ErrorKind::AddrNotAvailable)?;
+    Ok((socket.into(), client.try_into()?))
 }
 
 /// Closes a connection with a reset, so that its client does not take the close for an answer.

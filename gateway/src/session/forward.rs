@@ -128,7 +128,7 @@ impl Forwards for Forwarded {
         Box::pin(async move {
             let facts = Arc::new(facts?);
             let running = engine.enlist(facts.id, &facts.connection, facts.within.as_ref().map(|within| within.parent));
-            let guard = open(&engine, &facts).await.ok_or("the journal takes no more")?;
+            let guard = open(&engine, &facts).ok_or("the journal takes no more")?;
             let admission = admit(&facts, &guard, &running).await;
             if let (Protocol::Tcp, Admission::Refused(cause, reason)) = (facts.protocol, &admission) {
                 end(&guard, *cause);

@@ -52,7 +52,7 @@ enum Admission {
 /// Serves a connection to its end. Without a place the attachment has as many sessions as it may.
 pub async fn run(engine: &Arc<Engine>, id: SessionId, connection: Connection, socket: TcpStream, running: &Running) {
     let Some(facts) = Facts::gather(engine, id, connection).await else { return reset(socket) };
-    let Some(guard) = open(engine, &facts).await else { return reset(socket) };
+    let Some(guard) = open(engine, &facts) else { return reset(socket) };
     // Answers are small and waited for: Nagle's algorithm would hold them back.
     let client = match socket.set_nodelay(true).and_then(|()| tokio::net::TcpStream::from_std(socket)) {
         Ok(client) => Client { stream: Box::new(client), gone: Box::pin(std::future::pending()) },
@@ -62,9 +62,9 @@ pub async fn run(engine: &Arc<Engine>, id: SessionId, connection: Connection, so
     Box::pin(go_on(engine, Arc::new(facts), &guard, client, admission)).await;
 }
 
-/// Writes that it begins.
-async fn open(engine: &Arc<Engine>, facts: &Facts) -> Option<Arc<SessionGuard>> {
-    match SessionGuard::open(Arc::clone(engine.journal()), facts.id, facts.start()).await {
+/// Adds to the journal that it begins.
+fn open(engine: &Arc<Engine>, facts: &Facts) -> Option<Arc<SessionGuard>> {
+    match SessionGuard::open(Arc::clone(engine.journal()), facts.id, facts.start()) {
         Ok(guard) => Some(Arc::new(guard)),
         Err(JournalError::NoShare { attachment, .. }) => {
             engine.count_without_share(&attachment);
@@ -121,10 +121,16 @@ async fn go_on(
                 cause => cause,
             }
         }
-        Admission::Refused(cause, reason) => {
-            refuse(engine, facts, guard, client, &reason).await;
-            cause
-        }
+        Admission::Refused(cause, reason) => match guard.flush() {
+            Ok(()) => {
+                refuse(engine, facts, guard, client, &reason).await;
+                cause
+            }
+            Err(error) => {
+                tracing::error!(session = %facts.id, %error, "a refusal could not be recorded");
+                EndCause::Disk
+            }
+        },
         Admission::Unrecorded => EndCause::Disk,
     };
     end(guard, cause);

@@ -22,7 +22,7 @@ use super::attachment::Attachment;
 use super::keeper::Keeper;
 use crate::audit::Layout;
 use crate::audit::event::{EngineDied, EngineStarted, Event};
-use crate::bridge::{self, Bridge, Bundle, Question, ToEngine, ToLane, ToWarden};
+use crate::bridge::{self, Bridge, Bundle, Outlet, Question, ToEngine, ToLane, ToWarden};
 use crate::id::{HostId, JournalId};
 
 /// Pause before a dead engine is replaced, so that one that dies at start does not become a busy loop.
@@ -75,7 +75,7 @@ pub(super) struct EngineProcess {
     /// The journal of the engine that was started last.
     latest: Mutex<Option<JournalId>>,
     /// Attachments' ways to it.
-    lanes: Mutex<HashMap<String, Arc<Bridge>>>,
+    lanes: Mutex<HashMap<String, Arc<Outlet>>>,
     answers: Mutex<HashMap<u64, oneshot::Sender<serde_json::Value>>>,
     reloads: Mutex<Vec<oneshot::Sender<Option<String>>>>,
     next_question: AtomicU64,
@@ -300,12 +300,12 @@ impl EngineProcess {
         sent
     }
 
-    async fn lane(&self, attachment: &str) -> std::io::Result<Arc<Bridge>> {
+    async fn lane(&self, attachment: &str) -> std::io::Result<Arc<Outlet>> {
         if let Some(lane) = self.lanes.lock().get(attachment) {
             return Ok(Arc::clone(lane));
         }
         let (ours, theirs) = bridge::pair()?;
-        let lane = Arc::new(Bridge::new(ours)?);
+        let lane = Arc::new(Outlet::new(ours)?);
         let engine = self.bridge().ok_or(std::io::ErrorKind::NotConnected)?;
         engine.send(&ToEngine::Lane { attachment: attachment.to_owned() }, &[theirs.as_fd()]).await?;
         // Of two who come here at once the second drops its own, which the engine closes then.

@@ -54,5 +54,6 @@ mod story_forward;
 mod story_hostile;
 mod story_kubectl;
 mod story_policies;
+mod story_preview;
 mod story_secrets;
 mod uri_oracle;

@@ -1,6 +1,7 @@
 //! kubectl of both ages through the gateway: the same as directly, but for masks and denials.
 
 use crate::site::{Kubectl, Site};
+use crate::story_preview::{CAREFUL, GROUP, ticket_of};
 
 /// While an aggregated API comes and goes, a client that looks at all of them may fail.
 static DISCOVERY: std::sync::Mutex<()> = std::sync::Mutex::new(());
@@ -144,7 +145,7 @@ impl Drop for Metrics {
 fn an_aggregated_api_is_asked_through_the_gateway() {
     let _alone = DISCOVERY.lock();
     let site = Site::new();
-    let _gateway = site.attach();
+    let _gateway = site.attach_with(GROUP, Some(CAREFUL));
     let _metrics = Metrics::start(&site);
     site.node.apply(METRICS);
     let within = std::time::Duration::from_secs(120);
@@ -158,6 +159,14 @@ fn an_aggregated_api_is_asked_through_the_gateway() {
         let pod = site.kubectl_of(which, &["top", "pod", "--no-headers"]);
         assert!(pod.ok && pod.out.contains("worker") && pod.out.contains("3Mi"), "{which:?} {pod:?}");
     }
+    // It knows no dry runs: who decides is told so, and nothing is tried.
+    let node = "/apis/metrics.k8s.io/v1beta1/nodes/node1";
+    let patch = r#"{"metadata":{"labels":{"changed":"yes"}}}"#;
+    let change = ["-X", "PATCH", "-H", "content-type: application/merge-patch+json", "-d", patch];
+    let held = site.curl(&change, node);
+    let shown = site.world.cli(&["approvals", "show", &ticket_of(&held.out)]).out;
+    assert!(shown.contains("the API server is not known to understand dry runs of it"), "{shown}");
+    assert!(!site.node.admin(&["get", "--raw", node]).contains("changed"));
     site.node.admin(&["delete", "apiservice", "v1beta1.metrics.k8s.io"]);
     let seen = site.request(|body| body["resource"] == "pods.metrics.k8s.io");
     assert_eq!((&seen["verb"], &seen["decision"]["verdict"]), (&"list".into(), &"allow".into()), "{seen}");

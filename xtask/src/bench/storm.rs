@@ -19,6 +19,8 @@ use crate::run::quiet;
 const RATE: u32 = 10_000;
 const SECONDS: u64 = 60;
 const GROWTH_MIB: f64 = 8.0;
+/// What was lost, in the words of the event.
+const LOST: [&str; 3] = ["no_record", "event_lost", "map_failed"];
 /// Connects that wait for their greeting at once.
 const CLIENTS: u32 = 32;
 
@@ -27,6 +29,7 @@ pub(super) fn measure(world: &World, gateway: &Running, is_quick: bool) -> Resul
     let seconds = if is_quick { SECONDS / 6 } else { SECONDS };
     let mut client = world.client(Place::Inside, format!("{HOME}/xtask"));
     client.args(["bench", "storm", REDIRECTED, &seconds.to_string()]);
+    let lost_before = Lost::so_far(world)?;
     let log = world.log("storm");
     let running = Running::start("storm", &mut client, &log)?;
     thread::sleep(Duration::from_secs(seconds / 6));
@@ -37,11 +40,13 @@ pub(super) fn measure(world: &World, gateway: &Running, is_quick: bool) -> Resul
     let number =
         |at: usize| said.split_whitespace().nth(at).and_then(|word| word.parse::<u64>().ok()).context("no number");
     let (served, failed) = (number(0)?, number(1)?);
-    let lost = refused(world, "no_record")? + refused(world, "event_lost")? + refused(world, "map_failed")?;
+    let lost_after = Lost::so_far(world)?;
+    let lost: Vec<u64> = lost_after.0.iter().zip(lost_before.0).map(|(after, before)| after - before).collect();
     let rate = served as f64 / seconds as f64;
     println!(
-        "storm: {served} connects in {seconds} s, {failed} failed, {lost} records or events lost; memory {before:.1} MiB, then {after:.1}"
+        "storm: {served} connects in {seconds} s, {failed} failed, lost {lost:?} of {LOST:?}; memory {before:.1} MiB, then {after:.1}"
     );
+    let lost = lost.iter().sum::<u64>();
     let word = |is_met: bool| if is_met { "met" } else { "MISSED" };
     println!("{}: {rate:.0} connects a second were identified (goal: {RATE})", word(rate >= f64::from(RATE) * 0.99));
     println!("{}: {} connects or records were lost (goal: 0)", word(failed + lost == 0), failed + lost);
@@ -75,16 +80,24 @@ fn memory(warden: u32) -> Result<f64> {
     Ok(sum as f64 / 1024.0)
 }
 
-/// How often the journal says that something was refused for a reason.
-fn refused(world: &World, reason: &str) -> Result<u64> {
-    let mut events = world.command(format!("{HOME}/gateway"));
-    let said = quiet(events.args(["--json", "events", "--kind", "network.bypass"]))?;
-    let name = format!("\"{reason}\":");
-    let count = |line: &str| {
-        let digits: String = line.split_once(&name)?.1.trim_start().chars().take_while(char::is_ascii_digit).collect();
-        digits.parse::<u64>().ok()
-    };
-    Ok(said.lines().filter_map(count).sum())
+/// How often the journal tells each of `LOST`.
+struct Lost([u64; LOST.len()]);
+
+impl Lost {
+    fn so_far(world: &World) -> Result<Self> {
+        let mut events = world.command(format!("{HOME}/gateway"));
+        let said = quiet(events.args(["--json", "events", "--kind", "network.bypass"]))?;
+        let sum = |reason: &str| {
+            let name = format!("\"{reason}\":");
+            let count = |line: &str| {
+                let number = line.split_once(&name)?.1.trim_start();
+                let digits: String = number.chars().take_while(char::is_ascii_digit).collect();
+                digits.parse::<u64>().ok()
+            };
+            said.lines().filter_map(count).sum()
+        };
+        Ok(Self(LOST.map(sum)))
+    }
 }
 
 /// The client of a storm: connects at a rate, each closed by a reset after the greeting; prints how many were and were not.

@@ -35,10 +35,15 @@ pub(super) fn measure(world: &World, rounds: u32, lists: &str) -> Result<()> {
     let _server = Running::start("sink", &mut sink, &world.log("sink"))?;
     crate::run::until("the sink", || Ok(Pourer::start(world, Place::Beside)?.pour().is_ok()))?;
     let (mut speed, mut work) = (Vec::new(), Vec::new());
-    for _ in 0..CONNECTIONS * rounds {
-        let (mut beside, mut inside) = (Pourer::start(world, Place::Beside)?, Pourer::start(world, Place::Inside)?);
-        beside.pour()?;
-        inside.pour()?;
+    for connection in 0..CONNECTIONS * rounds {
+        // Who comes first has other threads and buffers at the reader.
+        let mut order = [Place::Beside, Place::Inside];
+        order.rotate_left(connection as usize % 2);
+        let [first, second] = order.map(|place| Pourer::start(world, place));
+        let (mut first, mut second) = (first?, second?);
+        first.pour()?;
+        second.pour()?;
+        let (mut beside, mut inside) = if connection % 2 == 0 { (first, second) } else { (second, first) };
         for pair in 0..PAIRS {
             let first = if pair % 2 == 0 { Some(beside.pour()?) } else { None };
             let with = inside.pour()?;

@@ -259,6 +259,39 @@ pub(super) const IN_THE_LIBRARY: &[Mutation] = &[
         ],
     },
     Mutation {
+        name: "kube-preview-dry",
+        guarantee: "G3",
+        mechanism: "what is tried of a held change is a dry run",
+        edits: &[Edit {
+            file: "gateway/src/protocol/kubernetes/preview.rs",
+            from: "        let (status, after) = self.ask(self.method, &dry, Some((media, self.body.clone()))).await?;",
+            to: "        let (status, after) = self.ask(self.method, target, Some((media, self.body.clone()))).await?;",
+        }],
+        tests: &["story_preview::who_decides_reads_what_the_server_would_change_and_nothing_changes_before"],
+    },
+    Mutation {
+        name: "kube-preview-known",
+        guarantee: "G3",
+        mechanism: "a dry run is asked of servers alone that know what one is",
+        edits: &[Edit {
+            file: "gateway/src/protocol/kubernetes/preview.rs",
+            from: "        if !status.is_client_error() || memchr::memmem::find(&said, b\"dryRun\").is_none() {",
+            to: "        if said.is_empty() && status.is_client_error() {",
+        }],
+        tests: &["story_kubectl::an_aggregated_api_is_asked_through_the_gateway"],
+    },
+    Mutation {
+        name: "kube-preview-masked",
+        guarantee: "G4",
+        mechanism: "what a change would do is shown with its masks",
+        edits: &[Edit {
+            file: "gateway/src/protocol/kubernetes/preview.rs",
+            from: "let mut lines = difference::between((&before, &shown_before?), (&after, &shown_after?));",
+            to: "let _hidden = (shown_before?, shown_after?);\n        let mut lines = difference::between((&before, &before), (&after, &after));",
+        }],
+        tests: &["story_preview::what_is_hidden_is_hidden_from_who_decides"],
+    },
+    Mutation {
         name: "kube-forward-closes",
         guarantee: "G2",
         mechanism: "a forward by numbered streams closes once the server has said all",

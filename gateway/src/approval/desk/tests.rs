@@ -395,7 +395,7 @@ async fn of_many_who_race_for_an_approval_one_gets_it() {
 async fn a_question_that_is_in_the_journal_has_its_end_there_whenever_its_client_leaves() {
     let site = Site::new();
     let journal = site.filled(1);
-    let guard = SessionGuard::open(Arc::clone(&journal), SessionId::generate(), start()).await.unwrap();
+    let guard = SessionGuard::open(Arc::clone(&journal), SessionId::generate(), start()).unwrap();
     let ends = || {
         let text = std::fs::read_to_string(site.segment(&journal)).unwrap();
         ["approval.requested", "approval.expired"].map(|kind| text.matches(kind).count())

@@ -100,6 +100,8 @@ const KUBERNETES: &[Field] = &[
     ("text", "db_query_text", Text),
 ];
 
+const PREVIEW: &[Field] = &[("request", "request_seq", Number), ("text", "db_query_text", Text)];
+
 const SSH_REQUEST: &[Field] = &[("login", "login", Text), ("phase", "phase", Text), ("actions", "actions", Texts)];
 
 const SSH_OUTCOME: &[Field] = &[
@@ -178,6 +180,7 @@ pub(super) fn of_event(kind: &str) -> &'static [&'static [Field]] {
         "postgres.statement" => &[STATEMENT, DECISION],
         "postgres.outcome" | "kubernetes.outcome" | "kubernetes.frames" => &[OUTCOME],
         "kubernetes.request" => &[KUBERNETES, DECISION],
+        "kubernetes.preview" => &[PREVIEW],
         "ssh.request" => &[SSH_REQUEST, DECISION],
         "ssh.outcome" | "ssh.frames" | "ssh.transfer" => &[SSH_OUTCOME],
         "credential.used" => &[CREDENTIAL],

@@ -68,6 +68,16 @@ pub struct KubernetesOutcome {
     pub reason: Option<String>,
 }
 
+/// A change that is held is tried at the server, for the people who decide: its object is read, and the change sent with
+/// `dryRun=All`, which stores nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KubernetesPreview {
+    /// The line of the request, in this journal.
+    pub request: Seq,
+    /// Method and target, redacted.
+    pub text: Kept,
+}
+
 /// What went over an exec or attach, in order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KubernetesFrames {

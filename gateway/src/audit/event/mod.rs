@@ -18,7 +18,7 @@ pub use host::{
     Attachment, DnsAdmitted, EngineDied, EngineStarted, Gap, GatewayStarted, JournalBroken, JournalOpened,
     JournalSealed, Mode, NetworkBypass, PolicyLoaded, PolicyRejected, Reason, Role,
 };
-pub use kubernetes::{KubernetesFrame, KubernetesFrames, KubernetesOutcome, KubernetesRequest};
+pub use kubernetes::{KubernetesFrame, KubernetesFrames, KubernetesOutcome, KubernetesPreview, KubernetesRequest};
 pub use request::{
     ApprovalDecided, ApprovalEnded, ApprovalRequested, CredentialUsed, Phase, PostgresOutcome, PostgresStatement,
     Status, TargetChecked, WindowClosed, WindowOpened,
@@ -140,6 +140,8 @@ events! {
     KubernetesRequest = "kubernetes.request" => Box<KubernetesRequest>,
     /// What came of it.
     KubernetesOutcome = "kubernetes.outcome" => KubernetesOutcome,
+    /// A held change is tried at the server, for the people who decide.
+    KubernetesPreview = "kubernetes.preview" => KubernetesPreview,
     /// What went over an exec or attach since the last such event.
     KubernetesFrames = "kubernetes.frames" => KubernetesFrames,
     /// A request on an SSH connection was read and decided; written before it is sent on.

@@ -116,6 +116,9 @@ pub struct ApprovalRequested {
     /// How many rows it has changed already, where its commit is what waits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub changed: Option<u64>,
+    /// What it would change: fields before and after, as far as they are shown.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<String>,
     /// Keyed hash of the request and what it means.
     pub binding: String,
     /// Policies that hold it.

@@ -317,6 +317,11 @@ impl Journal {
         self.add(by.into(), event, |chain| chain.write()).map(|(seq, ())| seq)
     }
 
+    /// Adds an event that is written with the next one. For who adds another at once, before which nothing happens.
+    pub fn append_with_next<'a>(&self, by: impl Into<By<'a>>, event: &impl Body) -> Result<Seq, JournalError> {
+        self.add(by.into(), event, |_| Ok(())).map(|(seq, ())| seq)
+    }
+
     /// Adds an event that is written with the next one, or by `write_waiting`: for outcomes, on which nothing rests.
     /// Errs if it cannot be added; a write that fails later poisons the journal.
     pub fn append_soon<'a>(&self, by: impl Into<By<'a>>, event: &impl Body) -> Result<Seq, JournalError> {
@@ -328,6 +333,11 @@ impl Journal {
             if chain.lines.len() > WAITING_LIMIT { chain.write() } else { Ok(()) }
         })
         .map(|(seq, ())| seq)
+    }
+
+    /// Sees to it that all that was added is in the file.
+    pub fn flush(&self) -> Result<(), JournalError> {
+        self.chain.lock().write()
     }
 
     /// Writes what waits, a millisecond or two after it began to. Runs beside the writers, and ends when the journal is

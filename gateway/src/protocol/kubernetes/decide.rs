@@ -18,6 +18,7 @@ use super::body::Parsed;
 use super::fields;
 use super::head::Head;
 use super::object::{Place, Rule};
+use super::preview::Preview;
 use super::questions::{self, Asked};
 use super::reply::Refusal;
 use crate::approval::Desk;
@@ -77,6 +78,8 @@ pub(super) struct Judged<'a> {
     pub(super) body: &'a [u8],
     /// What the client said of who it is, which does not go on.
     pub(super) stripped: &'a [String],
+    /// For the people who are asked.
+    pub(super) preview: &'a dyn Preview,
 }
 
 /// Proof that a request was decided and recorded, and what its answer may show.

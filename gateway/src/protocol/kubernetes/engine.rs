@@ -24,6 +24,7 @@ use tokio_rustls::server::TlsStream;
 use super::body::{self, BodyFault, Parsed};
 use super::decide::{Judge, Judged};
 use super::head::{self, Head};
+use super::preview::Change;
 use super::reply::{Refusal, ReplyBody};
 use super::upstream::{Cluster, Upstream, Workload};
 use super::uri::Verb;
@@ -185,17 +186,29 @@ impl Session {
         };
         let way = self.upstream.way()?;
         let onward = head::onward(request.headers(), way.login.is_some());
-        let judged = Judged { head: &head, parsed: &parsed, body: &bytes, stripped: &onward.stripped };
-        let permit = self.judge.judge(&judged).await?;
         let mut headers = onward.headers;
-        headers.insert(hyper::header::ACCEPT, head::accept(request.headers(), &head.info, &permit.rule.places));
-        let body = match parsed.onward {
+        let body = match &parsed.onward {
             Some((bytes, media)) => {
                 headers.insert(CONTENT_TYPE, HeaderValue::from_static(media));
                 bytes
             }
-            None => bytes,
+            None => &bytes,
         };
+        let preview = Change {
+            judge: &self.judge,
+            upstream: &self.upstream,
+            way: &way,
+            head: &head,
+            method: request.method(),
+            uri: request.uri(),
+            headers: &headers,
+            body,
+        };
+        let judged =
+            Judged { head: &head, parsed: &parsed, body: &bytes, stripped: &onward.stripped, preview: &preview };
+        let permit = self.judge.judge(&judged).await?;
+        let body = body.clone();
+        headers.insert(hyper::header::ACCEPT, head::accept(request.headers(), &head.info, &permit.rule.places));
         let mut forward = Request::new(Full::new(body));
         (*forward.method_mut(), *forward.uri_mut()) = (request.method().clone(), request.uri().clone());
         *forward.headers_mut() = headers;

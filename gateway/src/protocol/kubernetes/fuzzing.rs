@@ -6,10 +6,12 @@
 use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
+use serde_json::Value;
 
 use super::body;
 use super::fields;
 use super::object::{ObjectMasker, Place, Rule};
+use super::preview;
 use super::stream::fuzzing::carry;
 use super::uri::{RequestInfo, Resource, Verb};
 use crate::masking::Masking;
@@ -59,7 +61,7 @@ static LABELLED: LazyLock<Arc<[Place]>> = LazyLock::new(|| {
     places.into()
 });
 
-/// Objects: however they are cut, the same is shown, and what is shown is JSON where that came.
+/// Objects: however they are cut, the same is shown, and what is shown is JSON where that came; what is told of one is bounded.
 pub fn object(bytes: &[u8]) {
     let Some((size, rest)) = bytes.split_first() else { return };
     let masking = Masking::default();
@@ -74,8 +76,14 @@ pub fn object(bytes: &[u8]) {
     assert_eq!(whole.is_ok(), cut.is_ok());
     if let (Ok(whole), Ok(cut)) = (whole, cut) {
         assert_eq!(whole, cut);
-        let is_json = |bytes: &[u8]| serde_json::from_slice::<serde_json::Value>(bytes).is_ok();
-        assert!(!is_json(rest) || is_json(&whole));
+        let json = |bytes: &[u8]| serde_json::from_slice::<Value>(bytes).ok();
+        let (real, shown) = (json(rest), json(&whole));
+        assert!(real.is_none() || shown.is_some());
+        if let (Some(real), Some(shown)) = (real, shown) {
+            let lines = preview::difference::between((&Value::Null, &Value::Null), (&real, &shown));
+            assert!(lines.len() < 100 && lines.iter().all(|line| line.len() < rest.len() + 1_000));
+            assert!(preview::difference::between((&real, &shown), (&real, &shown)).is_empty());
+        }
     }
 }
 

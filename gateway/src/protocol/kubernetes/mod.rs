@@ -5,7 +5,7 @@
 //! and what cannot be masked, is refused. It never shows the client's word for who asks to the server.
 //!
 //! Start reading in `engine.rs`: `uri` reads request lines, `body` bodies, `questions`, `fields` and `decide` ask policy,
-//! `upstream` talks to the server, `answer` and `object` mask what comes back, `stream` carries exec and port-forward.
+//! `preview` finds out what a held change would do, `upstream` talks to the server, `answer` and `object` mask what comes back, `stream` carries exec and port-forward.
 
 mod answer;
 mod body;
@@ -16,6 +16,7 @@ mod fields;
 pub mod fuzzing;
 mod head;
 mod object;
+mod preview;
 mod questions;
 mod reply;
 mod stream;

@@ -1,5 +1,5 @@
 """A small aggregated API: metrics.k8s.io for one node and its pods. In: address, certificate and key. Out: what `kubectl
-top` asks for."""
+top` asks for. Who changes its node has done so, whatever is said of dry runs."""
 
 import http.server
 import json
@@ -9,6 +9,9 @@ import sys
 ROOT = "/apis/metrics.k8s.io/v1beta1"
 
 
+LABELS = {}
+
+
 class Api(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
@@ -16,7 +19,7 @@ class Api(http.server.BaseHTTPRequestHandler):
         path = self.path.split("?")[0]
         about = {"apiVersion": "metrics.k8s.io/v1beta1", "metadata": {}}
         times = {"timestamp": "2026-11-22T03:04:05Z", "window": "30s"}
-        node = {**about, "kind": "NodeMetrics", "metadata": {"name": "node1"}, "usage": {"cpu": "250m", "memory": "512Mi"}, **times}
+        node = {**about, "kind": "NodeMetrics", "metadata": {"name": "node1", "labels": LABELS}, "usage": {"cpu": "250m", "memory": "512Mi"}, **times}
         container = {"name": "app", "usage": {"cpu": "7m", "memory": "3Mi"}}
         if path == ROOT:
             of = lambda name, kind, inside: {"name": name, "singularName": "", "namespaced": inside, "kind": kind, "verbs": ["get", "list"]}
@@ -24,6 +27,8 @@ class Api(http.server.BaseHTTPRequestHandler):
             answer = {"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": "metrics.k8s.io/v1beta1", "resources": resources}
         elif path == f"{ROOT}/nodes":
             answer = {**about, "kind": "NodeMetricsList", "items": [node]}
+        elif path == f"{ROOT}/nodes/node1":
+            answer = node
         elif path.startswith(f"{ROOT}/namespaces/") and path.endswith("/pods"):
             meta = {"name": "worker", "namespace": path.split("/")[-2]}
             pod = {**about, "kind": "PodMetrics", "metadata": meta, "containers": [container], **times}
@@ -38,6 +43,11 @@ class Api(http.server.BaseHTTPRequestHandler):
         self.send_header("content-length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
+
+    def do_PATCH(self):
+        patch = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        LABELS.update(patch.get("metadata", {}).get("labels", {}))
+        self.do_GET()
 
     def log_message(self, *_):
         pass

@@ -111,7 +111,7 @@ fn ssh() -> [(&'static str, Value); 4] {
 }
 
 /// The same of Kubernetes.
-fn kubernetes() -> [(&'static str, Value); 3] {
+fn kubernetes() -> [(&'static str, Value); 4] {
     [
         (
             "kubernetes.request",
@@ -128,6 +128,7 @@ fn kubernetes() -> [(&'static str, Value); 3] {
                 "exit_status": 1, "reason": "cut",
             }),
         ),
+        ("kubernetes.preview", json!({ "request": 4, "text": "PUT /api/v1/namespaces/shop/pods/web-0?dryRun=All" })),
         (
             "kubernetes.frames",
             json!({
@@ -203,7 +204,7 @@ fn samples() -> BTreeMap<&'static str, Value> {
         (
             "approval.requested",
             json!({
-                "ticket": ID, "request": 4, "summary": "UPDATE", "changed": 40, "binding": "b", "policies": ["p"], "groups": ["dba"],
+                "ticket": ID, "request": 4, "summary": "UPDATE", "changed": 40, "changes": ["spec.replicas: 3 → 0"], "binding": "b", "policies": ["p"], "groups": ["dba"],
                 "needed": 1, "expires": AT,
             }),
         ),
@@ -324,6 +325,7 @@ fn every_sample_has_every_field() {
     complete::<event::SshTransfer>(&["ssh.transfer"]);
     complete::<event::KubernetesRequest>(&["kubernetes.request"]);
     complete::<event::KubernetesOutcome>(&["kubernetes.outcome"]);
+    complete::<event::KubernetesPreview>(&["kubernetes.preview"]);
     complete::<event::KubernetesFrames>(&["kubernetes.frames"]);
     complete::<event::ApprovalRequested>(&["approval.requested"]);
     complete::<event::ApprovalDecided>(&["approval.decided"]);

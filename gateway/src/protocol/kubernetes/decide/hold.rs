@@ -45,7 +45,11 @@ impl Judge {
             Some(Found::Approved(ticket)) => return self.use_up(ticket, &binding, hold).await,
             Some(Found::Waiting(ticket)) => ticket,
             Some(Found::Denied { ticket, person, reason }) => return Err(self.said_no(ticket, &person, reason)),
-            None => self.put_on_desk(self.about(judged, questions, &hold), &binding, &hold, request).await?,
+            None => {
+                let changes = judged.preview.lines(request).await;
+                let about = About { changes, ..self.about(judged, questions, &hold) };
+                self.put_on_desk(about, &binding, &hold, request).await?
+            }
         };
         if self.comes_back() {
             return Err(self.come_back(&hold, ticket, request));
@@ -128,7 +132,7 @@ impl Judge {
     fn come_back(&self, hold: &Hold, ticket: TicketId, request: Seq) -> Refusal {
         Refusal::forbidden(format!(
             "gateway: {}. Request {ticket} waits for approval by {} for {} (gateway approve \
-             {ticket}); nothing was sent. Send exactly the same request again after that: it then goes through once. \
+             {ticket}); nothing of it was done. Send exactly the same request again after that: it then goes through once. \
              (session {}, event {request})",
             hold.held().reasons(),
             hold.held().approvers(),

@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{Judge, Judged, Permit, Questions};
-use crate::audit::event::{CredentialUsed, Decision as Recorded, Event, KubernetesOutcome, KubernetesRequest, Status};
+use crate::audit::event::{
+    CredentialUsed, Decision as Recorded, Event, KubernetesOutcome, KubernetesPreview, KubernetesRequest, Status,
+};
 use crate::audit::{Kept, KeptInput, Seq};
 use crate::masking::Masking;
 use crate::masking::masked::{Masked, mask_texts};
@@ -55,6 +57,16 @@ impl Judge {
         };
         let written = self.guard().record(&Event::KubernetesRequest(Box::new(event)));
         written.await.map_err(|error| self.unrecorded(&error))
+    }
+
+    /// Writes that a change which is held is tried at the server: its object is read, and `line` sent, which stores nothing.
+    pub(in crate::protocol::kubernetes) async fn record_preview(
+        &self,
+        request: Seq,
+        line: &str,
+    ) -> Result<(), Refusal> {
+        let event = Event::KubernetesPreview(KubernetesPreview { request, text: head::kept(line, &self.masking()) });
+        self.guard().record(&event).await.map(drop).map_err(|error| self.unrecorded(&error))
     }
 
     /// What cannot be recorded is not done.

@@ -227,7 +227,7 @@ mod tests {
 
     async fn tap(site: &Site) -> Tap {
         let journal = site.journal(None, Durability::Process);
-        let guard = SessionGuard::open(journal, SessionId::generate(), start()).await.unwrap();
+        let guard = SessionGuard::open(journal, SessionId::generate(), start()).unwrap();
         let recorder = Recorder::new(Arc::new(guard), Seq(1));
         Tap::new(Framing::WebSocket(WebSocket::default()), &Masking::default().detectors, recorder)
     }

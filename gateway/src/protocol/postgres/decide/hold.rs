@@ -170,6 +170,7 @@ impl PolicyJudge {
             opaque: matter.opaque.clone(),
             changed: matter.changed,
             asks: Vec::new(),
+            changes: Vec::new(),
         };
         let masking = self.view.lock().as_ref().map(|view| Arc::clone(&view.masking)).unwrap_or_default();
         let about = about.with_asks(hold.held(), |text| Masked::new(text, &masking.detectors).to_string());
