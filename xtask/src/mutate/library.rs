@@ -259,6 +259,42 @@ pub(super) const IN_THE_LIBRARY: &[Mutation] = &[
         ],
     },
     Mutation {
+        name: "labels-moved",
+        guarantee: "G4",
+        mechanism: "who may not copy a labelled column gives it no other name, parent or column",
+        edits: &[
+            Edit {
+                file: "gateway/src/protocol/postgres/sql/alter.rs",
+                from: "    change::of_rename(walk, s);\n",
+                to: "",
+            },
+            Edit {
+                file: "gateway/src/protocol/postgres/sql/alter.rs",
+                from: "            change::of_command(walk, rel, command);\n",
+                to: "",
+            },
+        ],
+        tests: &["story_values::names_by_which_columns_are_hidden_change_for_nobody_who_may_not_copy_them"],
+    },
+    Mutation {
+        name: "labels-told",
+        guarantee: "G4",
+        mechanism: "an index or foreign key that would tell of a labelled value is asked for as a comparison",
+        edits: &[
+            Edit {
+                file: "gateway/src/protocol/postgres/sql/define.rs",
+                from: "    change::of_index(walk, s);\n",
+                to: "",
+            },
+            Edit {
+                file: "gateway/src/protocol/postgres/sql/classify.rs",
+                from: "            change::of_constraint(walk, s);\n",
+                to: "",
+            },
+        ],
+        tests: &["story_values::names_by_which_columns_are_hidden_change_for_nobody_who_may_not_copy_them"],
+    },
+    Mutation {
         name: "kube-preview-dry",
         guarantee: "G3",
         mechanism: "what is tried of a held change is a dry run",

@@ -179,7 +179,8 @@ impl LabelUse {
             }
             _ if asked.starts_with("Data::export") => {
                 "Columns of this class are masked, and their values are not written anywhere: leave them out of what this \
-                 statement stores, sets or sends."
+                 statement stores, sets or sends. Masks go by names and by inheritance, so that what holds such columns is \
+                 not renamed, moved, attached or detached."
             }
             _ => return None,
         })
@@ -198,6 +199,12 @@ impl LabelUse {
 
     fn statement(&mut self, statement: &Statement, scene: &Scene, catalog: &Catalog) {
         for question in &statement.questions {
+            match (question.effect, &question.object) {
+                (Effect::Alter, Object::Schema(schema)) => self.schema(schema, catalog),
+                // A check that is added to a domain looks at every column of it.
+                (Effect::Alter, Object::Named { kind: "domain", .. }) => self.everything(catalog),
+                _ => {}
+            }
             let Object::Relation(name) = &question.object else { continue };
             for relation in catalog.named(name, &scene.path) {
                 self.touches_relation = true;
@@ -211,6 +218,14 @@ impl LabelUse {
             for relation in catalog.named(&used.relation, &scene.path) {
                 self.relation(&with_whole_rows(used, statement, relation), relation);
             }
+        }
+    }
+
+    /// Labels go by the names of schemas too.
+    fn schema(&mut self, schema: &str, catalog: &Catalog) {
+        for relation in catalog.relations().filter(|relation| *relation.schema == *schema) {
+            let moved = |class: &Arc<Class>| ((Usage::Moved, Arc::clone(&class.name), relation.oid), Arc::clone(class));
+            self.uses.extend(relation.labelled().map(|(_, class)| moved(class)));
         }
     }
 

@@ -4,7 +4,8 @@
 //! belongs to a relation (column, trigger, policy, rule) pass without asking for the relation too.
 
 use super::SqlError;
-use super::facts::{Effect, Object, Opaque, RoleName};
+use super::change;
+use super::facts::{Columns, Effect, Object, Opaque, RoleName};
 use super::names::{self, Shape};
 use super::parse::{AlterTableType, CastNodeList, GrantTargetType, Node, ObjectType, nodes};
 use super::walk::{Place, Walk};
@@ -20,6 +21,9 @@ pub(super) fn table<'a>(walk: &mut Walk<'a>, s: &'a nodes::AlterTableStmt, place
     walk.ask(Effect::Alter, relation.clone())?;
     for command in s.cmds() {
         let Node::AlterTableCmd(command) = command else { continue };
+        if matches!(relation, Object::Relation(_)) {
+            change::of_command(walk, rel, command);
+        }
         match command.subtype {
             AlterTableType::AT_DropColumn | AlterTableType::AT_DropConstraint | AlterTableType::AT_DropExpression => {
                 walk.ask(Effect::Drop, relation.clone())?;
@@ -103,9 +107,16 @@ pub(super) fn changed(
     if matches!(object, Node::None) { Ok(()) } else { object_of(walk, Effect::Alter, object_type, object) }
 }
 
+/// SET SCHEMA.
+pub(super) fn schema(walk: &mut Walk<'_>, s: &nodes::AlterObjectSchemaStmt) -> Result<(), SqlError> {
+    walk.moves(s.relation(), Columns { all: true, ..Columns::default() });
+    changed(walk, s.object_type, s.relation(), s.object())
+}
+
 /// RENAME: some objects are named by a bare string.
 pub(super) fn rename(walk: &mut Walk<'_>, s: &nodes::RenameStmt) -> Result<(), SqlError> {
     let name = s.subname().unwrap_or_default();
+    change::of_rename(walk, s);
     match s.rename_type {
         ObjectType::OBJECT_SCHEMA => walk.ask(Effect::Alter, Object::Schema(name.to_owned())),
         ObjectType::OBJECT_DATABASE => walk.ask(Effect::Alter, Object::Database(Some(name.to_owned()))),

@@ -7,7 +7,7 @@
 use super::facts::{Effect, Object, Opaque, SettingReach, Verb};
 use super::parse::{self, CastNodeList, Node, nodes};
 use super::walk::{Place, Walk};
-use super::{SqlError, alter, call, condition, define, names, operators, query, utility};
+use super::{SqlError, alter, call, change, condition, define, names, operators, query, utility};
 
 /// Takes a node apart, or hands it to what does.
 #[expect(clippy::too_many_lines, clippy::unit_arg, reason = "a table with an arm of one line per node tag")]
@@ -145,7 +145,7 @@ pub(super) fn node<'a>(walk: &mut Walk<'a>, node: Node<'a>, place: Place) -> Res
         Node::DropStmt(s) => alter::drop(walk, s),
         Node::RenameStmt(s) => alter::rename(walk, s),
         Node::AlterOwnerStmt(s) => alter::changed(walk, s.object_type, s.relation(), s.object()),
-        Node::AlterObjectSchemaStmt(s) => alter::changed(walk, s.object_type, s.relation(), s.object()),
+        Node::AlterObjectSchemaStmt(s) => alter::schema(walk, s),
         Node::AlterObjectDependsStmt(s) => alter::changed(walk, s.object_type, s.relation(), s.object()),
         Node::CommentStmt(s) => alter::object_of(walk, Effect::Alter, s.objtype, s.object()),
         Node::SecLabelStmt(s) => alter::object_of(walk, Effect::Alter, s.objtype, s.object()),
@@ -180,8 +180,13 @@ pub(super) fn node<'a>(walk: &mut Walk<'a>, node: Node<'a>, place: Place) -> Res
             define::function_options(walk, s.actions())
         }
         Node::AlterSeqStmt(s) => walk.ask_relation(Effect::Alter, s.sequence()),
+        Node::Constraint(s) => {
+            change::of_constraint(walk, s);
+            walk.push_children(node, place)
+        }
         Node::AlterPolicyStmt(s) => {
             define::hook(walk, "policy", s.table(), s.policy_name())?;
+            change::of_policy(walk, s.table(), [s.qual(), s.with_check()]);
             walk.push(s.qual(), place.below());
             walk.push(s.with_check(), place.below());
             Ok(())
@@ -289,7 +294,6 @@ pub(super) fn node<'a>(walk: &mut Walk<'a>, node: Node<'a>, place: Place) -> Res
         | Node::ReplicaIdentityStmt(_)
         | Node::ObjectWithArgs(_)
         | Node::AccessPriv(_)
-        | Node::Constraint(_)
         | Node::CreateOpClassItem(_)
         | Node::StatsElem(_)
         | Node::FunctionParameter(_)

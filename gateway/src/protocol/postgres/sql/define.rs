@@ -5,6 +5,7 @@
 
 use super::SqlError;
 use super::call;
+use super::change;
 use super::facts::{Effect, Object, Opaque, RoleName, SettingReach};
 use super::names::{self, Shape};
 use super::parse::{Node, nodes};
@@ -46,6 +47,7 @@ pub(super) fn index<'a>(walk: &mut Walk<'a>, s: &'a nodes::IndexStmt, place: Pla
     let name = s.idxname().unwrap_or_default().to_owned();
     walk.ask(Effect::Create, Object::Named { kind: "index", schema, name })?;
     walk.ask_relation(Effect::Alter, s.relation())?;
+    change::of_index(walk, s);
     walk.push_all(s.index_params(), place.below());
     walk.push(s.where_clause(), place.below());
     Ok(())
@@ -130,6 +132,7 @@ pub(super) fn rule<'a>(walk: &mut Walk<'a>, s: &'a nodes::RuleStmt, place: Place
 /// CREATE POLICY.
 pub(super) fn policy<'a>(walk: &mut Walk<'a>, s: &'a nodes::CreatePolicyStmt, place: Place) -> Result<(), SqlError> {
     hook(walk, "policy", s.table(), s.policy_name())?;
+    change::of_policy(walk, s.table(), [s.qual(), s.with_check()]);
     walk.push(s.qual(), place.below());
     walk.push(s.with_check(), place.below());
     Ok(())

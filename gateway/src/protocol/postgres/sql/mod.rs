@@ -12,6 +12,7 @@ pub mod facts;
 pub mod scan;
 mod tokens;
 mod parse;
+mod change;
 mod children;
 mod classify;
 mod condition;

@@ -12,8 +12,8 @@ use super::SqlError;
 
 pub(super) use pg_raw_parse::list::{CastNodeList, NodeList};
 pub(super) use pg_raw_parse::raw::{
-    A_Expr_Kind, AlterTableType, BoolExprType, CmdType, DiscardMode, DropBehavior, GrantTargetType, JoinType,
-    LimitOption, MergeMatchKind, ObjectType, OnConflictAction, ReindexObjectType, RoleSpecType, SetOperation,
+    A_Expr_Kind, AlterTableType, BoolExprType, CmdType, ConstrType, DiscardMode, DropBehavior, GrantTargetType,
+    JoinType, LimitOption, MergeMatchKind, ObjectType, OnConflictAction, ReindexObjectType, RoleSpecType, SetOperation,
     SubLinkType, TransactionStmtKind, VariableSetKind,
 };
 pub(super) use pg_raw_parse::{ConstValue, Node, NodeMut, nodes};

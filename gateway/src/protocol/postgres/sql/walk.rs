@@ -70,6 +70,8 @@ pub(super) struct Walk<'a> {
     scratch: Vec<Node<'a>>,
     bindings: Vec<(&'a str, usize)>,
     asked: BTreeMap<(Effect, Object), (Filter, Columns)>,
+    /// What the statement does with columns otherwise than by a query.
+    changed: Vec<ColumnUse>,
     cte_steps: usize,
     depth: u32,
 }
@@ -86,6 +88,7 @@ pub(super) fn statement<'a>(node: Node<'a>, text: &'a str, caps: &Caps) -> Resul
         scratch: Vec::new(),
         bindings: Vec::new(),
         asked: BTreeMap::new(),
+        changed: Vec::new(),
         cte_steps: CTE_STEPS,
         depth: 0,
     };
@@ -228,6 +231,7 @@ impl<'a> Walk<'a> {
         }
         self.out.uses = self.uses(columns, &returned);
         self.relations_behind_calls()?;
+        self.out.uses.append(&mut self.changed);
         let limit = self.limit;
         self.out.questions = self.asked.into_iter().map(|(key, rows)| question(key, rows, limit)).collect();
         Ok((self.out, self.depth))
@@ -235,6 +239,24 @@ impl<'a> Walk<'a> {
 }
 
 impl Walk<'_> {
+    /// These columns go elsewhere, as if they were copied.
+    pub(super) fn moves(&mut self, relation: Option<&nodes::RangeVar>, moved: Columns) {
+        self.changes(relation, |use_of| use_of.moved = moved);
+    }
+
+    /// What comes of it tells of these columns' values.
+    pub(super) fn tells(&mut self, relation: Option<&nodes::RangeVar>, compared: Columns) {
+        self.changes(relation, |use_of| use_of.compared = compared);
+    }
+
+    fn changes(&mut self, relation: Option<&nodes::RangeVar>, how: impl FnOnce(&mut ColumnUse)) {
+        let Some(relation) = relation.map(names::relation) else { return };
+        let none = Columns::default;
+        let mut change = ColumnUse { relation, read: none(), compared: none(), moved: none(), updated: none() };
+        how(&mut change);
+        self.changed.push(change);
+    }
+
     /// A function that gives the rows of a relation reads it, whatever is done with them then.
     fn relations_behind_calls(&mut self) -> Result<(), SqlError> {
         let found: BTreeSet<_> =
