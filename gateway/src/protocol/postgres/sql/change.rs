@@ -5,7 +5,7 @@
 //! over-approximation: a name is a column wherever it stands.
 
 use super::children::children;
-use super::facts::Columns;
+use super::facts::{Columns, Opaque};
 use super::names;
 use super::parse::{AlterTableType, ConstrType, Node, ObjectType, nodes};
 use super::walk::Walk;
@@ -26,9 +26,21 @@ pub(super) fn of_command(walk: &mut Walk<'_>, relation: &nodes::RangeVar, comman
     }
 }
 
+/// CREATE DATABASE: one that is copied from another holds whatever that one does, under a name without labels.
+pub(super) fn of_copied_database(walk: &mut Walk<'_>, s: &nodes::CreatedbStmt) {
+    const EMPTY: [&str; 2] = ["template0", "template1"];
+    let template = s.options().iter().find(|option| option.defname() == Some("template"));
+    let is_empty = |option: &nodes::DefElem| matches!(option.arg(), Node::String(name) if name.sval().is_some_and(|name| EMPTY.contains(&name)));
+    if template.is_some_and(|option| !is_empty(option)) {
+        walk.opaque(Opaque::Names("CREATE DATABASE with a TEMPLATE"));
+    }
+}
+
 /// RENAME, of the relation or a column of it.
 pub(super) fn of_rename(walk: &mut Walk<'_>, s: &nodes::RenameStmt) {
     match s.rename_type {
+        // Labels name databases too, and this is not the one that the session is in.
+        ObjectType::OBJECT_DATABASE => walk.opaque(Opaque::Names("ALTER DATABASE with RENAME")),
         ObjectType::OBJECT_COLUMN | ObjectType::OBJECT_ATTRIBUTE => {
             let names = s.subname().map(str::to_owned).into_iter().collect();
             walk.moves(s.relation(), Columns { all: false, names });
@@ -79,7 +91,7 @@ fn columns_in(node: Node<'_>, relation: &nodes::RangeVar) -> Columns {
     while let Some(node) = nodes.pop() {
         let named = match node {
             Node::ColumnRef(column) => {
-                let last = column.fields().iter().last();
+                let last = column.fields().iter().next_back();
                 let name = last.and_then(Node::as_str);
                 // `*`, or the whole row.
                 found.all |= name.is_none() || name == relation.relname();

@@ -123,7 +123,10 @@ pub(super) fn node<'a>(walk: &mut Walk<'a>, node: Node<'a>, place: Place) -> Res
         Node::CreateRoleStmt(s) => define::role(walk, s.role()),
         Node::CreateTableSpaceStmt(s) => define::tablespace(walk, s),
         Node::CreateSeqStmt(s) => walk.ask_relation(Effect::Create, s.sequence()),
-        Node::CreatedbStmt(s) => walk.ask(Effect::Create, Object::Database(owned(s.dbname()))),
+        Node::CreatedbStmt(s) => {
+            change::of_copied_database(walk, s);
+            walk.ask(Effect::Create, Object::Database(owned(s.dbname())))
+        }
         Node::CreateAmStmt(s) => define::calling(walk, "access method", &[s.amname().unwrap_or_default()]),
         Node::CreatePLangStmt(s) => define::calling(walk, "language", &[s.plname().unwrap_or_default()]),
         Node::CreateDomainStmt(s) => {

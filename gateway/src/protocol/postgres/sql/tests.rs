@@ -241,6 +241,8 @@ fn says_why_a_statement_is_opaque() {
         ("CREATE RULE r AS ON SELECT TO t DO INSTEAD NOTHING", "a rule is stored, to run with later statements"),
         ("CREATE EXTENSION e", "the script of extension `e` runs on the server"),
         ("CREATE FOREIGN TABLE f (a int) SERVER s", "the objects of this CREATE FOREIGN TABLE cannot be read"),
+        ("CREATE DATABASE d TEMPLATE shop", "the objects of this CREATE DATABASE with a TEMPLATE cannot be read"),
+        ("ALTER DATABASE shop RENAME TO d", "the objects of this ALTER DATABASE with RENAME cannot be read"),
         ("CREATE STATISTICS s ON a, b FROM (SELECT 1) x", "the objects of this CREATE STATISTICS cannot be read"),
     ] {
         let facts = facts(sql);
@@ -248,6 +250,43 @@ fn says_why_a_statement_is_opaque() {
         assert!(reasons.contains(&reason.to_owned()), "{sql}: {reasons:?}");
     }
     assert!(!facts("SELECT lower(a), count(*), now() FROM t; SET x.y = 1; BEGIN").is_opaque());
+    assert!(!facts("CREATE DATABASE d TEMPLATE = template0").is_opaque());
+}
+
+#[test]
+fn says_what_a_change_of_a_table_does_with_its_columns() {
+    for (sql, moved, compared) in [
+        ("ALTER TABLE t RENAME TO u", "t.*", ""),
+        ("ALTER VIEW t RENAME a TO b", "t.a", ""),
+        ("ALTER TABLE t RENAME CONSTRAINT a TO b", "", ""),
+        ("ALTER TABLE t SET SCHEMA s", "t.*", ""),
+        ("ALTER TABLE t INHERIT u, NO INHERIT v", "t.* t.*", ""),
+        ("ALTER TABLE t DETACH PARTITION u", "u.*", ""),
+        ("ALTER TABLE t ALTER a TYPE int USING b + c", "t.b,c", "t.b,c"),
+        ("ALTER TABLE t ADD a text GENERATED ALWAYS AS (b) STORED", "t.b", "t.b"),
+        ("ALTER TABLE t ADD CHECK (t IS NOT NULL AND a > 1), ADD UNIQUE (b)", "", "t.* t.b"),
+        ("ALTER TABLE t ADD FOREIGN KEY (a) REFERENCES u (b)", "", "t.a u.b"),
+        ("ALTER TABLE t ADD COLUMN a int, DROP b", "", ""),
+        ("CREATE TABLE t (a int REFERENCES u)", "", "u.*"),
+        ("CREATE INDEX ON t (a, b)", "", ""),
+        ("CREATE INDEX ON t (a, (b + 1))", "", "t.a,b"),
+        ("CREATE INDEX ON t (a) WHERE b > 1", "", "t.a,b"),
+        ("CREATE POLICY p ON t USING (a > 1) WITH CHECK (b > 1)", "", "t.a t.b"),
+    ] {
+        let facts = facts(sql);
+        let told = |of: fn(&ColumnUse) -> &Columns| {
+            let named = facts.statements[0].uses.iter().filter(|used| !of(used).is_empty());
+            let one = |used: &ColumnUse| {
+                let names: Vec<_> = of(used).names.iter().cloned().collect();
+                let names = if of(used).all { "*".to_owned() } else { names.join(",") };
+                format!("{}.{names}", used.relation.name)
+            };
+            let mut all: Vec<_> = named.map(one).collect();
+            all.sort();
+            all.join(" ")
+        };
+        assert_eq!((told(|used| &used.moved), told(|used| &used.compared)), (moved.into(), compared.into()), "{sql}");
+    }
 }
 
 #[test]
