@@ -170,6 +170,33 @@ fn names_that_others_change_are_seen_within_a_second() {
     assert_eq!(String::from_utf8_lossy(&output.stdout), "[place•••]\nrefused 42501\n", "{output:?}");
 }
 
+/// Nothing was read in the transaction when somebody else renames the table.
+const FIRST_IN_TRANSACTION: &str = r#"
+import time, psycopg
+connection = psycopg.connect(autocommit=True)
+connection.execute("SELECT home FROM people", prepare=False)
+connection.execute("BEGIN")
+while not open("renamed").read():
+    time.sleep(0.05)
+connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+print(connection.execute("SELECT upper(home) FROM folk WHERE id = 1", prepare=False).fetchone()[0])
+"#;
+
+#[test]
+fn names_that_others_change_are_seen_by_the_first_statement_of_a_transaction() {
+    let shop = Shop::with_people();
+    let _gateway = shop.attach_people("");
+    let renamed = shop.world.file("renamed", "");
+    let script = FIRST_IN_TRANSACTION.replace("\"renamed\"", &format!("{:?}", renamed.display().to_string()));
+    let client = shop.python_command(&script).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    wait::until("a transaction", || shop.reached("BEGIN") > 0);
+    shop.admin("SET ROLE agent; ALTER TABLE people RENAME TO folk");
+    std::thread::sleep(std::time::Duration::from_millis(1_100));
+    shop.world.file("renamed", "yes");
+    let output = client.wait_with_output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "[place•••]\n", "{output:?}");
+}
+
 #[test]
 fn names_that_the_session_changes_are_known_to_its_next_statement() {
     let shop = Shop::with_people();

@@ -200,7 +200,7 @@ impl<J: Judge> Engine<J> {
         let is_asked = matches!(kind, Frontend::Query | Frontend::Parse | Frontend::Bind | Frontend::Execute);
         if is_asked
             && self.link.state.is_between_pipelines()
-            && let Some(question) = self.judge.question(self.link.state.transaction())
+            && let Some(question) = self.judge.question(self.link.state.transaction(), self.reads(kind, size))
         {
             if !self.link.state.is_at_rest() {
                 let flush = self.link.state.settle();
@@ -248,6 +248,22 @@ impl<J: Judge> Engine<J> {
         self.front.inbox.consume(size);
         self.front.join();
         Ok(())
+    }
+
+    /// Whether the next message reads or writes rows as the first thing that it does.
+    fn reads(&self, kind: Frontend, size: usize) -> bool {
+        const WORDS: [&[u8]; 9] =
+            [b"SELECT", b"INSERT", b"UPDATE", b"DELETE", b"WITH", b"TABLE", b"VALUES", b"MERGE", b"COPY"];
+        let body = self.front.inbox.filled().get(HEADER..size).unwrap_or_default();
+        let text = match kind {
+            Frontend::Query => body,
+            // Behind the statement's name.
+            Frontend::Parse => body.splitn(2, |byte| *byte == 0).nth(1).unwrap_or_default(),
+            _ => return false,
+        };
+        let text = text.trim_ascii_start();
+        let word = text.split(|byte| !byte.is_ascii_alphabetic()).next().unwrap_or_default();
+        WORDS.iter().any(|known| word.eq_ignore_ascii_case(known))
     }
 
     /// Puts a question of ours to the server; what the client sends meanwhile waits.

@@ -73,8 +73,9 @@ pub trait Judge: Send + Sync + 'static {
     /// The engine itself refused a message that no judge can read: too long, not UTF-8, a name that is not there, a
     /// function call. The session goes on; this is for the record.
     fn refused(&self, _denial: &Denial) {}
-    /// What has to be asked of the server, by us, before the next message is ruled on: one SELECT.
-    fn question(&self, _transaction: Transaction) -> Option<String> {
+    /// What has to be asked of the server, by us, before the next message is ruled on: one SELECT. `_reads`: the
+    /// message reads, or writes, rows as the first thing that it does.
+    fn question(&self, _transaction: Transaction, _reads: bool) -> Option<String> {
         None
     }
     /// The server's answer to it.

@@ -442,12 +442,12 @@ impl Judge for PolicyJudge {
         self.note_refusal(Kept::default(), Masked::new(&denial.message, &masking.detectors).to_string());
     }
 
-    fn question(&self, transaction: Transaction) -> Option<String> {
+    fn question(&self, transaction: Transaction, reads: bool) -> Option<String> {
         self.look_at_rules();
         if self.view.lock().as_mut().is_some_and(|view| view.adopt(&self.shared.analyses.catalogs)) {
             self.renew_scopes(|scene| scene);
         }
-        self.view.lock().as_mut().and_then(|view| view.question(transaction, &self.shared.analyses.catalogs))
+        self.view.lock().as_mut().and_then(|view| view.question(transaction, reads, &self.shared.analyses.catalogs))
     }
 
     fn answered(&self, answer: Result<&Rows, SqlState>) {

@@ -76,8 +76,8 @@ impl View {
         }
     }
 
-    /// What has to be asked of the server before the next message is judged.
-    pub(super) fn question(&mut self, transaction: Transaction, catalogs: &Catalogs) -> Option<String> {
+    /// What has to be asked of the server before the next message is judged; `reads`: it takes a snapshot by itself.
+    pub(super) fn question(&mut self, transaction: Transaction, reads: bool, catalogs: &Catalogs) -> Option<String> {
         let is_old = self.is_stale || !self.is_fresh();
         let is_due = match transaction {
             Transaction::Idle => {
@@ -85,7 +85,7 @@ impl View {
                 is_old
             }
             // A query of ours must not be the first of a transaction: it would fix what SET TRANSACTION may still set.
-            Transaction::Open => self.is_stale || (is_old && self.has_snapshot),
+            Transaction::Open => self.is_stale || (is_old && (self.has_snapshot || reads)),
             Transaction::Failed => false,
         };
         if !is_due {
@@ -294,13 +294,13 @@ mod tests {
         let view = || View::new(Arc::clone(&rules), address, "undeclared", "shop");
         let (mut one, mut other) = (view(), view());
         let read = |view: &mut View, transaction, column: &str| {
-            assert!(view.question(transaction, &catalogs).is_some());
+            assert!(view.question(transaction, false, &catalogs).is_some());
             view.answer(Ok(&rows("41", column)), &catalogs);
         };
         read(&mut one, Transaction::Idle, "ssn");
         read(&mut other, Transaction::Idle, "ssn");
         let long_ago = Instant::now().checked_sub(FRESH).unwrap();
-        let asks = |view: &mut View| view.question(Transaction::Idle, &catalogs).is_some();
+        let asks = |view: &mut View| view.question(Transaction::Idle, false, &catalogs).is_some();
         one.read = Some(long_ago);
         assert!(!asks(&mut one));
         // What this session did itself, only it sees.
@@ -311,7 +311,7 @@ mod tests {
         read(&mut third, Transaction::Idle, "number");
         third.read = Some(long_ago);
         third.last().unwrap().seen_again(&rows("41", "number"), Some(long_ago));
-        assert!(third.question(Transaction::Idle, &catalogs).is_none(), "a later word than ours counts");
+        assert!(third.question(Transaction::Idle, false, &catalogs).is_none(), "a later word than ours counts");
         read(&mut fourth, Transaction::Open, "another");
         fourth.read = Some(long_ago);
         assert!(asks(&mut fourth));
@@ -323,7 +323,7 @@ mod tests {
         let view = || View::new(Arc::clone(&rules), "10.0.0.5:5432".parse().unwrap(), "undeclared", "shop");
         let (mut one, mut other) = (view(), view());
         assert!(!one.adopt(&catalogs), "nobody knows yet");
-        assert_eq!(one.question(Transaction::Idle, &catalogs), Some(catalog::question_of_calls()));
+        assert_eq!(one.question(Transaction::Idle, false, &catalogs), Some(catalog::question_of_calls()));
         let row = |cells: [&str; 9]| cells.iter().map(|cell| Some((*cell).into())).collect();
         let calls = vec![
             row(["function", "wiped", "", "", "", "", "", "", ""]),
@@ -331,13 +331,13 @@ mod tests {
         ];
         assert!(one.answer(Ok(&calls), &catalogs));
         assert!(one.last().is_none() && one.calls().unwrap().is_hidden_call("wiped"));
-        assert!(one.question(Transaction::Idle, &catalogs).is_none());
+        assert!(one.question(Transaction::Idle, false, &catalogs).is_none());
         assert!(other.adopt(&catalogs) && other.calls().unwrap().is_hidden_call("wiped"));
-        assert!(other.question(Transaction::Idle, &catalogs).is_none());
+        assert!(other.question(Transaction::Idle, false, &catalogs).is_none());
         one.read = Instant::now().checked_sub(FRESH_CALLS);
         one.calls().unwrap().seen_again(&calls, one.read);
         other.is_stale = true;
-        assert!(other.question(Transaction::Idle, &catalogs).is_some(), "what it made itself it sees at once");
+        assert!(other.question(Transaction::Idle, false, &catalogs).is_some(), "what it made itself it sees at once");
     }
 
     #[test]
@@ -349,7 +349,7 @@ mod tests {
         let (mut one, mut other) = (view("10.0.0.5:5432"), view("10.0.0.6:5432"));
         assert!(one.answer(Ok(&rows("41", "ssn")), &catalogs));
         assert!(other.answer(Ok(&rows("42", "ssn")), &catalogs));
-        let asked = |view: &mut View| view.question(Transaction::Open, &catalogs);
+        let asked = |view: &mut View| view.question(Transaction::Open, false, &catalogs);
         (one.is_stale, other.is_stale) = (true, true);
         assert!(asked(&mut one).unwrap().contains("'{41}'"));
         assert!(asked(&mut other).unwrap().contains("'{42}'"));
