@@ -4,7 +4,9 @@
 //! connection that is verified like a session's. The credential stays here: who asks reads what it may do. A server that
 //! does not answer costs its own answer alone. Nothing of a client's goes this way, and no request of one is permitted by it.
 
+use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,6 +26,7 @@ use crate::host::network::{Network, is_local};
 use crate::masking::file::ColumnName;
 use crate::policy::{PolicySnapshot, Whereabouts};
 use crate::protocol::dns::Question;
+use crate::protocol::kubernetes;
 use crate::protocol::postgres::{self, Asking, Dial, LoginMode};
 use crate::upstream::power::Power;
 
@@ -31,6 +34,11 @@ use crate::upstream::power::Power;
 pub const PATIENCE: Duration = Duration::from_secs(20);
 /// Targets that are asked at once.
 pub const AT_ONCE: usize = 8;
+
+/// Of a login that says for whom it asks.
+const NAMES_OTHERS: &str = "requests go on under the name of the workload (`impersonate = true`), and the roles bound to that name narrow them; what \
+                            this login may do by itself they do not narrow: it needs impersonate, of the names `gateway:…` and their groups, and nothing else";
+const UNNEEDED: &str = "not needed: requests go on under the name of the workload, whose own roles count";
 
 /// What a server told.
 #[derive(Default)]
@@ -107,6 +115,7 @@ impl Engine {
         checked.address = Some(address.to_string());
         match target.protocol {
             Verdict::Postgres => self.ask_postgres(settings, &target, (address, checked)).await,
+            Verdict::Kubernetes => self.ask_kubernetes(settings, &target, (address, checked)).await,
             _ => Err("servers of this protocol are not asked by this version".to_owned()),
         }
     }
@@ -131,6 +140,27 @@ impl Engine {
         let dialer = To { engine: Arc::clone(self), address };
         let asking = Asking { dialer: &dialer, tls: &upstream.tls, credential, is_labelled: &is_labelled };
         let held = postgres::powers(&asking).await.map_err(|error| chain(&error))?;
+        Ok(Told { powers: held.powers, notes: held.notes })
+    }
+
+    async fn ask_kubernetes(
+        self: &Arc<Self>,
+        settings: &Settings,
+        target: &Target,
+        (address, checked): (SocketAddr, &mut CheckedTarget),
+    ) -> Result<Told, String> {
+        let way = Arc::clone(&settings.upstreams().cluster(target, address.ip())?.way);
+        let login = way.login.clone().ok_or("it has no credential")?;
+        self.record_use(target, &login, (way.tls.identity(), checked)).await?;
+        let host = target.tls.name.clone();
+        let authority = host.map_or_else(|| address.to_string(), |host| format!("{host}:{}", address.port()));
+        let to = To { engine: Arc::clone(self), address };
+        let conn = to.dial().await.map_err(|error| chain(&error))?;
+        let asking = kubernetes::Asking { way: &way, authority: &authority, login: &login };
+        let mut held = kubernetes::powers(conn, &asking).await.map_err(|error| chain(&error))?;
+        if way.impersonates {
+            held.notes.push(NAMES_OTHERS.to_owned());
+        }
         Ok(Told { powers: held.powers, notes: held.notes })
     }
 
@@ -160,10 +190,10 @@ struct To {
 }
 
 impl Dial for To {
-    fn dial(&self) -> std::pin::Pin<Box<dyn Future<Output = std::io::Result<BoxConn>> + Send + '_>> {
+    fn dial(&self) -> Pin<Box<dyn Future<Output = io::Result<BoxConn>> + Send + '_>> {
         Box::pin(async {
             let dialled: Result<_, DialError> = self.engine.dialler().from_here(self.address).await;
-            dialled.map(|stream| Box::new(stream) as BoxConn).map_err(std::io::Error::other)
+            dialled.map(|stream| Box::new(stream) as BoxConn).map_err(io::Error::other)
         })
     }
 }
@@ -197,8 +227,12 @@ async fn addresses(name: &str, settings: &Settings) -> Vec<IpAddr> {
 /// Puts each power where it belongs: beyond what policies permit, or within.
 fn compare(policies: &PolicySnapshot, target: &Target, powers: Vec<Power>, checked: &mut CheckedTarget) {
     let at = Whereabouts { target: &target.name, environment: target.environment.as_deref() };
+    let names_others = target.credential.as_ref().is_some_and(|credential| credential.impersonate);
     for power in powers {
-        let (is_beyond, policy) = said_of(policies, &power, at);
+        let (is_beyond, policy) = match power.uses.as_slice() {
+            [_, ..] if names_others => (true, UNNEEDED.to_owned()),
+            _ => said_of(policies, &power, at),
+        };
         let Power { name, what, cost, narrow, .. } = power;
         let place = if is_beyond { &mut checked.findings } else { &mut checked.permitted };
         place.push(Finding { name, what, cost, policy, narrow });

@@ -56,4 +56,5 @@ mod story_kubectl;
 mod story_policies;
 mod story_preview;
 mod story_secrets;
+mod story_targets;
 mod uri_oracle;

@@ -31,6 +31,28 @@ pub(super) const IN_THE_LIBRARY: &[Mutation] = &[
         tests: &["policy::reach::tests::a_permit_for_another_target_or_environment_is_none_here"],
     },
     Mutation {
+        name: "target-check-kube-token",
+        guarantee: "G5",
+        mechanism: "a look at what a token may do takes it to no server that was not verified",
+        edits: &[Edit {
+            file: "gateway/src/protocol/kubernetes/powers/own.rs",
+            from: "if asking.way.token.is_some() && !peer.is_verified() {",
+            to: "if asking.way.token.is_none() && !peer.is_verified() {",
+        }],
+        tests: &["protocol::kubernetes::powers::own::tests::a_token_goes_to_no_server_that_was_not_verified"],
+    },
+    Mutation {
+        name: "target-check-kube-names",
+        guarantee: "G2",
+        mechanism: "of the names that a server gives its namespaces only such go back to it as can be names",
+        edits: &[Edit {
+            file: "gateway/src/protocol/kubernetes/powers/rules.rs",
+            from: "names.filter(|name| is_label(name)).take(most)",
+            to: "names.filter(|name| name.len() < 9_999 || is_label(name)).take(most)",
+        }],
+        tests: &["protocol::kubernetes::powers::said::tests::names_of_a_server_stay_words_of_a_shell_and_on_one_line"],
+    },
+    Mutation {
         name: "console-nonce",
         guarantee: "G2",
         mechanism: "a token of the issuer counts for one login that was begun at this console",

@@ -5,7 +5,8 @@
 //! and what cannot be masked, is refused. It never shows the client's word for who asks to the server.
 //!
 //! Start reading in `engine.rs`: `uri` reads request lines, `body` bodies, `questions`, `fields` and `decide` ask policy,
-//! `preview` finds out what a held change would do, `upstream` talks to the server, `answer` and `object` mask what comes back, `stream` carries exec and port-forward.
+//! `preview` finds out what a held change would do, `upstream` talks to the server, `answer` and `object` mask what comes
+//! back, `stream` carries exec and port-forward, `powers` asks a server what our login may do.
 
 mod answer;
 mod body;
@@ -16,6 +17,7 @@ mod fields;
 pub mod fuzzing;
 mod head;
 mod object;
+mod powers;
 mod preview;
 mod questions;
 mod reply;
@@ -25,4 +27,5 @@ pub mod uri;
 
 pub use decide::{About, Judge, Shared};
 pub use engine::{Cause, Options, serve};
+pub use powers::{AskError, Asking, Held, powers};
 pub use upstream::{Cluster, Way, Workload};

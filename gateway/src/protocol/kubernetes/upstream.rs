@@ -12,7 +12,7 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
-use hyper::header::{AUTHORIZATION, HOST, HeaderMap, HeaderName, HeaderValue};
+use hyper::header::{AUTHORIZATION, HOST, HeaderMap, HeaderName, HeaderValue, InvalidHeaderValue};
 use hyper::{Request, Response, Uri};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use parking_lot::Mutex;
@@ -168,9 +168,7 @@ impl Upstream {
     fn identify(&self, way: &Way, headers: &mut HeaderMap) -> Result<(), Refusal> {
         let unusable = |_| Refusal::unavailable("gateway: a name or token for the API server cannot stand in a header");
         if let Some(token) = &way.token {
-            let mut value = HeaderValue::from_bytes(&[b"Bearer ", token.expose()].concat()).map_err(unusable)?;
-            value.set_sensitive(true);
-            headers.insert(AUTHORIZATION, value);
+            headers.insert(AUTHORIZATION, bearer(token).map_err(unusable)?);
         }
         if way.impersonates {
             headers.insert(USER, HeaderValue::from_str(&self.workload.user).map_err(unusable)?);
@@ -287,12 +285,19 @@ fn lost(error: &hyper::Error) -> Refusal {
     Refusal::bad_gateway("gateway: the API server's answer was lost: whether the request was carried out is not known")
 }
 
+/// A token as a header has it.
+pub(super) fn bearer(token: &Secret) -> Result<HeaderValue, InvalidHeaderValue> {
+    let mut value = HeaderValue::from_bytes(&[b"Bearer ", token.expose()].concat())?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
 fn path_of(uri: &Uri) -> Uri {
     uri.path_and_query().map_or_else(|| Uri::from_static("/"), |path| Uri::from(path.clone()))
 }
 
 /// Runs a connection until both its sender and its answers are gone.
-fn drive(connection: impl Future<Output = Result<(), hyper::Error>> + Send + 'static) {
+pub(super) fn drive(connection: impl Future<Output = Result<(), hyper::Error>> + Send + 'static) {
     // Awaited as it is, it would have two places in the task.
     let connection = Box::pin(connection);
     tokio::spawn(async move {
