@@ -1100,6 +1100,28 @@ const MUTATIONS: &[Mutation] = &[
         tests: &["story_targets::a_superuser_is_one_finding_and_the_journal_tells_who_asked_before_and_after"],
     },
     Mutation {
+        name: "target-check-ssh-record",
+        guarantee: "G3",
+        mechanism: "a look around a server is in the journal before the login that it takes",
+        edits: &[Edit {
+            file: "gateway/src/engine/powers.rs",
+            from: "        self.record_use(target, &options.credential.user, (reached.identity(), checked)).await?;\n",
+            to: "        checked.server_identity = Some(reached.identity());\n",
+        }],
+        tests: &["targets::a_plain_login_is_no_finding_and_the_journal_tells_who_asked_before_and_after"],
+    },
+    Mutation {
+        name: "target-check-ssh-bound",
+        guarantee: "G2",
+        mechanism: "what a server answers to a look around is bounded",
+        edits: &[Edit {
+            file: "gateway/src/protocol/ssh/powers/mod.rs",
+            from: "                if answer.len() > MOST {",
+            to: "                if answer.len() > MOST << 20 {",
+        }],
+        tests: &["targets::a_server_that_runs_something_else_or_says_too_much_tells_nothing"],
+    },
+    Mutation {
         name: "readable-root",
         guarantee: "G7",
         mechanism: "what a runtime can read is looked for below its own root and mounts",

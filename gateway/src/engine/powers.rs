@@ -28,6 +28,7 @@ use crate::policy::{PolicySnapshot, Whereabouts};
 use crate::protocol::dns::Question;
 use crate::protocol::kubernetes;
 use crate::protocol::postgres::{self, Asking, Dial, LoginMode};
+use crate::protocol::ssh;
 use crate::upstream::power::Power;
 
 /// How long one target may take.
@@ -116,6 +117,7 @@ impl Engine {
         match target.protocol {
             Verdict::Postgres => self.ask_postgres(settings, &target, (address, checked)).await,
             Verdict::Kubernetes => self.ask_kubernetes(settings, &target, (address, checked)).await,
+            Verdict::Ssh => self.ask_ssh(settings, &target, (address, checked)).await,
             _ => Err("servers of this protocol are not asked by this version".to_owned()),
         }
     }
@@ -161,6 +163,21 @@ impl Engine {
         if way.impersonates {
             held.notes.push(NAMES_OTHERS.to_owned());
         }
+        Ok(Told { powers: held.powers, notes: held.notes })
+    }
+
+    async fn ask_ssh(
+        self: &Arc<Self>,
+        settings: &Settings,
+        target: &Target,
+        (address, checked): (SocketAddr, &mut CheckedTarget),
+    ) -> Result<Told, String> {
+        let options = settings.upstreams().to_ssh(Some(target), self.certifier())?;
+        let to = To { engine: Arc::clone(self), address };
+        let dial = Box::pin(async move { to.dial().await });
+        let reached = ssh::reach(dial, &options).await.map_err(|error| chain(&error))?;
+        self.record_use(target, &options.credential.user, (reached.identity(), checked)).await?;
+        let held = reached.powers(&options).await.map_err(|error| chain(&error))?;
         Ok(Told { powers: held.powers, notes: held.notes })
     }
 

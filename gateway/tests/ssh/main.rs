@@ -51,4 +51,5 @@ mod hostile;
 mod lines;
 mod login;
 mod shell;
+mod targets;
 mod trust;

@@ -53,6 +53,28 @@ pub(super) const IN_THE_LIBRARY: &[Mutation] = &[
         tests: &["protocol::kubernetes::powers::said::tests::names_of_a_server_stay_words_of_a_shell_and_on_one_line"],
     },
     Mutation {
+        name: "target-check-ssh-strict",
+        guarantee: "G2",
+        mechanism: "an answer of a server that is not that of the look around tells nothing",
+        edits: &[Edit {
+            file: "gateway/src/protocol/ssh/powers/said.rs",
+            from: "            _ => return None,",
+            to: "            _ => continue,",
+        }],
+        tests: &["protocol::ssh::powers::said::tests::an_answer_that_is_not_that_of_the_command_is_none"],
+    },
+    Mutation {
+        name: "target-check-ssh-sudo",
+        guarantee: "G5",
+        mechanism: "by sudo a look around asks for the list and nothing else",
+        edits: &[Edit {
+            file: "gateway/src/protocol/ssh/powers/look.sh",
+            from: "sudo -n -l </dev/null",
+            to: "sudo -n id </dev/null",
+        }],
+        tests: &["protocol::ssh::powers::tests::the_command_stands_in_quotes_and_does_by_sudo_nothing_but_list"],
+    },
+    Mutation {
         name: "console-nonce",
         guarantee: "G2",
         mechanism: "a token of the issuer counts for one login that was begun at this console",

@@ -19,6 +19,7 @@ mod judge;
 mod line;
 mod line_shell;
 mod output;
+mod powers;
 mod recording;
 mod relay;
 mod request;
@@ -43,6 +44,7 @@ use door::Door;
 
 pub use ask::questions_of;
 pub use judge::{About, Judge, Shared};
+pub use powers::{Held, LookError, Reached, reach};
 pub use server::{Dial, ServerError};
 
 /// From accept to the client's login.
