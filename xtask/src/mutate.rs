@@ -1105,7 +1105,7 @@ const MUTATIONS: &[Mutation] = &[
         mechanism: "a look around a server is in the journal before the login that it takes",
         edits: &[Edit {
             file: "gateway/src/engine/powers.rs",
-            from: "        self.record_use(target, &options.credential.user, (reached.identity(), checked)).await?;\n",
+            from: "        self.record_use(target, &credential.user, (reached.identity(), checked)).await?;\n",
             to: "        checked.server_identity = Some(reached.identity());\n",
         }],
         tests: &["targets::a_plain_login_is_no_finding_and_the_journal_tells_who_asked_before_and_after"],
@@ -1115,11 +1115,44 @@ const MUTATIONS: &[Mutation] = &[
         guarantee: "G2",
         mechanism: "what a server answers to a look around is bounded",
         edits: &[Edit {
-            file: "gateway/src/protocol/ssh/powers/mod.rs",
-            from: "                if answer.len() > MOST {",
-            to: "                if answer.len() > MOST << 20 {",
+            file: "gateway/src/protocol/ssh/visit.rs",
+            from: "                if side.len() > MOST {",
+            to: "                if side.len() > MOST << 20 {",
         }],
         tests: &["targets::a_server_that_runs_something_else_or_says_too_much_tells_nothing"],
+    },
+    Mutation {
+        name: "test-denied",
+        guarantee: "G1",
+        mechanism: "a test of an attachment sends as refused only what policies permit to nobody",
+        edits: &[Edit {
+            file: "gateway/src/warden/setup.rs",
+            from: "closed.is_some_and(|closed| closed.iter().any(|known| known == *action))",
+            to: "closed.is_some_and(|_| !action.is_empty())",
+        }],
+        tests: &["story_trial::what_policies_permit_to_somebody_is_not_sent_as_what_they_deny"],
+    },
+    Mutation {
+        name: "test-observe",
+        guarantee: "G1",
+        mechanism: "a test of an attachment that observes sends nothing that policies deny",
+        edits: &[Edit {
+            file: "gateway/src/warden/setup.rs",
+            from: "    if attachment.observes() {",
+            to: "    if attachment.observes() && target.name.is_empty() {",
+        }],
+        tests: &["story_trial::an_attachment_that_observes_is_sent_nothing_that_policies_deny"],
+    },
+    Mutation {
+        name: "test-root",
+        guarantee: "G1",
+        mechanism: "a process of the gateway's own in an attachment gives up root before it speaks",
+        edits: &[Edit {
+            file: "gateway/src/cli/inside.rs",
+            from: "    give_up_root()?;\n",
+            to: "    let _ = give_up_root;\n",
+        }],
+        tests: &["story_trial::a_good_set_up_passes_and_the_journal_has_it_as_the_gateways_own"],
     },
     Mutation {
         name: "readable-root",

@@ -30,6 +30,8 @@ pub enum Question {
     Counts,
     /// What credentials may do at their servers.
     Powers(PowersOf),
+    /// Which of these actions policies permit to nobody, by target.
+    Closed(Vec<String>),
     /// A person comes back from the issuer to the console.
     LogIn {
         /// What they bring.

@@ -62,8 +62,7 @@ pub fn send(cgroup: &Path, trials: &[Trial]) -> io::Result<Option<String>> {
         let _ = child.kill();
         let _ = child.wait();
     }
-    // There where it had to make it.
-    let _ = std::fs::remove_dir(cgroup.join(PERCH));
+    leave(cgroup);
     match status {
         Some(status) if status.success() => Ok(None),
         None => Ok(Some(format!("the canary was not done within {} s", PATIENCE.as_secs()))),
@@ -92,9 +91,17 @@ pub fn sing(cgroup: &Path, trials: &[Trial]) -> io::Result<()> {
     Ok(())
 }
 
+/// Takes away the cgroup below it that a process may have had to make.
+pub fn leave(cgroup: &Path) {
+    let _ = std::fs::remove_dir(cgroup.join(PERCH));
+}
+
 /// Joins a cgroup, or one below it: a cgroup that gives controllers to those below holds no process itself, as above
 /// containers and services (cgroup-v2.rst, "No Internal Process Constraint").
-fn join(cgroup: &Path) -> io::Result<()> {
+///
+/// # Errors
+/// Where the cgroup takes no process.
+pub fn join(cgroup: &Path) -> io::Result<()> {
     let enter = |cgroup: &Path| std::fs::write(cgroup.join("cgroup.procs"), std::process::id().to_string());
     match enter(cgroup) {
         Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {

@@ -13,6 +13,7 @@ mod detach;
 mod doctor;
 mod events;
 mod exec;
+mod inside;
 mod kept;
 mod login;
 mod manual;
@@ -27,6 +28,7 @@ mod run;
 mod serve;
 mod status;
 mod target;
+mod trial;
 pub(crate) mod terminal;
 mod trust;
 mod user;
@@ -70,6 +72,10 @@ enum Command {
     Detach(detach::Arguments),
     /// What is in force
     Status(status::Arguments),
+    /// Is an attachment set up well? Tried from inside, as clients there do
+    ///
+    /// Exit status 0: nothing failed. 1: something did. 2: nothing is attached under that name.
+    Test(trial::Arguments),
     /// What this kernel and host offer
     Doctor,
     /// Undo everything that this host has of the gateway, but for its journal
@@ -132,6 +138,8 @@ enum Command {
         #[arg(long)]
         lsm: bool,
     },
+    #[command(hide = true)]
+    Inside,
     #[command(hide = true)]
     Readable {
         #[arg(long = "pid")]
@@ -200,6 +208,7 @@ pub fn main() -> ExitCode {
         Command::Run(arguments) => run::run(arguments),
         Command::Detach(arguments) => detach::run(&arguments, output),
         Command::Status(arguments) => status::run(&arguments, output),
+        Command::Test(arguments) => return trial::run(arguments, output).unwrap_or_else(|error| fail(error.as_ref())),
         Command::Doctor => doctor::run(output),
         Command::Purge => detach::purge(),
         Command::Sessions(arguments) => events::sessions(&arguments, output),
@@ -229,6 +238,7 @@ pub fn main() -> ExitCode {
             let trials: Vec<_> = trials.into_iter().filter_map(|(asked, trial)| asked.then_some(trial)).collect();
             canary::sing(&cgroup, &trials).map_err(Into::into)
         }
+        Command::Inside => inside::run(),
         Command::Readable { pids, closed } => target::look(&pids, &closed),
         Command::ExecChild(arguments) => exec::child(arguments),
         Command::Reference(page) => reference::run(&page),

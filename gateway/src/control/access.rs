@@ -28,6 +28,8 @@ pub enum Command {
     Revoke,
     /// What credentials may do at their servers.
     CheckTargets,
+    /// Whether an attachment is set up well, tried from inside.
+    Test,
     /// Policies anew.
     Reload,
     /// A subtree is to be intercepted.
@@ -71,6 +73,7 @@ impl Command {
             "/v1/windows" => (Method::GET, Self::Windows),
             "/v1/revoke" => (Method::POST, Self::Revoke),
             "/v1/targets/check" => (Method::POST, Self::CheckTargets),
+            "/v1/test" => (Method::POST, Self::Test),
             "/v1/reload" => (Method::POST, Self::Reload),
             "/v1/attach" => (Method::POST, Self::Attach),
             "/v1/detach" => (Method::POST, Self::Detach),
@@ -108,6 +111,7 @@ impl Command {
             | Self::Configuration
             | Self::Sessions
             | Self::CheckTargets
+            | Self::Test
             | Self::Reload
             | Self::Attach
             | Self::Detach => Err("only root may ask for this: use sudo".into()),
@@ -119,7 +123,7 @@ impl Command {
 mod tests {
     use super::*;
 
-    const WIRE: [(Method, &str, Command); 14] = [
+    const WIRE: [(Method, &str, Command); 15] = [
         (Method::GET, "/v1/status", Command::Status),
         (Method::GET, "/v1/config", Command::Configuration),
         (Method::GET, "/v1/sessions", Command::Sessions),
@@ -130,6 +134,7 @@ mod tests {
         (Method::GET, "/v1/windows", Command::Windows),
         (Method::POST, "/v1/revoke", Command::Revoke),
         (Method::POST, "/v1/targets/check", Command::CheckTargets),
+        (Method::POST, "/v1/test", Command::Test),
         (Method::POST, "/v1/reload", Command::Reload),
         (Method::POST, "/v1/attach", Command::Attach),
         (Method::POST, "/v1/detach", Command::Detach),

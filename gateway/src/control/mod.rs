@@ -6,6 +6,7 @@
 pub mod access;
 pub mod check;
 pub mod client;
+pub mod setup;
 pub mod service;
 pub mod socket;
 

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::access::Rights;
 use super::check::{CheckWanted, Checked};
+use super::setup::{TestWanted, Tested};
 use crate::audit::{Seq, Timestamp};
 use crate::capture::gaps::Gap;
 use crate::config::reference;
@@ -358,6 +359,12 @@ pub trait Operator: Clone + Send + Sync + 'static {
         uid: u32,
         wanted: CheckWanted,
     ) -> impl Future<Output = Result<Checked, OperatorError>> + Send;
+
+    /// Whether an attachment is set up well, tried from inside.
+    ///
+    /// # Errors
+    /// Where no engine runs, or nothing could be recorded.
+    fn test(&self, uid: u32, wanted: TestWanted) -> impl Future<Output = Result<Tested, OperatorError>> + Send;
 
     /// How everything stands.
     fn status(&self) -> impl Future<Output = Status> + Send;

@@ -211,6 +211,7 @@ async fn perform(
         Command::Revoke => result(operator.revoke(caller.uid, serde_json::from_slice(body)?).await),
         Command::Decide => result(operator.decide(caller.uid, serde_json::from_slice::<Decision>(body)?).await),
         Command::CheckTargets => result(operator.check_targets(caller.uid, serde_json::from_slice(body)?).await),
+        Command::Test => result(operator.test(caller.uid, serde_json::from_slice(body)?).await),
         Command::Reload => result(operator.reload().await),
         Command::Attach => result(operator.attach(caller, serde_json::from_slice::<AttachRequest>(body)?).await),
         Command::Exec => result(operator.exec(caller, serde_json::from_slice::<ExecRequest>(body)?).await),

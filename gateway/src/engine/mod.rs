@@ -373,6 +373,7 @@ impl Engine {
             Question::Policies => self.policies_in_force(),
             Question::Counts => self.counts(),
             Question::Powers(of) => self.powers(of).await,
+            Question::Closed(actions) => self.closed(&actions),
             Question::LogIn { said, begun } => self.log_in(said, begun).await,
             Question::BeginDevice => self.begin_device().await,
             Question::PollDevice(login) => self.poll_device(&login).await,

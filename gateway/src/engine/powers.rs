@@ -24,6 +24,7 @@ use crate::conn::BoxConn;
 use crate::control::check::{CheckedTarget, Finding};
 use crate::host::network::{Network, is_local};
 use crate::masking::file::ColumnName;
+use crate::policy::vocabulary::names::Action;
 use crate::policy::{PolicySnapshot, Whereabouts};
 use crate::protocol::dns::Question;
 use crate::protocol::kubernetes;
@@ -60,6 +61,19 @@ impl Engine {
         // In the order of the configuration.
         let checked: Vec<_> = futures_util::stream::iter(targets).map(check).buffered(AT_ONCE).collect().await;
         json!(checked)
+    }
+
+    /// Which of these actions policies permit to nobody, by target: whoever tries one there is denied, whatever it is about.
+    pub(super) fn closed(&self, actions: &[String]) -> Value {
+        let settings = self.settings();
+        let of = |target: &Target| {
+            let at = Whereabouts { target: &target.name, environment: target.environment.as_deref() };
+            let is_closed = |name: &&String| {
+                Action::from_name(name).is_some_and(|action| settings.policies().reach(action, at).is_empty())
+            };
+            (target.name.clone(), json!(actions.iter().filter(is_closed).collect::<Vec<_>>()))
+        };
+        settings.config().targets.iter().map(of).collect::<serde_json::Map<_, _>>().into()
     }
 
     async fn check(self: &Arc<Self>, settings: &Settings, target: &Target, person: String) -> CheckedTarget {
@@ -175,9 +189,10 @@ impl Engine {
         let options = settings.upstreams().to_ssh(Some(target), self.certifier())?;
         let to = To { engine: Arc::clone(self), address };
         let dial = Box::pin(async move { to.dial().await });
-        let reached = ssh::reach(dial, &options).await.map_err(|error| chain(&error))?;
-        self.record_use(target, &options.credential.user, (reached.identity(), checked)).await?;
-        let held = reached.powers(&options).await.map_err(|error| chain(&error))?;
+        let credential = &options.credential;
+        let reached = ssh::reach(dial, Arc::clone(&options.known), credential).await.map_err(|error| chain(&error))?;
+        self.record_use(target, &credential.user, (reached.identity(), checked)).await?;
+        let held = ssh::powers(reached, credential).await.map_err(|error| chain(&error))?;
         Ok(Told { powers: held.powers, notes: held.notes })
     }
 

@@ -265,11 +265,21 @@ impl Attachment {
         result
     }
 
+    /// Whether an engine holds its gate open.
+    pub(super) fn is_open(&self) -> bool {
+        self.canary.open.lock().is_some_and(|last| last.elapsed() <= OPEN)
+    }
+
+    /// Whether it decides and records, and blocks nothing.
+    pub(super) fn observes(&self) -> bool {
+        self.info.observe
+    }
+
     /// Has a process of ours connect from inside.
     pub(super) fn send_canary(&self, hierarchy: &Hierarchy) -> Result<(), Unhealthy> {
         let Some(cgroup) = self.cgroup() else { return Ok(()) };
         // A gate that is closed refuses it.
-        if self.canary.open.lock().is_none_or(|last| last.elapsed() > OPEN) {
+        if !self.is_open() {
             return Ok(());
         }
         // One at a time: each waits for its own connection.

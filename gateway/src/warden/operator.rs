@@ -25,6 +25,7 @@ use crate::control::service::{
     AttachRequest, Attached, AttachmentStatus, Caller, ConfigurationShown, Decision, Detached, Ending, ExecRequest,
     ExistingConnections, Moved, Operator, OperatorError, Status, WindowWanted, Work,
 };
+use crate::control::setup::{TestWanted, Tested};
 use crate::control::{SOCKET, socket};
 use crate::host::cgroup::{Cgroup, contains};
 use crate::host::netns::Netns;
@@ -402,6 +403,10 @@ impl Operator for Arc<Warden> {
 
     async fn check_targets(&self, uid: u32, wanted: CheckWanted) -> Result<Checked, OperatorError> {
         Warden::check_targets(self, uid, wanted).await
+    }
+
+    async fn test(&self, uid: u32, wanted: TestWanted) -> Result<Tested, OperatorError> {
+        Warden::test(self, uid, wanted).await
     }
 
     async fn status(&self) -> Status {

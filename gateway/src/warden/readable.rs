@@ -6,15 +6,15 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{self, Read};
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use super::Warden;
 use super::attachment::Attachment;
+use super::{Warden, errand};
 use crate::config::{Config, SecretSource};
 use crate::control::check::{Eyes, Seen};
 use crate::host::process::Process;
@@ -22,13 +22,10 @@ use crate::host::readable::Readable;
 
 /// How long one look may take: a file system of the runtime's may never answer.
 const PATIENCE: Duration = Duration::from_secs(5);
-const LOOK_EVERY: Duration = Duration::from_millis(5);
 /// Users and roots of one attachment that are looked at.
 const MAX_EYES: usize = 16;
 /// Processes that are looked at as one.
 const MAX_PIDS: usize = 64;
-/// The longest answer.
-const MAX_ANSWER: u64 = 4 << 20;
 
 /// Who sees the same files with the same rights.
 type View = (u32, Vec<u32>, (u64, u64), u64);
@@ -93,39 +90,20 @@ fn own_secrets(config: &Config) -> Vec<PathBuf> {
 
 fn look(pids: &[i32], closed: &[PathBuf]) -> io::Result<Vec<Readable>> {
     let mut command = Command::new(std::env::current_exe()?);
-    command.arg("readable").env_clear();
+    command.arg("readable");
     for pid in pids.iter().take(MAX_PIDS) {
         command.arg("--pid").arg(pid.to_string());
     }
     for path in closed {
         command.arg("--closed").arg(path);
     }
-    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
-    let answer = child.stdout.take();
-    // Beside the waiting: an answer that is longer than a pipe would keep the child from ending.
-    let reading = std::thread::spawn(move || {
-        let mut bytes = Vec::new();
-        answer.map(|answer| answer.take(MAX_ANSWER).read_to_end(&mut bytes));
-        bytes
-    });
-    let started = Instant::now();
-    let status = loop {
-        match child.try_wait()? {
-            Some(status) => break Some(status),
-            None if started.elapsed() > PATIENCE => break None,
-            None => std::thread::sleep(LOOK_EVERY),
-        }
+    let late = |error: io::Error| match error.kind() {
+        io::ErrorKind::TimedOut => io::Error::other(format!("{error}: a file system does not answer")),
+        _ => error,
     };
-    if status.is_none() {
-        let _ = child.kill();
-        // It dies once its file system lets it.
-        std::thread::spawn(move || child.wait());
-        let why = format!("the look was not done within {} seconds: a file system does not answer", PATIENCE.as_secs());
-        return Err(io::Error::new(io::ErrorKind::TimedOut, why));
-    }
-    let bytes = reading.join().unwrap_or_default();
-    if !status.is_some_and(|status| status.success()) {
+    let said = errand::send(&mut command, &[], PATIENCE).map_err(late)?;
+    if !said.is_done {
         return Err(io::Error::other("its processes are gone, or their rights cannot be taken on"));
     }
-    Ok(serde_json::from_slice(&bytes)?)
+    Ok(serde_json::from_slice(&said.answer)?)
 }

@@ -57,4 +57,5 @@ mod story_policies;
 mod story_preview;
 mod story_secrets;
 mod story_targets;
+mod story_trial;
 mod uri_oracle;

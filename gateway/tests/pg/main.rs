@@ -111,6 +111,7 @@ mod story_table;
 mod story_targets;
 mod story_tokens;
 mod story_transparency;
+mod story_trial;
 mod story_types;
 mod story_values;
 mod story_why;

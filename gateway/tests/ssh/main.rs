@@ -52,4 +52,5 @@ mod lines;
 mod login;
 mod shell;
 mod targets;
+mod trial;
 mod trust;

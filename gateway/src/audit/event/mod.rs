@@ -20,8 +20,8 @@ pub use host::{
 };
 pub use kubernetes::{KubernetesFrame, KubernetesFrames, KubernetesOutcome, KubernetesPreview, KubernetesRequest};
 pub use request::{
-    ApprovalDecided, ApprovalEnded, ApprovalRequested, CredentialUsed, Phase, PostgresOutcome, PostgresStatement,
-    Status, TargetChecked, WindowClosed, WindowOpened,
+    ApprovalDecided, ApprovalEnded, ApprovalRequested, AttachmentTested, CredentialUsed, Phase, PostgresOutcome,
+    PostgresStatement, Status, TargetChecked, WindowClosed, WindowOpened,
 };
 pub use session::{
     ConsoleLogin, ConsoleLoginFailed, Container, Counters, Decision, Destination, DnsRefused, EndCause, NetworkConnect,
@@ -170,6 +170,8 @@ events! {
     PolicyRejected = "policy.rejected" => PolicyRejected,
     /// A credential that we hold was supplied to a server.
     CredentialUsed = "credential.used" => CredentialUsed,
+    /// An operator had an attachment tried from inside.
+    AttachmentTested = "attachment.tested" => AttachmentTested,
     /// An operator asked what a credential may do at its server.
     TargetChecked = "target.checked" => TargetChecked,
     /// A token was verified and bound.

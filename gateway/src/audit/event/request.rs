@@ -206,6 +206,23 @@ pub struct WindowClosed {
     pub reason: Kept,
 }
 
+/// An attachment was tried from inside by a process of the gateway's own, for an operator.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttachmentTested {
+    /// Name of the attachment.
+    pub attachment: String,
+    /// Who asked.
+    pub person: String,
+    /// The process that tried, where there was one: sessions of its pids are of this test.
+    pub pids: Vec<u32>,
+    /// What ended as it should: `shop/permits`.
+    pub passed: Vec<String>,
+    /// What did not.
+    pub failed: Vec<String>,
+    /// What was not tried.
+    pub skipped: Vec<String>,
+}
+
 /// What a target's credential may do was asked of its server, for an operator.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TargetChecked {

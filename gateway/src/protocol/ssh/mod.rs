@@ -24,6 +24,7 @@ mod recording;
 mod relay;
 mod request;
 mod server;
+mod visit;
 mod words;
 
 use std::pin::Pin;
@@ -44,8 +45,9 @@ use door::Door;
 
 pub use ask::questions_of;
 pub use judge::{About, Judge, Shared};
-pub use powers::{Held, LookError, Reached, reach};
+pub use powers::{Held, powers};
 pub use server::{Dial, ServerError};
+pub use visit::{Ran, Reached, VisitError, reach};
 
 /// From accept to the client's login.
 const LOGIN: Duration = Duration::from_secs(60);

@@ -237,14 +237,23 @@ fn samples() -> BTreeMap<&'static str, Value> {
     .collect()
 }
 
-fn targets() -> [(&'static str, Value); 1] {
-    [(
-        "target.checked",
-        json!({
-            "target": "shop", "login": "app", "server_identity": "verify-full db", "person": "root",
-            "beyond": ["superuser"], "permitted": ["insert"], "error": "lost",
-        }),
-    )]
+fn targets() -> [(&'static str, Value); 2] {
+    [
+        (
+            "target.checked",
+            json!({
+                "target": "shop", "login": "app", "server_identity": "verify-full db", "person": "root",
+                "beyond": ["superuser"], "permitted": ["insert"], "error": "lost",
+            }),
+        ),
+        (
+            "attachment.tested",
+            json!({
+                "attachment": "ci", "person": "root", "pids": [7], "passed": ["capture/caught"],
+                "failed": ["shop/permits"], "skipped": ["shop/denies"],
+            }),
+        ),
+    ]
 }
 
 fn origin() -> Origin {
@@ -336,6 +345,7 @@ fn every_sample_has_every_field() {
     complete::<event::PolicyRejected>(&["policy.rejected"]);
     complete::<event::CredentialUsed>(&["credential.used"]);
     complete::<event::TargetChecked>(&["target.checked"]);
+    complete::<event::AttachmentTested>(&["attachment.tested"]);
     complete::<event::TokenVerified>(&["token.verified"]);
     complete::<event::TokenRefused>(&["token.refused"]);
     complete::<event::ConsoleLogin>(&["console.login"]);
