@@ -110,7 +110,7 @@ SELECT name FROM harmless_view;
 CREATE RULE "_RETURN" AS ON SELECT TO copies DO INSTEAD SELECT ssn AS a, 1 AS b FROM customers;
 SELECT a FROM copies;
 
--- held
+-- denied
 ALTER TABLE customers ADD COLUMN g text GENERATED ALWAYS AS (reverse(ssn)) STORED;
 SELECT g FROM customers;
 

@@ -160,23 +160,23 @@ COPY customers TO PROGRAM 'cat >/dev/null';
 CREATE TRIGGER tg BEFORE UPDATE ON customers FOR EACH ROW EXECUTE FUNCTION tells();
 UPDATE customers SET name = name WHERE id = 1 RETURNING name;
 
--- held
+-- denied
 CREATE INDEX ON customers (upper(ssn));
 
 -- denied
 CREATE STATISTICS more (mcv) ON ssn, email FROM customers;
 
--- held
+-- denied
 ALTER TABLE customers RENAME ssn TO harmless;
 SELECT harmless FROM customers;
 
--- held
+-- denied
 BEGIN;
 ALTER TABLE customers RENAME TO others;
 SELECT ssn FROM others;
 ROLLBACK;
 
--- held
+-- denied
 ALTER TABLE customers SET SCHEMA pg_temp;
 
 -- denied

@@ -213,10 +213,10 @@ INSERT INTO customers SELECT 1, 'x' RETURNING ssn;
 -- scrubbed
 DELETE FROM ONLY customers WHERE id = 999999 OR 1 / (id - 1) > 0 RETURNING ssn;
 
--- held
+-- denied
 ALTER TABLE customers ALTER ssn TYPE int USING ssn::int;
 
--- held
+-- denied
 CREATE UNIQUE INDEX ON customers ((left(ssn, 0)));
 
 -- denied
