@@ -681,6 +681,17 @@ const MUTATIONS: &[Mutation] = &[
         tests: &["containers::capabilities_of_containers_that_lead_around_are_named_also_of_those_that_come_later"],
     },
     Mutation {
+        name: "canary-stays",
+        guarantee: "G1",
+        mechanism: "the canary stays until the gateway takes it, so that a busy one does not think that its hooks are gone",
+        edits: &[Edit {
+            file: "gateway/src/capture/canary.rs",
+            from: "        let _ = stream.read(&mut [0]);\n",
+            to: "        let _ = &mut stream;\n",
+        }],
+        tests: &["fail_closed::a_canary_stays_until_a_busy_gateway_takes_it"],
+    },
+    Mutation {
         name: "canary-below",
         guarantee: "G1",
         mechanism: "the canary goes below a cgroup that holds no process itself",

@@ -16,6 +16,8 @@ pub const CANARY: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::new(19
 
 /// How long the connect waits for the redirect.
 const TIMEOUT: Duration = Duration::from_secs(2);
+/// How long it then waits to be taken.
+const TAKEN: Duration = Duration::from_secs(10);
 /// How long all of it may take, on a busy host.
 const PATIENCE: Duration = Duration::from_secs(20);
 const LOOK_EVERY: Duration = Duration::from_millis(5);
@@ -86,7 +88,11 @@ pub fn sing(cgroup: &Path, trials: &[Trial]) -> io::Result<()> {
         return Err(io::Error::other("the LSM hooks do not run"));
     }
     if trials.contains(&Trial::Connect) {
-        TcpStream::connect_timeout(&CANARY, TIMEOUT)?;
+        let mut stream = TcpStream::connect_timeout(&CANARY, TIMEOUT)?;
+        // A client that closes takes its record along: one that went at once would be nobody to a busy listener. Who takes it
+        // lets it go.
+        stream.set_read_timeout(Some(TAKEN))?;
+        let _ = stream.read(&mut [0]);
     }
     Ok(())
 }

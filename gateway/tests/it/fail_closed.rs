@@ -95,6 +95,22 @@ fn nobody_hangs_on_a_stopped_engine() {
 }
 
 #[test]
+fn a_canary_stays_until_a_busy_gateway_takes_it() {
+    let world = World::new();
+    let gateway = world.attach(&[]);
+    send(gateway.child.id(), Signal::STOP);
+    let mut canary = world.command("/run/it/gateway");
+    let mut canary = canary.args(["canary", "--connect", "--cgroup"]).arg(world.cgroup()).spawn().unwrap();
+    wait::until("its connection, or its end", || {
+        !world.sh("ss -Htn state established").is_empty() || canary.try_wait().unwrap().is_some()
+    });
+    send(gateway.child.id(), Signal::CONT);
+    // Nobody awaited this one, so that it is a session as any; who went before it was taken would be nobody.
+    world.event("session.start", |body| body["destination"]["address"] == "192.0.2.1");
+    canary.wait().unwrap();
+}
+
+#[test]
 fn an_engine_that_says_nothing_is_replaced_and_its_connections_end() {
     let world = World::new();
     let gateway = world.attach(&[]);
