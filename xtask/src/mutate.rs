@@ -1182,8 +1182,8 @@ const MUTATIONS: &[Mutation] = &[
         mechanism: "what a runtime can read is asked of the kernel with its rights",
         edits: &[Edit {
             file: "gateway/src/host/readable/mod.rs",
-            from: "    become_like(&process)?;\n    let mut found",
-            to: "    let mut found",
+            from: "    become_like(&process)?;\n    Ok((environment",
+            to: "    Ok((environment",
         }],
         tests: &["readable::what_a_runtime_can_read_is_told_by_path_and_what_it_cannot_is_not"],
     },

@@ -146,6 +146,8 @@ enum Command {
         pids: Vec<i32>,
         #[arg(long)]
         closed: Vec<PathBuf>,
+        #[arg(long)]
+        anchors: bool,
     },
     #[command(hide = true)]
     ExecChild(exec::ChildArguments),
@@ -239,7 +241,8 @@ pub fn main() -> ExitCode {
             canary::sing(&cgroup, &trials).map_err(Into::into)
         }
         Command::Inside => inside::run(),
-        Command::Readable { pids, closed } => target::look(&pids, &closed),
+        Command::Readable { pids, anchors: true, .. } => trial::look(&pids),
+        Command::Readable { pids, closed, .. } => target::look(&pids, &closed),
         Command::ExecChild(arguments) => exec::child(arguments),
         Command::Reference(page) => reference::run(&page),
         Command::Manual { directory } => manual::write(&Cli::command(), &directory),

@@ -3,15 +3,17 @@
 //! In: the running gateway's answer, which has tried it from inside. Out: a page, or JSON; exit status 0 where nothing failed, 1
 //! where something did, 2 for an attachment that there is not. It tries nothing itself.
 
+use std::io::Read;
 use std::process::ExitCode;
 
 use clap::Args;
 
-use super::Output;
 use super::serve::{running, runtime};
 use super::terminal::{visible, width, wrapped};
+use super::{Output, line};
 use crate::control::client::ClientError;
 use crate::control::setup::{Outcome, Step, TestWanted, Tested};
+use crate::host::readable;
 
 /// Which attachment.
 #[derive(Debug, Args)]
@@ -23,8 +25,10 @@ pub(super) struct Arguments {
     database: String,
 }
 
+/// What is read of standard input.
+const MOST: u64 = 256 * 1024;
 /// How far texts stand in.
-const INDENT: usize = 20;
+const INDENT: usize = 29;
 
 pub(super) fn run(arguments: Arguments, output: Output) -> anyhow::Result<ExitCode> {
     let wanted = TestWanted { attachment: arguments.name, database: arguments.database };
@@ -38,6 +42,14 @@ pub(super) fn run(arguments: Arguments, output: Output) -> anyhow::Result<ExitCo
     }
     output.print(&tested, page)?;
     Ok(if tested.has_failed() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// What the gateway starts to look as others would for what they know it by, which it reads of standard input: it gives up root
+/// for good.
+pub(super) fn look(pids: &[i32]) -> anyhow::Result<()> {
+    let mut text = String::new();
+    std::io::stdin().take(MOST).read_to_string(&mut text)?;
+    line(&serde_json::to_string(&readable::knows(pids, &serde_json::from_str(&text)?)?)?)
 }
 
 fn page(tested: &Tested) -> String {
@@ -71,9 +83,9 @@ fn told(step: &Step) -> String {
 /// A word, and a text that is broken below itself.
 fn lines(word: &str, text: &str) -> String {
     let broken = wrapped(text, width().saturating_sub(INDENT).max(40));
-    let line = |(number, line): (usize, &String)| {
+    let shown = |(number, text): (usize, &String)| {
         let word = if number == 0 { word } else { "" };
-        format!("  {word:<width$}{line}\n", width = INDENT - 2)
+        format!("  {word:<width$}{text}\n", width = INDENT - 2)
     };
-    broken.iter().enumerate().map(line).collect()
+    broken.iter().enumerate().map(shown).collect()
 }

@@ -13,12 +13,14 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::de::DeserializeOwned;
+
 use super::attachment::Attachment;
 use super::{Warden, errand};
 use crate::config::{Config, SecretSource};
 use crate::control::check::{Eyes, Seen};
 use crate::host::process::Process;
-use crate::host::readable::Readable;
+use crate::host::readable::{Anchors, Known, Readable};
 
 /// How long one look may take: a file system of the runtime's may never answer.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -38,14 +40,7 @@ impl Warden {
     }
 
     fn readable_in(&self, attachment: &Arc<Attachment>, closed: &[PathBuf]) -> Seen {
-        let cgroup = attachment.cgroup();
-        let pids = cgroup.and_then(|cgroup| self.hierarchy.processes(&cgroup).ok()).unwrap_or_default();
-        let mut views: BTreeMap<View, Vec<i32>> = BTreeMap::new();
-        for pid in pids {
-            if let Some(view) = view(pid) {
-                views.entry(view).or_default().push(pid);
-            }
-        }
+        let views = self.views(attachment);
         let mut notes = Vec::new();
         if views.is_empty() {
             notes.push("nobody runs in it now: what would be open to them is not known".to_owned());
@@ -61,6 +56,24 @@ impl Warden {
             Eyes { uid, pids, open, error }
         });
         Seen { attachment: attachment.name().to_owned(), eyes: eyes.collect(), notes }
+    }
+
+    fn views(&self, attachment: &Attachment) -> BTreeMap<View, Vec<i32>> {
+        let cgroup = attachment.cgroup();
+        let pids = cgroup.and_then(|cgroup| self.hierarchy.processes(&cgroup).ok()).unwrap_or_default();
+        let mut views: BTreeMap<View, Vec<i32>> = BTreeMap::new();
+        for pid in pids {
+            if let Some(view) = view(pid) {
+                views.entry(view).or_default().push(pid);
+            }
+        }
+        views
+    }
+
+    /// By user, what clients of those who run in it know the gateway by. It blocks.
+    pub(super) fn knowing(&self, attachment: &Attachment, anchors: &Anchors) -> Vec<(u32, io::Result<Vec<Known>>)> {
+        let views = self.views(attachment).into_iter().take(MAX_EYES);
+        views.map(|((uid, ..), pids)| (uid, knows(&pids, anchors))).collect()
     }
 }
 
@@ -91,17 +104,27 @@ fn own_secrets(config: &Config) -> Vec<PathBuf> {
 fn look(pids: &[i32], closed: &[PathBuf]) -> io::Result<Vec<Readable>> {
     let mut command = Command::new(std::env::current_exe()?);
     command.arg("readable");
-    for pid in pids.iter().take(MAX_PIDS) {
-        command.arg("--pid").arg(pid.to_string());
-    }
     for path in closed {
         command.arg("--closed").arg(path);
+    }
+    ask(&mut command, pids, &[])
+}
+
+fn knows(pids: &[i32], anchors: &Anchors) -> io::Result<Vec<Known>> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command.args(["readable", "--anchors"]);
+    ask(&mut command, pids, &serde_json::to_vec(anchors)?)
+}
+
+fn ask<T: DeserializeOwned>(command: &mut Command, pids: &[i32], input: &[u8]) -> io::Result<T> {
+    for pid in pids.iter().take(MAX_PIDS) {
+        command.arg("--pid").arg(pid.to_string());
     }
     let late = |error: io::Error| match error.kind() {
         io::ErrorKind::TimedOut => io::Error::other(format!("{error}: a file system does not answer")),
         _ => error,
     };
-    let said = errand::send(&mut command, &[], PATIENCE).map_err(late)?;
+    let said = errand::send(command, input, PATIENCE).map_err(late)?;
     if !said.is_done {
         return Err(io::Error::other("its processes are gone, or their rights cannot be taken on"));
     }

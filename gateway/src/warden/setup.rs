@@ -4,6 +4,8 @@
 //! does what clients there do; a request that is to be refused goes out only where policies permit it to nobody, and does nothing even if it
 //! were carried out. It reads nothing that a server said, and hands no secret out.
 
+mod trust;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::process::Command;
@@ -21,6 +23,7 @@ use crate::config::Target;
 use crate::control::service::OperatorError;
 use crate::control::setup::{Attempt, DENIED, Outcome, Spoken, Step, TestWanted, Tested};
 use crate::host::network::Network;
+use crate::host::readable::Anchors;
 use crate::trust::ca::Authority;
 use crate::trust::ssh::SshKey;
 
@@ -33,6 +36,7 @@ const NAMES: [&str; 3] = ["answers", "permits", "denies"];
 /// The longest text that it says, in characters.
 const MAX_SAID: usize = 500;
 const CAPTURE: &str = "capture";
+const CLIENTS: &str = "clients";
 
 /// Which actions policies permit to nobody, by target.
 type Closed = BTreeMap<String, Vec<String>>;
@@ -96,7 +100,53 @@ impl Warden {
             let why = format!("of {} targets the first {MAX_TARGETS} were tried", targets.len());
             steps.push(Step::skipped(CAPTURE, "targets", why));
         }
+        steps.extend(self.known_to(attachment, &targets));
         (steps, pids)
+    }
+
+    /// Whether clients of those who run there know us.
+    fn known_to(&self, attachment: &Attachment, targets: &[Target]) -> Vec<Step> {
+        let anchors = match self.anchors() {
+            Ok(anchors) => anchors,
+            Err(why) => {
+                return vec![Step::failed(CLIENTS, "trusts", why, "the log says what became of the state directory")];
+            }
+        };
+        let is_spoken = |client| targets.iter().any(|target| spoken(target).is_some_and(|it| trust::of(it) == client));
+        let looked = self.knowing(attachment, &anchors);
+        if looked.is_empty() {
+            return vec![Step::skipped(
+                CLIENTS,
+                "trusts",
+                "nobody runs in it now: what clients there know is not known",
+            )];
+        }
+        let mut steps = Vec::new();
+        for (uid, known) in looked {
+            let about = format!("uid {uid}");
+            match known {
+                Ok(known) => {
+                    let known = known.into_iter().filter(|known| is_spoken(known.client));
+                    steps.extend(known.map(|known| trust::step(&about, &known)));
+                }
+                Err(error) => steps.push(Step::skipped(&about, "trusts", format!("nobody could look: {error}"))),
+            }
+        }
+        steps
+    }
+
+    /// What clients may know us by.
+    fn anchors(&self) -> Result<Anchors, String> {
+        let state = self.config.lock().state_dir.clone();
+        let authority = Authority::open(&state).map_err(|error| chain(&error))?.certificate_pem().to_owned();
+        let lines =
+            [SshKey::host(&state), SshKey::host_authority(&state)].map(|key| key.and_then(|key| key.public_line()));
+        let mut host_keys = Vec::new();
+        for line in lines {
+            let line = line.map_err(|error| chain(&error))?;
+            host_keys.extend(line.split_whitespace().nth(1).map(str::to_owned));
+        }
+        Ok(Anchors { authority, host_keys })
     }
 
     /// Whether what is connected inside comes to us.

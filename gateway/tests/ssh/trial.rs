@@ -19,7 +19,13 @@ fn a_client_inside_is_let_in_and_runs_what_policies_permit() {
     let _gateway = host.attach();
     let steps = steps(&host);
     let outcomes: Vec<_> = steps.iter().map(|[name, outcome, _]| (name.as_str(), outcome.as_str())).collect();
-    let wanted = [("caught", "passed"), ("answers", "passed"), ("permits", "passed"), ("denies", "skipped")];
+    let wanted = [
+        ("caught", "passed"),
+        ("answers", "passed"),
+        ("permits", "passed"),
+        ("denies", "skipped"),
+        ("trusts", "skipped"),
+    ];
     assert_eq!(outcomes, wanted, "{steps:#?}");
     assert_eq!(host.requests("exec").pop().unwrap()["text"], "true");
 }
@@ -31,4 +37,25 @@ fn what_policies_refuse_it_is_told_as_what_to_permit() {
     let steps = steps(&host);
     assert_eq!(steps[2][..2], ["permits", "failed"], "{steps:#?}");
     assert!(steps[2][2].contains("no policy permits Ssh::exec"), "{steps:#?}");
+}
+
+#[test]
+fn known_hosts_count_as_far_as_the_user_who_runs_there_can_read_them() {
+    let host = Host::new();
+    let _gateway = host.attach();
+    let mut inside = host.command(&["sleep", "600"]).spawn().unwrap();
+    crate::wait::until("somebody inside", || {
+        host.world.cli_json(&["status"])["attachments"][0]["processes"].as_u64() == Some(1)
+    });
+    let trusts = |outcome: &str| {
+        let steps = steps(&host);
+        let step = steps.iter().find(|[name, ..]| name == "trusts_ssh").unwrap_or_else(|| panic!("{steps:#?}"));
+        assert_eq!(step[1], outcome, "{steps:#?}");
+    };
+    trusts("passed");
+    host.world.sh("chmod 600 /etc/ssh/ssh_known_hosts");
+    trusts("failed");
+    host.world.sh("chmod 644 /etc/ssh/ssh_known_hosts; sed -i 's/^/@revoked /' /etc/ssh/ssh_known_hosts");
+    trusts("failed");
+    let _ = (inside.kill(), inside.wait());
 }

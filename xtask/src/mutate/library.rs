@@ -20,6 +20,17 @@ pub(super) const IN_THE_LIBRARY: &[Mutation] = &[
         tests: &["host::readable::tests::who_looks_has_no_right_of_roots_and_stays_out_of_reach_of_whom_it_looks_for"],
     },
     Mutation {
+        name: "test-revoked",
+        guarantee: "G7",
+        mechanism: "a host key that clients take for revoked is none that they know",
+        edits: &[Edit {
+            file: "gateway/src/host/readable/anchors.rs",
+            from: " && !line.starts_with(\"@revoked\")",
+            to: "",
+        }],
+        tests: &["host::readable::anchors::tests::a_key_counts_in_a_line_that_is_in_force"],
+    },
+    Mutation {
         name: "target-check-reach",
         guarantee: "G7",
         mechanism: "a right that policies give at another target alone is told as one beyond them",

@@ -4,9 +4,10 @@
 //! them, by name and path. It is asked of the kernel, as their user, below their root: permission bits, access lists and mounts
 //! count as they count for them. No content leaves this module, and nothing is written.
 //!
-//! [`look`] is for a process of its own, which root starts for it: it gives up root's rights for good. The real and the saved
+//! [`look`] and [`knows`] are for a process of its own, which root starts for it: it gives up root's rights for good. The real and the saved
 //! user stay root's: who runs as the effective one could else trace or end a process outside of its cgroup.
 
+mod anchors;
 mod key;
 mod places;
 
@@ -22,6 +23,7 @@ use rustix::thread::{CapabilitySet, CapabilitySets};
 use serde::{Deserialize, Serialize};
 
 use super::process::{Process, is_alive};
+pub use anchors::{Anchors, Client, Known};
 use places::{HOLDS_SECRET, IN_FOLDERS, IN_HOME, IN_SYSTEM, NAMED, NOT_SECRET, Place};
 
 /// What is read of a process's environment, and processes whose environments are.
@@ -51,6 +53,29 @@ pub struct Readable {
 /// # Errors
 /// Where the first is gone, or its rights cannot be taken on: nothing was looked at then.
 pub fn look(pids: &[i32], closed: &[PathBuf]) -> io::Result<Vec<Readable>> {
+    let (environment, uid) = stand_in_for(pids)?;
+    let mut found = Found::default();
+    for path in closed {
+        found.file(path, "gateway_secret", "a secret of the gateway's own");
+    }
+    found.variables(&environment);
+    found.named(&environment);
+    found.in_homes(&homes(&environment, uid));
+    found.in_system();
+    Ok(found.0.into_iter().take(MAX_FOUND).collect())
+}
+
+/// Looks likewise for what their clients know the gateway by.
+///
+/// # Errors
+/// Likewise.
+pub fn knows(pids: &[i32], anchors: &Anchors) -> io::Result<Vec<Known>> {
+    let (environment, uid) = stand_in_for(pids)?;
+    Ok(anchors::known(anchors, &environment, &homes(&environment, uid)))
+}
+
+/// Takes on the root, the mounts and the rights of the first of these, for good.
+fn stand_in_for(pids: &[i32]) -> io::Result<(Environment, u32)> {
     let gone = || io::Error::from(io::ErrorKind::NotFound);
     let first = pids.first().copied().ok_or_else(gone)?;
     let held = rustix::process::pidfd_open(Pid::from_raw(first).ok_or_else(gone)?, PidfdFlags::empty())?;
@@ -69,15 +94,7 @@ pub fn look(pids: &[i32], closed: &[PathBuf]) -> io::Result<Vec<Readable>> {
     rustix::process::chroot(".")?;
     drop(root);
     become_like(&process)?;
-    let mut found = Found::default();
-    for path in closed {
-        found.file(path, "gateway_secret", "a secret of the gateway's own");
-    }
-    found.variables(&environment);
-    found.named(&environment);
-    found.in_homes(&homes(&environment, process.uid));
-    found.in_system();
-    Ok(found.0.into_iter().take(MAX_FOUND).collect())
+    Ok((environment, process.uid))
 }
 
 /// Gives up all rights but those with which it reads.
