@@ -178,6 +178,7 @@ connection.execute("SELECT home FROM people", prepare=False)
 connection.execute("BEGIN")
 while not open("renamed").read():
     time.sleep(0.05)
+time.sleep(1.1)
 connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
 print(connection.execute("SELECT upper(home) FROM folk WHERE id = 1", prepare=False).fetchone()[0])
 "#;
@@ -191,7 +192,6 @@ fn names_that_others_change_are_seen_by_the_first_statement_of_a_transaction() {
     let client = shop.python_command(&script).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     wait::until("a transaction", || shop.reached("BEGIN") > 0);
     shop.admin("SET ROLE agent; ALTER TABLE people RENAME TO folk");
-    std::thread::sleep(std::time::Duration::from_millis(1_100));
     shop.world.file("renamed", "yes");
     let output = client.wait_with_output().unwrap();
     assert_eq!(String::from_utf8_lossy(&output.stdout), "[place•••]\n", "{output:?}");
