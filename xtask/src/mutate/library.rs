@@ -366,8 +366,8 @@ pub(super) const IN_THE_LIBRARY: &[Mutation] = &[
         mechanism: "a dry run is asked of servers alone that know what one is",
         edits: &[Edit {
             file: "gateway/src/protocol/kubernetes/preview.rs",
-            from: "        if !status.is_client_error() || memchr::memmem::find(&said, b\"dryRun\").is_none() {",
-            to: "        if said.is_empty() && status.is_client_error() {",
+            from: "        if !is_invalid || memchr::memmem::find(&said, b\"dryRun\").is_none() {",
+            to: "        if said.is_empty() && is_invalid {",
         }],
         tests: &["story_kubectl::an_aggregated_api_is_asked_through_the_gateway"],
     },

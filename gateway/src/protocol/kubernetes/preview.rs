@@ -98,7 +98,8 @@ impl Change<'_> {
         };
         let probe = format!("{}?dryRun={NO_DRY_RUN}", self.uri.path());
         let (status, said) = self.ask(method, &probe, Some((media, nothing.into()))).await?;
-        if !status.is_client_error() || memchr::memmem::find(&said, b"dryRun").is_none() {
+        let is_invalid = matches!(status, StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY);
+        if !is_invalid || memchr::memmem::find(&said, b"dryRun").is_none() {
             return Err("the API server is not known to understand dry runs of it".to_owned());
         }
         let media = self.headers.get(CONTENT_TYPE).and_then(|media| media.to_str().ok()).unwrap_or_default();

@@ -174,8 +174,9 @@ impl LabelUse {
             _ if asked.starts_with("Data::compare") => {
                 "Columns of this class are masked, and which rows come, or in which order, would tell their values: select \
                  them if you need to (they come masked), but name them, or what holds them (`*`, a whole row, an output of a \
-                 subquery), nowhere in WHERE, JOIN, GROUP BY, HAVING, ORDER BY, DISTINCT, UNION, LIMIT, a window, or a \
-                 function in FROM."
+                 subquery), nowhere in WHERE, JOIN, GROUP BY, HAVING, ORDER BY, DISTINCT, UNION, LIMIT, a window, a function \
+                 in FROM, a check, a policy, or an index that is unique, partial or on an expression; a foreign key names \
+                 another column that it refers to."
             }
             _ if asked.starts_with("Data::export") => {
                 "Columns of this class are masked, and their values are not written anywhere: leave them out of what this \
