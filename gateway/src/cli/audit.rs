@@ -28,7 +28,7 @@ pub(super) enum Command {
     /// Ask the copy in ClickHouse
     Query(query::Arguments),
     /// Bring the database of [audit.clickhouse] to this version's schema
-    Migrate(StoreLogin),
+    Migrate(MigrateArguments),
 }
 
 /// Against what.
@@ -48,6 +48,19 @@ pub(super) struct VerifyArguments {
     host: Option<HostId>,
     #[command(flatten)]
     state: State,
+    #[command(flatten)]
+    login: StoreLogin,
+}
+
+/// Where.
+#[derive(Debug, Args)]
+pub(super) struct MigrateArguments {
+    /// Another server of the cluster: each needs it once [default: the configuration's]
+    #[arg(long, value_name = "URL")]
+    server: Option<String>,
+    /// The name in its certificate [default: its address]
+    #[arg(long, value_name = "NAME", requires = "server")]
+    server_name: Option<String>,
     #[command(flatten)]
     login: StoreLogin,
 }
@@ -74,6 +87,11 @@ pub(super) struct Opened {
 
 impl StoreLogin {
     pub(super) fn open(self) -> anyhow::Result<Opened> {
+        self.open_at(None)
+    }
+
+    /// At the url of a server, and the name in its certificate, instead of the configuration's.
+    fn open_at(self, server: Option<(String, Option<String>)>) -> anyhow::Result<Opened> {
         let name = self.config.display().to_string();
         let text = std::fs::read_to_string(&self.config).with_context(|| format!("cannot read `{name}`"))?;
         let mut config = Config::parse(&name, &text)?;
@@ -81,6 +99,9 @@ impl StoreLogin {
         if let Some(user) = self.user {
             store.user = user;
             store.password = self.password_file.map(SecretSource::File);
+        }
+        if let Some((url, name)) = server {
+            store.turn_to(&url, name).map_err(|fault| anyhow!("--server: {fault}"))?;
         }
         // The host does not matter to a login.
         let settings = materials::store(&config, HostId::generate()).map_err(|fault| anyhow!(fault))?;
@@ -95,7 +116,7 @@ pub(super) fn run(command: Command, output: Output) -> anyhow::Result<()> {
     match command {
         Command::Verify(arguments) => check(arguments, output),
         Command::Query(arguments) => query::run(arguments, output),
-        Command::Migrate(login) => bring_up(login, output),
+        Command::Migrate(arguments) => bring_up(arguments, output),
     }
 }
 
@@ -155,9 +176,10 @@ fn check(arguments: VerifyArguments, output: Output) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn bring_up(login: StoreLogin, output: Output) -> anyhow::Result<()> {
-    let Opened { store, settings } = login.open()?;
-    let migrated = runtime()?.block_on(migrate(&store, &settings.database))?;
+fn bring_up(arguments: MigrateArguments, output: Output) -> anyhow::Result<()> {
+    let MigrateArguments { server, server_name, login } = arguments;
+    let Opened { store, settings } = login.open_at(server.map(|url| (url, server_name)))?;
+    let migrated = runtime()?.block_on(migrate(&store, &settings.database, settings.cluster.as_ref()))?;
     output.print(&migrated, describe)
 }
 

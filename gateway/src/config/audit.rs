@@ -13,6 +13,8 @@ use super::{Durability, JournalSection, Place, SecretSource};
 
 /// What ClickHouse takes well at once, and what is sent again after a failure at most.
 const DEFAULT_BATCH: u64 = 10_000;
+/// Where ClickHouse's own documentation puts tables; it is told apart by database and table below it.
+const DEFAULT_KEEPER_PATH: &str = "/clickhouse/tables/{shard}";
 /// ClickHouse's own ports.
 const HTTP_PORT: u16 = 8_123;
 const HTTPS_PORT: u16 = 8_443;
@@ -37,6 +39,17 @@ pub struct ClickHouse {
     pub password: Option<SecretSource>,
     /// Lines of the journal in one insert, at most.
     pub batch: usize,
+    /// `None`: one server keeps all of it.
+    pub cluster: Option<ClickHouseCluster>,
+}
+
+/// Several servers that keep it together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClickHouseCluster {
+    /// Its name in the servers' `remote_servers`.
+    pub name: String,
+    /// Where in ZooKeeper or ClickHouse Keeper its tables are, with the servers' macros; without a last `/`.
+    pub keeper_path: String,
 }
 
 /// How it proves to be itself: always by chain and name.
@@ -54,6 +67,20 @@ impl ClickHouse {
     pub fn place(&self) -> String {
         let scheme = if self.tls.is_some() { "https" } else { "http" };
         format!("{scheme}://{}/{}", self.address, self.database)
+    }
+
+    /// Turns to another server of the cluster; `name` is the one in its certificate.
+    ///
+    /// # Errors
+    /// Where `url` is none, says in clear what must be encrypted, or encrypts where there is no certificate to name.
+    pub fn turn_to(&mut self, url: &str, name: Option<String>) -> Result<(), String> {
+        let (address, encrypted) = endpoint(url)?;
+        let ca = self.tls.take().and_then(|tls| tls.ca);
+        if name.is_some() && !encrypted {
+            return Err("a server without TLS has no certificate: leave the name out".to_owned());
+        }
+        (self.address, self.tls) = (address, encrypted.then_some(ClickHouseTls { ca, name }));
+        Ok(())
     }
 }
 
@@ -278,6 +305,7 @@ pub(super) fn read(audit: &Section<'_, '_>) -> Option<ClickHouse> {
     let user = if section.is_there() { section.required("user") } else { section.string("user") };
     let password = read_secret(&section, "password");
     let batch = section.number("batch", 1..=100_000).unwrap_or(DEFAULT_BATCH);
+    let cluster = read_cluster(&section.section("cluster"));
     tls.finish();
     section.finish();
     let (address, encrypted) = endpoint?;
@@ -288,7 +316,29 @@ pub(super) fn read(audit: &Section<'_, '_>) -> Option<ClickHouse> {
         user: user?,
         password,
         batch: usize::try_from(batch).unwrap_or(usize::MAX),
+        cluster,
     })
+}
+
+fn read_cluster(section: &Section<'_, '_>) -> Option<ClickHouseCluster> {
+    let name = if section.is_there() { section.required("name") } else { section.string("name") };
+    if name.as_deref().is_some_and(|name| !is_name(name)) {
+        section.fault("name", "the cluster's name in `remote_servers`: letters, digits, `-`, `_` and `.`");
+    }
+    let path = section.string("keeper_path").unwrap_or_else(|| DEFAULT_KEEPER_PATH.to_owned());
+    // It goes into statements as it is.
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-_.{}".contains(&byte);
+    if !path.starts_with('/') || path.ends_with('/') || !path.bytes().all(plain) {
+        section.fault(
+            "keeper_path",
+            "a path as `/clickhouse/tables/{shard}`, of letters, digits, `-`, `_`, `.` and macros",
+        );
+    } else if !path.contains("{shard}") {
+        section
+            .fault("keeper_path", "holds no `{shard}`: servers of different shards would be taken for replicas of one");
+    }
+    section.finish();
+    Some(ClickHouseCluster { name: name?, keeper_path: path })
 }
 
 /// The address of a url, and whether it asks for TLS.

@@ -24,7 +24,8 @@ use std::time::Duration;
 pub use approval::{ApprovalSection, HostApprovers, OnHold, WindowRule};
 pub use attach::{Attach, is_name};
 pub use audit::{
-    ClickHouse, ClickHouseTls, Feed, FeedFormat, FeedTransport, Syslog, Transport, Webhook, WebhookFormat,
+    ClickHouse, ClickHouseCluster, ClickHouseTls, Feed, FeedFormat, FeedTransport, Syslog, Transport, Webhook,
+    WebhookFormat,
 };
 pub use console::Console;
 pub use egress::{AllowedName, AllowedNetwork, Egress, NamePattern, is_host_name};

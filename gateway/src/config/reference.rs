@@ -152,6 +152,20 @@ const SECTIONS: &[Section] = &[
         ],
     },
     Section {
+        place: "audit.clickhouse.cluster",
+        is_list: false,
+        words: "Several servers that keep it together; `gateway audit migrate` makes replicated tables then, at each of them.",
+        without: Some("one server keeps all of it"),
+        keys: &[
+            Key::must("name", "\"audit\"", "Its name in the servers' `remote_servers`."),
+            Key::is(
+                "keeper_path",
+                "\"/clickhouse/tables/{shard}\"",
+                "Where its tables are in ZooKeeper or ClickHouse Keeper; `{shard}` is the servers' macro.",
+            ),
+        ],
+    },
+    Section {
         place: "audit.webhook",
         is_list: true,
         words: "Who is told of events as they happen.",
@@ -365,6 +379,8 @@ address = "10.0.0.9:514"
 url = "https://10.0.0.9:8443"
 user = "gateway"
 [audit.clickhouse.tls]
+[audit.clickhouse.cluster]
+name = "audit"
 [[audit.webhook]]
 name = "siem"
 url = "https://siem.example.com/gateway"

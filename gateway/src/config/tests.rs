@@ -221,6 +221,22 @@ fn reads_where_the_journal_is_copied_to() {
 }
 
 #[test]
+fn a_cluster_has_a_name_and_a_path_and_any_of_its_servers_can_be_turned_to() {
+    let text = STORE.replace("user =", "cluster = { name = \"audit\" }\nuser =");
+    let mut store = Config::parse("gateway.toml", &text).unwrap().clickhouse.unwrap();
+    let cluster = store.cluster.clone().unwrap();
+    assert_eq!((cluster.name.as_str(), cluster.keeper_path.as_str()), ("audit", "/clickhouse/tables/{shard}"));
+    store.turn_to("https://10.0.0.10", Some("store-2.example".into())).unwrap();
+    assert_eq!(store.place(), "https://10.0.0.10:8443/gateway");
+    let tls = store.tls.clone().unwrap();
+    assert_eq!(tls.name.as_deref(), Some("store-2.example"));
+    assert_eq!(tls.ca, Some("/etc/gateway/store-ca.pem".into()));
+    assert!(store.turn_to("http://10.0.0.10", None).unwrap_err().contains("in clear"));
+    assert!(store.turn_to("http://127.0.0.1", Some("a".into())).is_err());
+    assert_eq!(store.place(), "https://10.0.0.10:8443/gateway", "as it was");
+}
+
+#[test]
 fn a_place_that_cannot_be_trusted_or_found_is_a_fault() {
     for (from, to, reason) in [
         ("https://10.0.0.9", "http://10.0.0.9", "would travel in clear"),
@@ -231,6 +247,10 @@ fn a_place_that_cannot_be_trusted_or_found_is_a_fault() {
         ("user =", "batch = 0\nuser =", "0 is not between"),
         ("user =", "require_remote_within = \"1m\"\nuser =", "is no key here"),
         ("user =", "# user =", "is missing"),
+        ("user =", "cluster = {}\nuser =", "is missing"),
+        ("user =", "cluster = { name = \"a'b\" }\nuser =", "in `remote_servers`"),
+        ("user =", "cluster = { name = \"a\", keeper_path = \"/a'{shard}\" }\nuser =", "a path as"),
+        ("user =", "cluster = { name = \"a\", keeper_path = \"/a/{replica}\" }\nuser =", "holds no `{shard}`"),
     ] {
         let error = Config::parse("gateway.toml", &STORE.replace(from, to)).unwrap_err().to_string();
         assert!(error.contains(reason), "{error}");

@@ -39,6 +39,7 @@ except urllib.error.HTTPError as error:
 /// A server in a world.
 pub struct ClickHouse<'w> {
     world: &'w World,
+    port: u16,
     directory: PathBuf,
     server: Option<Child>,
 }
@@ -46,17 +47,22 @@ pub struct ClickHouse<'w> {
 impl<'w> ClickHouse<'w> {
     /// Starts one without any database of ours.
     pub fn start(world: &'w World) -> Self {
-        let directory = world.directory().join("clickhouse");
+        Self::start_with(world, PORT, "")
+    }
+
+    /// The same at a port of its own, with more in its configuration.
+    pub fn start_with(world: &'w World, port: u16, more: &str) -> Self {
+        let directory = world.directory().join(format!("clickhouse-{port}"));
         fs::create_dir(&directory).unwrap();
         let users = directory.join("users.xml");
         let config = format!(
             "<clickhouse><users_config>{0}</users_config><user_directories><users_xml><path>{0}</path></users_xml>\
-             </user_directories></clickhouse>",
+             </user_directories>{more}</clickhouse>",
             users.display()
         );
         fs::write(directory.join("config.xml"), config).unwrap();
         fs::write(users, users_xml()).unwrap();
-        let mut server = Self { world, directory, server: None };
+        let mut server = Self { world, port, directory, server: None };
         server.go_on();
         server
     }
@@ -89,8 +95,9 @@ impl<'w> ClickHouse<'w> {
     pub fn section(&self) -> String {
         let password = self.world.file("ship-password", PASSWORD);
         format!(
-            "[audit.clickhouse]\nurl = \"http://127.0.0.1:{PORT}\"\nuser = \"gateway_ship\"\n\
+            "[audit.clickhouse]\nurl = \"http://127.0.0.1:{}\"\nuser = \"gateway_ship\"\n\
              password = {{ file = \"{}\" }}\n",
+            self.port,
             password.display()
         )
     }
@@ -101,7 +108,7 @@ impl<'w> ClickHouse<'w> {
         let library = cached("clickhouse-").join("node_modules/@chdb/lib-linux-x64-gnu/libchdb.so");
         let log = File::create(self.directory.join("log")).unwrap();
         let mut command = self.world.command("/usr/bin/python3");
-        command.arg(launcher).arg(library).arg(&self.directory).arg(PORT.to_string()).arg("with-parent");
+        command.arg(launcher).arg(library).arg(&self.directory).arg(self.port.to_string()).arg("with-parent");
         command.stdin(Stdio::piped()).stdout(log.try_clone().unwrap()).stderr(log);
         self.server = Some(command.spawn().unwrap());
         wait::until("a ClickHouse that is up", || {
@@ -130,7 +137,7 @@ impl<'w> ClickHouse<'w> {
 
     /// What it answers to somebody; `Err` where it refuses.
     pub fn try_ask(&self, user: &str, password: &str, sql: &str) -> Result<String, String> {
-        let url = format!("http://127.0.0.1:{PORT}/");
+        let url = format!("http://127.0.0.1:{}/", self.port);
         let mut command = self.world.command("/usr/bin/python3");
         command.args(["-c", ASK, &url, user, password]).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child: Child = Command::spawn(command.stderr(Stdio::null())).unwrap();

@@ -68,6 +68,7 @@ mod tap;
 mod drivers;
 mod chaos_kills;
 mod lineage_oracle;
+mod record_cluster;
 mod record_copy;
 mod record_questions;
 mod record_store;

@@ -30,7 +30,7 @@ pub(crate) const LINKER: [Package; 4] = [
 ];
 
 /// Everything else.
-pub(crate) const OTHERS: [Package; 59] = [
+pub(crate) const OTHERS: [Package; 60] = [
     package("clang", "bindings of the SQL parser: compiler headers"),
     package("libclang-dev", "bindings of the SQL parser: libclang"),
     package("iproute2", "tests: network namespaces, veth"),
@@ -67,6 +67,7 @@ pub(crate) const OTHERS: [Package; 59] = [
     package("libpostgresql-jdbc-java", "tests: the driver JDBC"),
     package("libhibernate3-java", "tests: an object mapper"),
     package("libjavassist-java", "tests: what it makes classes with"),
+    package("libzookeeper-java", "tests: a ZooKeeper, which a cluster of ClickHouse servers needs"),
     package("bzip2", "tests: the source package of the server is packed"),
     package("qemu-system-x86", "tests: machines with other kernels, virtiofsd beside it"),
     package("busybox-static", "tests: what such a machine starts with"),

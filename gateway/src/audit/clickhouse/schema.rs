@@ -10,13 +10,16 @@ use serde::{Deserialize, Serialize};
 
 use super::store::{Store, StoreError, words};
 use crate::audit::hex;
+use crate::config::ClickHouseCluster;
 
 /// All of them, in order; a released text never changes.
-const MIGRATIONS: &[(u32, &str, &str)] = &[
+const MIGRATIONS: [(u32, &str, &str); 3] = [
     (1, "record", include_str!("0001_record.sql")),
     (2, "pod", include_str!("0002_pod.sql")),
     (3, "questions", include_str!("0003_questions.sql")),
 ];
+
+const CREATE_TABLE: &str = "CREATE TABLE IF NOT EXISTS ";
 
 const NOTES: &str = "CREATE TABLE IF NOT EXISTS migrations (version UInt32, name LowCardinality(String), \
     checksum FixedString(64), applied DateTime64(3, 'UTC') DEFAULT now64(3), gateway_version LowCardinality(String)) \
@@ -38,7 +41,8 @@ pub enum MigrateError {
     },
     /// Another text was applied under this number.
     #[error(
-        "migration {version} was applied from another text: this database belongs to another version of the gateway"
+        "migration {version} was applied from another text: this database belongs to another version of the gateway, or was \
+         made with another `cluster` of [audit.clickhouse]; use that one, or another `database`"
     )]
     Checksum {
         /// The migration.
@@ -69,11 +73,23 @@ struct Note {
     checksum: String,
 }
 
-/// Brings the database to this version's schema; with nothing to do it changes nothing.
+/// Brings the database of this server to this version's schema; with nothing to do it changes nothing.
 ///
 /// # Errors
 /// Where the server is not reached or says no, or the database has another schema than ours.
-pub async fn migrate(store: &Store, database: &str) -> Result<Migrated, MigrateError> {
+pub async fn migrate(
+    store: &Store,
+    database: &str,
+    cluster: Option<&ClickHouseCluster>,
+) -> Result<Migrated, MigrateError> {
+    let migrations = MIGRATIONS.map(|(version, name, text)| match cluster {
+        None => (version, name, checksum(text), statements(text)),
+        Some(cluster) => {
+            let statements: Vec<_> =
+                statements(text).iter().flat_map(|statement| clustered(statement, database, cluster)).collect();
+            (version, name, checksum(&statements.join(";\n")), statements)
+        }
+    });
     // The configuration lets no other character than letters, digits and `_` be in a database's name.
     let create = format!("CREATE DATABASE IF NOT EXISTS {database}");
     run(store, 0, store.client().clone().with_database("default").query_raw(&create)).await?;
@@ -82,23 +98,26 @@ pub async fn migrate(store: &Store, database: &str) -> Result<Migrated, MigrateE
     let applied: Vec<Note> =
         store.client().query_raw(notes).fetch_all().await.map_err(|error| explain(store, 0, &error))?;
     for note in &applied {
-        match MIGRATIONS.iter().find(|(version, ..)| *version == note.version) {
+        match migrations.iter().find(|(version, ..)| *version == note.version) {
             None => return Err(MigrateError::Unknown { version: note.version }),
-            Some((version, _, text)) if checksum(text) != note.checksum => {
+            Some((version, _, checksum, _)) if *checksum != note.checksum => {
                 return Err(MigrateError::Checksum { version: *version });
             }
             Some(_) => {}
         }
     }
     let mut now = Vec::new();
-    for (version, name, text) in MIGRATIONS.iter().filter(|(version, ..)| applied.iter().all(|n| n.version != *version))
-    {
-        for statement in statements(text) {
-            run(store, *version, store.client().query_raw(&statement)).await?;
+    let missing = migrations.iter().filter(|(version, ..)| applied.iter().all(|note| note.version != *version));
+    let first = cluster.is_some() && applied.is_empty();
+    for (version, name, checksum, statements) in missing {
+        for statement in statements {
+            let statement = if first { whole(statement) } else { Some(statement.clone()) };
+            if let Some(statement) = statement {
+                run(store, *version, store.client().query_raw(&statement)).await?;
+            }
         }
         let note = format!(
-            "INSERT INTO migrations (version, name, checksum, gateway_version) VALUES ({version}, '{name}', '{}', '{}')",
-            checksum(text),
+            "INSERT INTO migrations (version, name, checksum, gateway_version) VALUES ({version}, '{name}', '{checksum}', '{}')",
             env!("CARGO_PKG_VERSION")
         );
         run(store, *version, store.client().query_raw(&note)).await?;
@@ -130,6 +149,49 @@ fn statements(text: &str) -> Vec<String> {
     statements.split(";\n").map(|s| s.trim_end_matches(';').trim().to_owned()).filter(|s| !s.is_empty()).collect()
 }
 
+/// What a statement is on each server of a cluster. A table is two: `X_local` keeps this shard's rows, on all of its replicas,
+/// and `X` is all shards'. The lines of a journal are in one shard, since rows collapse within one alone.
+fn clustered(statement: &str, database: &str, cluster: &ClickHouseCluster) -> Vec<String> {
+    let ClickHouseCluster { name, keeper_path } = cluster;
+    if let Some((table, _)) = statement.strip_prefix(CREATE_TABLE).and_then(|rest| rest.split_once('\n')) {
+        let engine = format!("ReplicatedReplacingMergeTree('{keeper_path}/{database}/{table}', '{{replica}}', ");
+        let local = statement
+            .replacen(table, &format!("{table}_local"), 1)
+            .replace("= ReplacingMergeTree(", &format!("= {engine}"))
+            // An ephemeral column does not reach the shard, which makes the hash of it.
+            .replace("String EPHEMERAL", "String CODEC(ZSTD(6))");
+        let distributed = format!("Distributed('{name}', '{database}', '{table}_local', cityHash64(journal_id))");
+        let all = format!("{CREATE_TABLE}{table} AS {table}_local ENGINE = {distributed}");
+        return vec![local, all];
+    }
+    match statement.strip_prefix("ALTER TABLE ").and_then(|rest| rest.split_once(' ')) {
+        Some((table, change)) => vec![format!("ALTER TABLE {table}_local {change}"), statement.to_owned()],
+        None => vec![statement.to_owned()],
+    }
+}
+
+/// A statement on a server that has none of ours yet: a table begins with the columns that later migrations add, since a replica
+/// that joins must have those that its shard has by now; what adds them is left out then.
+fn whole(statement: &str) -> Option<String> {
+    if statement.starts_with("ALTER TABLE ") {
+        return None;
+    }
+    let Some(table) = statement.strip_prefix(CREATE_TABLE).and_then(|rest| rest.split_once("_local\n")) else {
+        return Some(statement.to_owned());
+    };
+    let mut lines: Vec<_> = statement.lines().map(str::to_owned).collect();
+    for added in MIGRATIONS.iter().flat_map(|(.., text)| statements(text)) {
+        let add = format!("ALTER TABLE {} ADD COLUMN IF NOT EXISTS", table.0);
+        let Some((column, after)) = added.strip_prefix(&add).and_then(|rest| rest.trim().rsplit_once(" AFTER ")) else {
+            continue;
+        };
+        if let Some(place) = lines.iter().position(|line| line.split_whitespace().next() == Some(after)) {
+            lines.insert(place + 1, format!("    {column},"));
+        }
+    }
+    Some(lines.join("\n"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -139,11 +201,41 @@ mod tests {
         for ((version, _, text), expected) in MIGRATIONS.iter().zip(1..) {
             assert_eq!(*version, expected);
             for statement in statements(text) {
-                let repeatable = ["CREATE TABLE IF NOT EXISTS", "CREATE VIEW IF NOT EXISTS"];
+                let repeatable = [CREATE_TABLE, "CREATE VIEW IF NOT EXISTS"];
                 let adds = statement.starts_with("ALTER TABLE") && statement.contains("ADD COLUMN IF NOT EXISTS");
+                // As `whole` reads it.
+                assert!(!adds || statement.matches(" AFTER ").count() == 1, "{statement}");
                 assert!(adds || repeatable.iter().any(|start| statement.starts_with(start)), "{statement}");
             }
         }
+    }
+
+    #[test]
+    fn in_a_cluster_each_table_is_replicated_and_read_from_all_shards() {
+        let cluster = ClickHouseCluster { name: "audit".into(), keeper_path: "/tables/{shard}".into() };
+        let all: Vec<_> = MIGRATIONS
+            .iter()
+            .flat_map(|(.., text)| statements(text))
+            .flat_map(|statement| clustered(&statement, "d", &cluster))
+            .collect();
+        for table in ["events", "sessions"] {
+            let start = format!("{CREATE_TABLE}{table}_local\n");
+            let local = all.iter().find(|statement| statement.starts_with(&start)).unwrap();
+            let engine = format!(
+                "\nENGINE = ReplicatedReplacingMergeTree('/tables/{{shard}}/d/{table}', '{{replica}}', earliness)\n"
+            );
+            assert!(local.contains(&engine) && !local.contains("EPHEMERAL"), "{local}");
+            let distributed = format!(
+                "{CREATE_TABLE}{table} AS {table}_local ENGINE = Distributed('audit', 'd', '{table}_local', cityHash64(journal_id))"
+            );
+            assert!(all.contains(&distributed));
+            let added =
+                "\n    k8s_pod_name        LowCardinality(String),\n    k8s_pod_uid         LowCardinality(String),\n";
+            assert!(!local.contains(added) && whole(local).unwrap().contains(added), "{local}");
+            let altered = |name| all.iter().filter(|one| one.starts_with(&format!("ALTER TABLE {name} "))).count();
+            assert!(altered(table) > 0 && altered(table) == altered(&format!("{table}_local")), "{all:?}");
+        }
+        assert!(!all.iter().any(|statement| statement.contains("= ReplacingMergeTree")));
     }
 
     #[test]

@@ -101,7 +101,9 @@ impl Store {
             .with_database(login.database)
             .with_compression(Compression::Lz4)
             // A key that stands twice in a decision's facts must not stop all that follows.
-            .with_setting("type_json_skip_duplicated_paths", "1");
+            .with_setting("type_json_skip_duplicated_paths", "1")
+            // In a cluster: kept is what the shard has kept, not what this server means to send there.
+            .with_setting("distributed_foreground_insert", "1");
         if let Some(password) = login.password {
             client = client.with_password(std::str::from_utf8(password.expose()).map_err(|_| StoreError::Password)?);
         }
