@@ -75,10 +75,10 @@ impl ClickHouse {
     /// Where `url` is none, says in clear what must be encrypted, or encrypts where there is no certificate to name.
     pub fn turn_to(&mut self, url: &str, name: Option<String>) -> Result<(), String> {
         let (address, encrypted) = endpoint(url)?;
-        let ca = self.tls.take().and_then(|tls| tls.ca);
         if name.is_some() && !encrypted {
             return Err("a server without TLS has no certificate: leave the name out".to_owned());
         }
+        let ca = self.tls.take().and_then(|tls| tls.ca);
         (self.address, self.tls) = (address, encrypted.then_some(ClickHouseTls { ca, name }));
         Ok(())
     }
