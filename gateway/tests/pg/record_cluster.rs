@@ -5,6 +5,7 @@
 
 use std::fs::{self, File};
 use std::process::{Child, Stdio};
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -14,6 +15,14 @@ use crate::wait;
 use crate::world::World;
 
 const ZOOKEEPER_PORT: u16 = 2181;
+
+/// Succeeds where a ZooKeeper serves.
+const SERVES: &str = r"
+import socket, sys
+socket = socket.create_connection(('127.0.0.1', int(sys.argv[1])), timeout=5)
+socket.sendall(b'srvr')
+sys.exit(b'Mode: standalone' not in socket.makefile('rb').read())
+";
 
 /// A ZooKeeper; it ends with its handle.
 struct ZooKeeper(Child);
@@ -32,7 +41,14 @@ impl ZooKeeper {
         command.args(["-Xmx128m", "-cp", "/usr/share/java/zookeeper.jar"]);
         command.arg("org.apache.zookeeper.server.quorum.QuorumPeerMain").arg(file);
         command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
-        Self(command.spawn().unwrap())
+        let started = Self(command.spawn().unwrap());
+        // A JVM that starts beside other tests takes longer than a server of ClickHouse asks for it.
+        wait::for_some_within(Duration::from_secs(60), "a ZooKeeper that serves", || {
+            let mut command = world.command("/usr/bin/python3");
+            command.args(["-c", SERVES, &ZOOKEEPER_PORT.to_string()]).stderr(Stdio::null());
+            command.status().unwrap().success().then_some(())
+        });
+        started
     }
 }
 

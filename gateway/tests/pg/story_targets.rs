@@ -1,7 +1,5 @@
 //! `gateway target check`: what a server says of our login there, held against policies.
 
-use std::sync::LazyLock;
-
 use serde_json::Value;
 
 use crate::cluster::{Cluster, NAME, PASSWORD, Shape, Version};
@@ -12,14 +10,12 @@ const READS: &str =
     r#"@id("reads") permit (principal, action in [Action::"read", Action::"session"], resource in Target::"shop");"#;
 const WRITES: &str = r#"@id("writes") permit (principal, action in Action::"write", resource in Target::"shop");"#;
 
-/// A server where nobody may anything by themselves, in the database that every login enters first either.
+/// A server where nobody may anything by themselves, in the database that every login enters first either. One for each test:
+/// a check looks into all databases, and those of other tests are open to everybody.
 fn closed() -> &'static Cluster {
-    static CLUSTER: LazyLock<Cluster> = LazyLock::new(|| {
-        let cluster = Cluster::start(Version::V18, Shape::Remote);
-        cluster.admin("REVOKE ALL ON t FROM PUBLIC; REVOKE CREATE ON SCHEMA public FROM PUBLIC");
-        cluster
-    });
-    &CLUSTER
+    let cluster = Cluster::start(Version::V18, Shape::Remote);
+    cluster.admin("REVOKE ALL ON t FROM PUBLIC; REVOKE CREATE ON SCHEMA public FROM PUBLIC");
+    Box::leak(Box::new(cluster))
 }
 
 /// A login of this test alone, with these rights, at a server that stays.
