@@ -25,7 +25,9 @@ use serde::{Deserialize, Serialize};
 use tokio::io::Interest;
 use tokio::net::UnixDatagram;
 
-pub use people::{Begun, Decide, LogIn, LoggedIn, LoginFault, Person, PowersOf, Question, Revoke, WindowRequest};
+pub use people::{
+    Begun, Decide, LogIn, LoggedIn, LoginFault, Person, PowersOf, Question, Revoke, SlackSaid, WindowRequest,
+};
 
 use crate::host::cgroup::Place;
 use crate::id::{HostId, JournalId};
@@ -267,13 +269,15 @@ pub struct Bundle {
     pub tokens: Tokens,
 }
 
-/// What says who workloads are.
+/// What says who workloads and people are.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tokens {
     /// Authorities that sign the issuer's server, in PEM.
     pub ca: Option<Vec<u8>>,
     /// By attachment, the bytes of its file, or why they could not be read.
     pub given: BTreeMap<String, Result<Vec<u8>, String>>,
+    /// What Slack signs with, where people decide there.
+    pub slack: Option<Vec<u8>>,
 }
 
 impl std::fmt::Debug for Tokens {

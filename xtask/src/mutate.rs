@@ -517,6 +517,46 @@ const MUTATIONS: &[Mutation] = &[
         tests: &["bypass_cgroups::sockets_brought_in_from_outside_are_made_deaf"],
     },
     Mutation {
+        name: "cluster-shard",
+        guarantee: "G3",
+        mechanism: "in a cluster the lines of a journal are kept by one shard, where those sent twice collapse",
+        edits: &[Edit {
+            file: "gateway/src/audit/clickhouse/schema.rs",
+            from: "_local', cityHash64(journal_id))\");\n",
+            to: "_local', cityHash64(seq))\");\n",
+        }],
+        tests: &["record_cluster::the_lines_of_a_journal_are_on_one_shard_and_both_servers_answer_for_all"],
+    },
+    Mutation {
+        name: "cluster-evidence",
+        guarantee: "G3",
+        mechanism: "in a cluster the shard makes the hash of the line itself",
+        edits: &[Edit {
+            file: "gateway/src/audit/clickhouse/schema.rs",
+            from: "            .replace(\"String EPHEMERAL\", \"String CODEC(ZSTD(6))\");\n",
+            to: "            .replace(\"String EPHEMERAL\", \"String EPHEMERAL CODEC(ZSTD(6))\");\n",
+        }],
+        tests: &["record_cluster::the_lines_of_a_journal_are_on_one_shard_and_both_servers_answer_for_all"],
+    },
+    Mutation {
+        name: "slack-team",
+        guarantee: "G2",
+        mechanism: "users of another workspace of Slack are nobody",
+        edits: &[Edit { file: "gateway/src/engine/slack.rs", from: "|team| team.id == slack.team", to: "|_| true" }],
+        tests: &["story_slack::a_button_is_the_word_of_who_the_configuration_says_and_counts_once"],
+    },
+    Mutation {
+        name: "slack-once",
+        guarantee: "G2",
+        mechanism: "a word from Slack is signed by it, lately, and counts once",
+        edits: &[Edit {
+            file: "gateway/src/engine/slack.rs",
+            from: "taken.len() < MOST && taken.insert(tag, sent).is_none()",
+            to: "taken.insert(tag, sent).is_none() || true",
+        }],
+        tests: &["story_slack::a_button_is_the_word_of_who_the_configuration_says_and_counts_once"],
+    },
+    Mutation {
         name: "record-store",
         guarantee: "G1",
         mechanism: "the store of the record is refused whatever the lists say",

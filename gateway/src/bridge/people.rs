@@ -45,6 +45,8 @@ pub enum Question {
     PollDevice(String),
     /// One did not get so far.
     LoginFailed(LoginFault),
+    /// Somebody who says to be Slack.
+    Slack(SlackSaid),
 }
 
 /// Where a login ended that let nobody in; with a fixed set of words, so that who fails often writes little.
@@ -60,6 +62,8 @@ pub enum LoginFault {
     NoKeys,
     /// The token is for somebody else, for another login, of another time or of another's making.
     TokenRefused,
+    /// No login: what was said to come from Slack was not signed by it, old, or taken before.
+    NotSigned,
     /// The gateway itself: its configuration or its journal.
     Gateway,
 }
@@ -74,6 +78,7 @@ impl LoginFault {
             Self::NoToken => "no_token",
             Self::NoKeys => "no_keys",
             Self::TokenRefused => "token_refused",
+            Self::NotSigned => "slack_not_signed",
             Self::Gateway => "gateway",
         }
     }
@@ -101,6 +106,17 @@ impl std::fmt::Debug for LogIn {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("LogIn")
     }
+}
+
+/// What came to the console as Slack's, unread.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct SlackSaid {
+    /// `X-Slack-Request-Timestamp`
+    pub timestamp: String,
+    /// `X-Slack-Signature`
+    pub signature: String,
+    /// The body, byte for byte.
+    pub body: String,
 }
 
 /// Who that is, as the issuer signed it.

@@ -103,6 +103,8 @@ pub struct Webhook {
     pub authorization: Option<SecretSource>,
     /// PEM file of the authorities of its server; `None`: those of the system.
     pub ca: Option<PathBuf>,
+    /// In a chat: what waits is decided there.
+    pub buttons: bool,
 }
 
 /// `format`
@@ -246,7 +248,7 @@ fn syslog_server(text: &str, transport: FeedTransport) -> Result<Place, String> 
     Ok(place)
 }
 
-pub(super) fn read_webhooks(audit: &Section<'_, '_>) -> Vec<Webhook> {
+pub(super) fn read_webhooks(audit: &Section<'_, '_>, has_slack: bool) -> Vec<Webhook> {
     let mut all: Vec<Webhook> = Vec::new();
     for section in audit.sections("webhook") {
         let others: Vec<_> = all.iter().map(|one| one.name.as_str()).collect();
@@ -262,9 +264,14 @@ pub(super) fn read_webhooks(audit: &Section<'_, '_>) -> Vec<Webhook> {
         let format = section.one_of("format", &formats).unwrap_or_default();
         let (secret, authorization) = (read_secret(&section, "secret"), read_secret(&section, "authorization"));
         let ca = section.string("ca").map(PathBuf::from);
+        let buttons = section.flag("buttons").unwrap_or(false);
+        if buttons && !(format == WebhookFormat::Slack && has_slack) {
+            section
+                .fault("buttons", "needs `format = \"slack\"`, and `[console.slack]`, which says who may press them");
+        }
         section.finish();
         if let (Some(name), Some(url)) = (name, url) {
-            all.push(Webhook { name, url, format, kinds, verdicts, secret, authorization, ca });
+            all.push(Webhook { name, url, format, kinds, verdicts, secret, authorization, ca, buttons });
         }
     }
     all

@@ -27,7 +27,7 @@ pub use audit::{
     ClickHouse, ClickHouseCluster, ClickHouseTls, Feed, FeedFormat, FeedTransport, Syslog, Transport, Webhook,
     WebhookFormat,
 };
-pub use console::Console;
+pub use console::{Console, Slack, SlackPerson};
 pub use egress::{AllowedName, AllowedNetwork, Egress, NamePattern, is_host_name};
 pub use error::{ConfigError, Fault};
 pub use oidc::{ALGORITHMS, Oidc, Place};
@@ -225,7 +225,7 @@ fn read(root: &Section<'_, '_>) -> Config {
     let egress = root.section("egress");
     let undeclared = root.section("undeclared");
     let postgres = undeclared.section("postgres");
-    let webhooks = audit::read_webhooks(&audit);
+    let webhooks = audit::read_webhooks(&audit, root.section("console").section("slack").is_there());
     let config = Config {
         state_dir: root.string("state_dir").map_or(defaults.state_dir, PathBuf::from),
         accept_gaps: root.strings("accept_gaps").into_iter().collect(),

@@ -179,6 +179,7 @@ const SECTIONS: &[Section] = &[
             Key::or("secret", "not signed", "What requests are signed with (HMAC-SHA-256)."),
             Key::or("authorization", "none", "The value of their `Authorization`."),
             Key::or("ca", "those of the system", "PEM file of the authorities of its server."),
+            Key::is("buttons", "false", "With `format = \"slack\"` and `[console.slack]`: what waits is decided in the chat."),
         ],
     },
     Section {
@@ -264,6 +265,29 @@ const SECTIONS: &[Section] = &[
             Key::is("device_code", "false", "People may log in by a code that they type at the issuer, from another host."),
             Key::is("viewers", "[]", "Groups whose members see sessions, policies and health."),
             Key::is("admins", "[]", "Groups whose members see all that waits, too."),
+        ],
+    },
+    Section {
+        place: "console.slack",
+        is_list: false,
+        words: "An app of Slack whose buttons are taken for people's words: docs/approvals.md.",
+        without: Some("nobody decides in a chat"),
+        keys: &[
+            Key::must("signing_secret", "{ file = \"/etc/gateway/secrets/slack\" }", "The app's signing secret."),
+            Key::must("team", "\"T0123ABCD\"", "The id of the workspace: users of others are nobody."),
+            Key::is("replies", "\"https://hooks.slack.com\"", "The server that takes what people read of their decisions."),
+            Key::or("ca", "those of the system", "PEM file of the authorities of that server."),
+        ],
+    },
+    Section {
+        place: "console.slack.person",
+        is_list: true,
+        words: "Who a user of that workspace is.",
+        without: Some("nobody"),
+        keys: &[
+            Key::must("user", "\"U0123ABCD\"", "The id of the user."),
+            Key::must("subject", "\"alice\"", "Who that is at the issuer, so that one person has one vote."),
+            Key::is("groups", "[]", "The groups that they vote for: `[\"idp:dba\"]`."),
         ],
     },
     Section {
@@ -400,6 +424,12 @@ listen = "127.0.0.1:7443"
 public_url = "https://gateway.example.com"
 client_id = "gateway-console"
 client_secret = { file = "/etc/gateway/secrets/console" }
+[console.slack]
+signing_secret = { file = "/etc/gateway/secrets/slack" }
+team = "T0123ABCD"
+[[console.slack.person]]
+user = "U0123ABCD"
+subject = "alice"
 [metrics]
 listen = "127.0.0.1:9464"
 [egress]

@@ -12,7 +12,7 @@ use serde_json::Value;
 use tokio::sync::oneshot;
 
 use super::words::{Login, ToWarden, Wanted};
-use crate::bridge::{Begun, Bridge, LogIn, LoginFault};
+use crate::bridge::{Begun, Bridge, LogIn, LoginFault, SlackSaid};
 
 /// How long the warden may take: it reads journals.
 const TIMEOUT: Duration = Duration::from_secs(20);
@@ -87,6 +87,11 @@ impl Link {
         let _ = self.question(|request| ToWarden::LoginFailed { request, fault }).await;
     }
 
+    /// What somebody who says to be Slack is answered.
+    pub(super) async fn slack(&self, said: SlackSaid) -> Result<Value, String> {
+        self.question(|request| ToWarden::Slack { request, said }).await
+    }
+
     /// Ends a login.
     pub(super) async fn log_out(&self, login: u64) {
         // A way that is gone ends all of them.
@@ -102,9 +107,18 @@ impl Link {
 
     /// A connection to a server of the issuer.
     pub(super) async fn dial(&self, server: u16) -> Result<TcpStream, String> {
+        self.socket_for(|request| ToWarden::DialIssuer { request, server }).await
+    }
+
+    /// A connection to Slack's server.
+    pub(super) async fn dial_slack(&self) -> Result<TcpStream, String> {
+        self.socket_for(|request| ToWarden::DialSlack { request }).await
+    }
+
+    async fn socket_for(&self, of: impl FnOnce(u64) -> ToWarden) -> Result<TcpStream, String> {
         let (send, receive) = oneshot::channel();
         let request = self.note(Waiting::Socket(send))?;
-        let sent = self.bridge.send(&ToWarden::DialIssuer { request, server }, &[]).await;
+        let sent = self.bridge.send(&of(request), &[]).await;
         self.finish(request, sent, receive).await
     }
 

@@ -11,6 +11,7 @@ mod link;
 mod login;
 mod pages;
 mod routes;
+mod slack;
 mod visits;
 mod words;
 
@@ -40,6 +41,7 @@ use crate::sandbox::{self, Part};
 use crate::secret::Secret;
 use link::Link;
 use login::Issuer;
+use slack::Replies;
 use visits::Visits;
 
 /// The largest file of settings.
@@ -55,6 +57,7 @@ const LONGEST: Duration = Duration::from_secs(300);
 pub(crate) struct Console {
     link: Link,
     issuer: Issuer,
+    slack: Option<Replies>,
     visits: Visits,
     /// Host and port, as browsers write them.
     authority: String,
@@ -109,6 +112,7 @@ fn open(
     let config = Config::parse("gateway.toml", &settings.config).map_err(|error| anyhow!(error))?;
     let (console, oidc) = config.console.zip(config.oidc).context("no [console] with an [identity.oidc]")?;
     let authority = console.public.authority();
+    let slack = console.slack.map(|slack| Replies::new(slack.replies, settings.slack_ca));
     let issuer = Issuer {
         redirect: format!("https://{authority}/callback"),
         oidc,
@@ -123,7 +127,7 @@ fn open(
     listener.set_nonblocking(true)?;
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let tls = TlsAcceptor::from(settings.leaf.server_config("http/1.1")?);
-    Ok((Arc::new(Console { link: Link::new(Arc::clone(bridge)), issuer, visits, authority }), listener, tls))
+    Ok((Arc::new(Console { link: Link::new(Arc::clone(bridge)), issuer, slack, visits, authority }), listener, tls))
 }
 
 /// Serves whoever connects, so many at once.

@@ -4,6 +4,8 @@
 //! about what their groups let them see; nothing is changed without the token that only our own pages have. Which group sees
 //! what, the warden says.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
@@ -62,7 +64,7 @@ pub(super) enum Refusal {
 
 impl Console {
     /// Answers one request.
-    pub(super) async fn answer(&self, request: Request<Incoming>) -> Answer {
+    pub(super) async fn answer(self: &Arc<Self>, request: Request<Incoming>) -> Answer {
         let (head, body) = request.into_parts();
         let form = if head.uri.path().starts_with("/api/") { Form::Json } else { Form::Page };
         let answered = match self.admits(&head) {
@@ -96,7 +98,7 @@ impl Console {
         Err(Refusal::Because(StatusCode::FORBIDDEN, "it does not come from a page of this console".to_owned()))
     }
 
-    async fn route(&self, head: &Parts, body: Incoming) -> Result<Answer, Refusal> {
+    async fn route(self: &Arc<Self>, head: &Parts, body: Incoming) -> Result<Answer, Refusal> {
         let query = head.uri.query().unwrap_or_default();
         let path: Vec<&str> = head.uri.path().trim_matches('/').split('/').collect();
         match (head.method.clone(), path.as_slice()) {
@@ -107,6 +109,7 @@ impl Console {
             (Method::GET, ["api", "v1", "openapi.json"]) => return Ok(plain("application/json", OPENAPI)),
             (Method::GET, ["login"]) => return self.log_in(query).await,
             (Method::GET, ["callback"]) => return self.come_back(head, query).await,
+            (Method::POST, ["slack", "actions"]) => return self.said_in_slack(head, body).await,
             (Method::POST, ["api", "v1", "login"]) => return self.begin_elsewhere(&text_of(body).await?).await,
             (Method::POST, ["api", "v1", "login", "code"]) => {
                 return self.come_back_elsewhere(&text_of(body).await?).await;
@@ -378,7 +381,12 @@ fn search(query: &str) -> Search {
 
 /// What was sent, which is short.
 async fn text_of(body: Incoming) -> Result<String, Refusal> {
-    let body = Limited::new(body, MAX_BODY).collect().await.map_err(|_| bad("the request is too large"))?;
+    text_within(body, MAX_BODY).await
+}
+
+/// The same up to a length.
+pub(super) async fn text_within(body: Incoming, most: usize) -> Result<String, Refusal> {
+    let body = Limited::new(body, most).collect().await.map_err(|_| bad("the request is too large"))?;
     String::from_utf8(body.to_bytes().into()).map_err(|_| bad("the request is no text"))
 }
 
@@ -432,7 +440,7 @@ pub(super) fn json_of(value: &Value) -> Answer {
     plain("application/json", &value.to_string())
 }
 
-fn plain(kind: &'static str, text: &str) -> Answer {
+pub(super) fn plain(kind: &'static str, text: &str) -> Answer {
     let mut answer = Response::new(Full::new(Bytes::copy_from_slice(text.as_bytes())));
     answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     answer

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::bridge::{Begun, LogIn, LoginFault};
+use crate::bridge::{Begun, LogIn, LoginFault, SlackSaid};
 use crate::id::TicketId;
 use crate::trust::leaf::Leaf;
 
@@ -46,6 +46,18 @@ pub enum ToWarden {
         request: u64,
         /// Which of those that the configuration names.
         server: u16,
+    },
+    /// A connection to the server that takes what people read in Slack, which the configuration names.
+    DialSlack {
+        /// Comes back with the answer.
+        request: u64,
+    },
+    /// Somebody says to be Slack; answered with what the person is to read, and where.
+    Slack {
+        /// Comes back with the answer.
+        request: u64,
+        /// What they say.
+        said: SlackSaid,
     },
     /// A person is sent to the issuer; answered with the nonce that the issuer's token has to say.
     Begin {
@@ -169,6 +181,8 @@ pub struct Settings {
     pub client_secret: Vec<u8>,
     /// Authorities that sign the issuer's server, in PEM.
     pub ca: Option<Vec<u8>>,
+    /// Authorities that sign Slack's server, in PEM.
+    pub slack_ca: Option<Vec<u8>>,
     /// What browsers are shown.
     pub leaf: Leaf,
 }

@@ -17,6 +17,7 @@ mod powers;
 mod refused_questions;
 mod resolver;
 mod settings;
+mod slack;
 mod tokens;
 mod upstreams;
 mod windows;
@@ -91,6 +92,7 @@ pub struct Engine {
     lanes: Arc<Lanes>,
     bindings: tokens::Bindings,
     failed_logins: people::FailedLogins,
+    said: slack::Taken,
     devices: devices::Devices,
     drain: watch::Sender<bool>,
     disk: watch::Sender<Disk>,
@@ -223,6 +225,7 @@ impl Engine {
             lanes,
             bindings: tokens::Bindings::default(),
             failed_logins: people::FailedLogins::default(),
+            said: slack::Taken::default(),
             devices: devices::Devices::default(),
             drain: watch::Sender::new(false),
             disk: watch::Sender::new(Disk::Enough),
@@ -374,6 +377,7 @@ impl Engine {
             Question::Counts => self.counts(),
             Question::Powers(of) => self.powers(of).await,
             Question::Closed(actions) => self.closed(&actions),
+            Question::Slack(said) => self.said_in_slack(said).await,
             Question::LogIn { said, begun } => self.log_in(said, begun).await,
             Question::BeginDevice => self.begin_device().await,
             Question::PollDevice(login) => self.poll_device(&login).await,

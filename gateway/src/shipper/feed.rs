@@ -23,6 +23,8 @@ use crate::http::{self, Asked};
 
 /// Lines that are looked at for one request.
 pub(super) const MAX_LINES: usize = 1_000;
+/// Events in one message with buttons; Slack takes fifty blocks.
+const MAX_BLOCKS: usize = 20;
 /// How long a syslog server may take for a batch.
 const PATIENCE: Duration = Duration::from_secs(10);
 const LOOK_EVERY: Duration = Duration::from_millis(2);
@@ -45,18 +47,24 @@ impl Feed {
         self.wanted.event(line)
     }
 
+    /// Whether these are one request: a message with buttons is about one thing, and stays short enough for a chat.
+    pub(super) fn is_full(&self, events: &[Event]) -> bool {
+        let buttons = matches!(self.settings.to, FeedTo::Webhook { buttons: true, .. });
+        buttons && (events.last().is_some_and(Event::asks) || events.len() >= MAX_BLOCKS)
+    }
+
     /// Tells it.
     pub(super) async fn send(&self, origin: &Origin, events: &[Event]) -> Result<(), String> {
         if events.is_empty() {
             return Ok(());
         }
         match &self.settings.to {
-            FeedTo::Webhook { url, format, secret, authorization, console } => {
+            FeedTo::Webhook { url, format, secret, authorization, console, buttons } => {
                 let form = match format {
                     WebhookFormat::Json => Form::Json,
                     WebhookFormat::Ocsf => Form::Ocsf,
                     WebhookFormat::Otlp => Form::Otlp,
-                    WebhookFormat::Slack => Form::Slack { console: console.as_deref() },
+                    WebhookFormat::Slack => Form::Slack { console: console.as_deref(), buttons: *buttons },
                 };
                 let body = form.write(origin, events).to_string();
                 let text = |bytes: &Vec<u8>| String::from_utf8_lossy(bytes).into_owned();

@@ -212,7 +212,7 @@ impl Shipper {
                 events.push(event);
             }
             count += 1;
-            count < feed::MAX_LINES && bytes < MAX_BYTES
+            count < feed::MAX_LINES && bytes < MAX_BYTES && !feed.is_full(&events)
         };
         let mut goes_on = true;
         while goes_on && lines.next(|seq, line| goes_on = take(seq, line))? {}

@@ -115,6 +115,8 @@ pub enum FeedTo {
         authorization: Option<Vec<u8>>,
         /// Where people decide: a link for those who read of what waits.
         console: Option<String>,
+        /// They decide there, too.
+        buttons: bool,
     },
     /// Messages of syslog.
     Syslog {

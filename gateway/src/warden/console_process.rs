@@ -4,7 +4,7 @@
 //! let them know or do, and connections to the issuer. When it dies, or its configuration changes, a new one is started, and
 //! everybody logs in again.
 
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
@@ -80,6 +80,12 @@ impl Warden {
             config: config.map_err(|error| error.to_string())?.unwrap_or_default(),
             client_secret: materials::secret(&console.client_secret)?,
             ca: materials::authorities(ca.as_deref())?,
+            slack_ca: console
+                .slack
+                .as_ref()
+                .map(|slack| materials::authorities(slack.ca.as_deref()))
+                .transpose()?
+                .flatten(),
             leaf: authority.leaf(&names, &addresses).map_err(|error| chain(&error))?,
         })
     }
@@ -104,7 +110,15 @@ impl Warden {
             match message {
                 ToWarden::Ready | ToWarden::CannotStart(_) => {}
                 ToWarden::DialIssuer { request, server } => {
-                    tokio::spawn(warden.dial_for(bridge, request, server));
+                    tokio::spawn(warden.dial_for(bridge, request, move |warden| warden.dial_issuer(server)));
+                }
+                ToWarden::DialSlack { request } => {
+                    tokio::spawn(warden.dial_for(bridge, request, Self::dial_slack));
+                }
+                ToWarden::Slack { request, said } => {
+                    tokio::spawn(async move {
+                        answer(bridge, request, warden.asked(Question::Slack(said)).await).await;
+                    });
                 }
                 ToWarden::Begin { request, begun } => {
                     let nonce = logins.lock().begin(begun).map(Value::from);
@@ -142,8 +156,13 @@ impl Warden {
         }
     }
 
-    async fn dial_for(self: Arc<Self>, bridge: Arc<Bridge>, request: u64, server: u16) {
-        let dialled = tokio::task::spawn_blocking(move || self.dial_issuer(server)).await;
+    async fn dial_for(
+        self: Arc<Self>,
+        bridge: Arc<Bridge>,
+        request: u64,
+        dial: impl FnOnce(&Self) -> Result<TcpStream, String> + Send + 'static,
+    ) {
+        let dialled = tokio::task::spawn_blocking(move || dial(&self)).await;
         let stream = dialled.unwrap_or_else(|error| Err(error.to_string()));
         let (descriptors, error) = match &stream {
             Ok(stream) => (vec![stream.as_fd()], None),

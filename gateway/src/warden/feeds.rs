@@ -85,6 +85,7 @@ pub(super) fn wanted(config: &Config, host: HostId, layout: &Layout) -> Result<W
             secret: secret(&webhook.secret)?,
             authorization: secret(&webhook.authorization)?,
             console: console.clone(),
+            buttons: webhook.buttons,
         };
         let place = format!("https://{}{}", webhook.url.server(), webhook.url.path);
         let told = Told { name: &webhook.name, kinds: &webhook.kinds, verdicts: &webhook.verdicts, ca: &webhook.ca };

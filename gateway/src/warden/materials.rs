@@ -98,6 +98,9 @@ pub fn faults(config: &Config) -> Vec<String> {
     }
     if let Some(console) = &config.console {
         look("[console]", Vec::new(), vec![Some(&console.client_secret)]);
+        if let Some(slack) = &console.slack {
+            look("[console.slack]", vec![slack.ca.as_deref()], vec![Some(&slack.signing_secret)]);
+        }
     }
     faults
 }

@@ -13,9 +13,9 @@ use std::time::Duration;
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat, openat2};
 
 use super::Warden;
-use super::materials::authorities;
+use super::materials::{authorities, secret};
 use crate::bridge::{AttachmentInfo, Tokens};
-use crate::config::Config;
+use crate::config::{Config, Place};
 
 /// Headers of servers take no more, so that issuers make none.
 const MAX_TOKEN: u64 = 16 * 1024;
@@ -36,10 +36,16 @@ pub fn files<'a>(config: &Config, attached: impl Iterator<Item = &'a AttachmentI
 pub fn read(config: &Config, files: &BTreeMap<String, PathBuf>) -> Result<Tokens, String> {
     let Some(oidc) = &config.oidc else {
         let why = || Err("no [identity.oidc] says who may have issued it".to_owned());
-        return Ok(Tokens { ca: None, given: files.keys().map(|name| (name.clone(), why())).collect() });
+        return Ok(Tokens { given: files.keys().map(|name| (name.clone(), why())).collect(), ..Tokens::default() });
     };
     let ca = authorities(oidc.ca.as_deref()).map_err(|fault| format!("[identity.oidc]: {fault}"))?;
-    Ok(Tokens { ca, given: files.iter().map(|(name, file)| (name.clone(), read_token(file))).collect() })
+    let slack = config.console.as_ref().and_then(|console| console.slack.as_ref());
+    let slack = slack.map(|slack| secret(&slack.signing_secret)).transpose();
+    Ok(Tokens {
+        ca,
+        given: files.iter().map(|(name, file)| (name.clone(), read_token(file))).collect(),
+        slack: slack.map_err(|fault| format!("[console.slack]: {fault}"))?,
+    })
 }
 
 /// One file. Links lead nowhere but to other files of its folder, as in a projected volume.
@@ -70,18 +76,27 @@ impl Warden {
     /// A connection to a server of the issuer, by its number in the configuration, from our own network namespace. For a thread that may wait.
     pub(super) fn dial_issuer(&self, server: u16) -> Result<TcpStream, String> {
         let place = self.config.lock().oidc.as_ref().and_then(|oidc| oidc.server(server).cloned());
-        let place = place.ok_or("no [identity.oidc] with such a server is configured")?;
-        let to = (place.host.as_str(), place.port);
-        let addresses = to.to_socket_addrs().map_err(|error| format!("cannot resolve {}: {error}", place.host))?;
-        let mut last = format!("{} has no address", place.host);
-        for address in addresses.take(4) {
-            match TcpStream::connect_timeout(&address, PATIENCE) {
-                Ok(stream) => return Ok(stream),
-                Err(error) => last = format!("cannot connect to {address}: {error}"),
-            }
-        }
-        Err(last)
+        dial(&place.ok_or("no [identity.oidc] with such a server is configured")?)
     }
+
+    /// The same to the server of `[console.slack]`.
+    pub(super) fn dial_slack(&self) -> Result<TcpStream, String> {
+        let slack = self.config.lock().console.as_ref().and_then(|console| console.slack.clone());
+        dial(&slack.ok_or("no [console.slack] is configured")?.replies)
+    }
+}
+
+fn dial(place: &Place) -> Result<TcpStream, String> {
+    let to = (place.host.as_str(), place.port);
+    let addresses = to.to_socket_addrs().map_err(|error| format!("cannot resolve {}: {error}", place.host))?;
+    let mut last = format!("{} has no address", place.host);
+    for address in addresses.take(4) {
+        match TcpStream::connect_timeout(&address, PATIENCE) {
+            Ok(stream) => return Ok(stream),
+            Err(error) => last = format!("cannot connect to {address}: {error}"),
+        }
+    }
+    Err(last)
 }
 
 #[cfg(test)]

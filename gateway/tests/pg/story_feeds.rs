@@ -20,17 +20,18 @@ forbid (principal, action == Postgres::Action::"update", resource);
 "#;
 
 /// Who listens.
-struct Hook<'s> {
+pub struct Hook<'s> {
     shop: &'s Shop,
     server: Child,
     _output: BufReader<ChildStdout>,
 }
 
 impl<'s> Hook<'s> {
-    fn new(shop: &'s Shop) -> Self {
+    /// Starts it, with the certificate that is there, or with one of its own.
+    pub fn new(shop: &'s Shop) -> Self {
         let at = shop.world.directory().display().to_string();
         let make = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=hook -addext subjectAltName=IP:127.0.0.1 -addext basicConstraints=critical,CA:FALSE";
-        shop.world.sh(&format!("{make} -keyout {at}/key.pem -out {at}/cert.pem 2>&1; printf 'a secret' > {at}/secret; printf 'Bearer x' > {at}/bearer"));
+        shop.world.sh(&format!("test -e {at}/cert.pem || {make} -keyout {at}/key.pem -out {at}/cert.pem 2>&1; printf 'a secret' > {at}/secret; printf 'Bearer x' > {at}/bearer"));
         let script = shop.world.file("hook.mjs", include_str!("hook.mjs"));
         let mut command = shop.world.command("node");
         command.arg(script).args([&at, "9555", "a secret"]).stdout(Stdio::piped());
@@ -72,7 +73,8 @@ impl<'s> Hook<'s> {
         fs::read_to_string(self.shop.world.directory().join(name)).unwrap_or_default()
     }
 
-    fn taken(&self, name: &str) -> Vec<Value> {
+    /// What came below a path.
+    pub fn taken(&self, name: &str) -> Vec<Value> {
         let taken: Vec<Value> = self.file("taken").lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         taken.into_iter().filter(|request| request["path"] == format!("/{name}").as_str()).collect()
     }

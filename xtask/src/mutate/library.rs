@@ -469,28 +469,6 @@ pub(super) const IN_THE_LIBRARY: &[Mutation] = &[
         tests: &["audit::journal::packed::tests::what_is_compressed_is_read_verified_and_followed_like_what_is_not"],
     },
     Mutation {
-        name: "cluster-shard",
-        guarantee: "G3",
-        mechanism: "in a cluster the lines of a journal are kept by one shard, where those sent twice collapse",
-        edits: &[Edit {
-            file: "gateway/src/audit/clickhouse/schema.rs",
-            from: "_local', cityHash64(journal_id))\");\n",
-            to: "_local', cityHash64(seq))\");\n",
-        }],
-        tests: &["record_cluster::the_lines_of_a_journal_are_on_one_shard_and_both_servers_answer_for_all"],
-    },
-    Mutation {
-        name: "cluster-evidence",
-        guarantee: "G3",
-        mechanism: "in a cluster the shard makes the hash of the line itself",
-        edits: &[Edit {
-            file: "gateway/src/audit/clickhouse/schema.rs",
-            from: "            .replace(\"String EPHEMERAL\", \"String CODEC(ZSTD(6))\");\n",
-            to: "            .replace(\"String EPHEMERAL\", \"String EPHEMERAL CODEC(ZSTD(6))\");\n",
-        }],
-        tests: &["record_cluster::the_lines_of_a_journal_are_on_one_shard_and_both_servers_answer_for_all"],
-    },
-    Mutation {
         name: "packed-lines",
         guarantee: "G3",
         mechanism: "what is compressed is verified line by line",

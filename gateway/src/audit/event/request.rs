@@ -146,7 +146,7 @@ pub struct ApprovalDecided {
     /// The groups of the ticket that it counts for.
     #[serde(default)]
     pub groups: Vec<String>,
-    /// Where it was said: `cli`, `console`, `webhook`.
+    /// Where it was said: `cli`, `console`, `slack`.
     pub channel: String,
     /// How the channel knew the person.
     #[serde(default)]

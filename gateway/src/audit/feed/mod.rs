@@ -10,6 +10,8 @@ mod otlp;
 pub mod syslog;
 mod text;
 
+pub use text::{APPROVE, DENY, REASON};
+
 use serde_json::{Value, json};
 
 use super::clickhouse::Origin;
@@ -49,6 +51,8 @@ pub enum Form<'a> {
     Slack {
         /// Where people decide.
         console: Option<&'a str>,
+        /// They decide there, too.
+        buttons: bool,
     },
 }
 
@@ -92,6 +96,12 @@ impl Feeds {
 impl Event {
     fn verdict(&self) -> Option<&str> {
         self.body.pointer("/decision/verdict").or_else(|| self.body.get("verdict")).and_then(Value::as_str)
+    }
+
+    /// Whether it tells of a request that waits.
+    #[must_use]
+    pub fn asks(&self) -> bool {
+        self.kind == "approval.requested"
     }
 
     fn text(&self, path: &str) -> Option<&str> {
@@ -145,9 +155,13 @@ impl Form<'_> {
             }),
             Form::Ocsf => events.iter().map(|event| ocsf::event(origin, event)).collect(),
             Form::Otlp => otlp::request(origin, events),
-            Form::Slack { console } => {
+            Form::Slack { console, buttons } => {
                 let lines: Vec<_> = events.iter().map(|event| text::line(origin, event, console)).collect();
-                json!({ "text": lines.join("\n") })
+                let text = lines.join("\n");
+                match events.last().filter(|_| buttons).and_then(|event| text::blocks(&lines, event)) {
+                    Some(blocks) => json!({ "text": text, "blocks": blocks }),
+                    None => json!({ "text": text }),
+                }
             }
         }
     }

@@ -68,8 +68,25 @@ fn a_chat_reads_who_wants_what_and_nobody_is_called_by_it() {
     let body =
         json!({ "workload": "ci", "summary": "DELETE <!channel> & more\n*", "ticket": "01a2", "policies": ["p"] });
     let event = Feeds::default().event(&line("approval.requested", &body)).unwrap();
-    let form = Form::Slack { console: Some("https://gateway.example.com") };
+    let form = Form::Slack { console: Some("https://gateway.example.com"), buttons: false };
     let text = form.write(&origin(), &[event.clone(), event])["text"].as_str().unwrap().to_owned();
     let expected = "*approval.requested* ci on db-7: DELETE &lt;!channel&gt; &amp; more * <https://gateway.example.com/requests/01a2|decide>";
     assert_eq!(text.lines().collect::<Vec<_>>(), [expected, expected]);
+}
+
+#[test]
+fn what_waits_ends_a_message_that_is_answered_there() {
+    let body = json!({ "workload": "ci", "summary": "DELETE *", "ticket": "01a2" });
+    let events = [("approval.consumed", &body), ("approval.requested", &body)]
+        .map(|(kind, body)| Feeds::default().event(&line(kind, body)).unwrap());
+    let form = Form::Slack { console: None, buttons: true };
+    let message = form.write(&origin(), &events);
+    let blocks = message["blocks"].as_array().unwrap();
+    let kinds: Vec<_> = blocks.iter().map(|block| block["type"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["section", "section", "input", "actions"]);
+    let buttons: Vec<_> =
+        blocks[3]["elements"].as_array().unwrap().iter().map(|one| (&one["action_id"], &one["value"])).collect();
+    assert_eq!(buttons, [(&json!(APPROVE), &json!("01a2")), (&json!(DENY), &json!("01a2"))]);
+    assert!(events[1].asks() && !events[0].asks());
+    assert_eq!(form.write(&origin(), &events[..1])["blocks"], Value::Null, "nothing waits");
 }
