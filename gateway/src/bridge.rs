@@ -26,7 +26,7 @@ use tokio::io::Interest;
 use tokio::net::UnixDatagram;
 
 pub use people::{
-    Begun, Decide, LogIn, LoggedIn, LoginFault, Person, PowersOf, Question, Revoke, SlackSaid, WindowRequest,
+    Begun, Decide, FiledAs, LogIn, LoggedIn, LoginFault, Person, PowersOf, Question, Revoke, SlackSaid, WindowRequest,
 };
 
 use crate::host::cgroup::Place;

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
+pub use hyper::Method;
 use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, COOKIE, HOST};
-use hyper::{Method, Request, StatusCode};
+use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
 
 use crate::config::Place;
@@ -19,6 +20,8 @@ pub const OF_ISSUERS: Limits = Limits { patience: Duration::from_secs(10), most:
 /// What is asked.
 #[derive(Debug, Default)]
 pub struct Asked {
+    /// By default POST where something is sent, else GET.
+    pub method: Option<Method>,
     /// Path and query.
     pub path: String,
     /// A form to send; neither this nor JSON: a plain look.
@@ -88,7 +91,7 @@ async fn exchange(stream: BoxConn, place: &Place, asked: Asked, most: usize) -> 
         (None, Some(json)) => (Some("application/json"), json),
         (None, None) => (None, String::new()),
     };
-    let method = if kind.is_some() { Method::POST } else { Method::GET };
+    let method = asked.method.unwrap_or(if kind.is_some() { Method::POST } else { Method::GET });
     let mut request = Request::builder().method(method).uri(path).header(HOST, place.authority());
     request = request.header(ACCEPT, "application/json");
     if let Some(kind) = kind {

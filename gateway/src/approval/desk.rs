@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::said::{AskError, DeskError, Found, Outcome};
-use super::ticket::{Approves, Cast, Needed, Open, State, Ticket, state};
+use super::ticket::{Approves, Cast, Filed, Needed, Open, State, Ticket, state};
 use crate::audit::event::{ApprovalEnded, Event};
 use crate::audit::{JournalError, SessionGuard, Timestamp};
 use crate::budget::may_take;
@@ -330,6 +330,32 @@ impl Desk {
         let stands = state(&entry.ticket.needed, &entry.votes);
         entry.state.send_replace(stands.clone());
         Ok((stands, Change::Said { ticket: id, vote, text }))
+    }
+
+    /// Notes that a request is a ticket in another system too, once it is recorded: one in each. Nothing happens where it does not
+    /// wait any more.
+    ///
+    /// # Errors
+    /// Where that could not be recorded or kept.
+    pub async fn file(
+        &self,
+        id: TicketId,
+        filed: Filed,
+        record: impl FnOnce(&Ticket, &Filed) -> Result<(), JournalError>,
+    ) -> Result<(), DeskError> {
+        let change = {
+            let mut entries = self.entries.lock();
+            let Some(entry) = entries.get_mut(&id) else { return Ok(()) };
+            if entry.ticket.filed.iter().any(|other| other.system == filed.system) {
+                return Ok(());
+            }
+            let lost = |reason: String| DeskError::Unrecorded { reason };
+            record(&entry.ticket, &filed).map_err(|error| lost(error.to_string()))?;
+            entry.ticket.filed.push(filed);
+            let text = serde_json::to_string(&entry.ticket).map_err(|error| lost(error.to_string()))?;
+            Change::Told { ticket: id, text }
+        };
+        self.store.keep(vec![change]).await.map_err(|reason| DeskError::NotKept { reason })
     }
 
     /// Takes a ticket off the desk that nobody has denied; false where there is none.

@@ -11,5 +11,5 @@ mod window;
 
 pub use desk::{Binding, Desk, Store};
 pub use said::{AskError, DeskError, Found, Outcome};
-pub use ticket::{About, Approves, Cast, Needed, Open, State, Ticket};
+pub use ticket::{About, Approves, Cast, Filed, Needed, Open, State, Ticket};
 pub use window::{Window, WindowAsked, Windows};

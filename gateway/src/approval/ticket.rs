@@ -42,6 +42,20 @@ pub struct Ticket {
     pub attended: bool,
     /// The window that it is for.
     pub window: Option<WindowAsked>,
+    /// Tickets of other systems about it.
+    #[serde(default)]
+    pub filed: Vec<Filed>,
+}
+
+/// A ticket of another system.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Filed {
+    /// The name of the system in the configuration.
+    pub system: String,
+    /// What the ticket is called there.
+    pub key: String,
+    /// Where people read it.
+    pub url: String,
 }
 
 /// What a ticket says of a request.
@@ -117,6 +131,7 @@ impl Ticket {
             expires: later(asked, held.expires().unwrap_or(time)),
             attended: false,
             window: None,
+            filed: Vec::new(),
         }
     }
 
@@ -137,6 +152,7 @@ impl Ticket {
             expires: later(now, time),
             attended: false,
             window: Some(asked),
+            filed: Vec::new(),
         }
     }
 
@@ -169,6 +185,8 @@ impl Ticket {
         Event::ApprovalRequested(Box::new(ApprovalRequested {
             ticket: self.id,
             request: self.request.unwrap_or_default(),
+            workload: self.about.workload.clone(),
+            destination: self.about.destination.clone(),
             summary: self.about.summary.clone(),
             changed: self.about.changed,
             changes: self.about.changes.clone(),

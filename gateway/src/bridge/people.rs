@@ -47,6 +47,8 @@ pub enum Question {
     LoginFailed(LoginFault),
     /// Somebody who says to be Slack.
     Slack(SlackSaid),
+    /// A request is a ticket in another system, too.
+    Filed(FiledAs),
 }
 
 /// Where a login ended that let nobody in; with a fixed set of words, so that who fails often writes little.
@@ -106,6 +108,19 @@ impl std::fmt::Debug for LogIn {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("LogIn")
     }
+}
+
+/// A request as a ticket of another system.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FiledAs {
+    /// The request.
+    pub ticket: TicketId,
+    /// The name of the system in the configuration.
+    pub system: String,
+    /// What the ticket is called there.
+    pub key: String,
+    /// Where people read it.
+    pub url: String,
 }
 
 /// What came to the console as Slack's, unread.

@@ -170,6 +170,10 @@ fn whole(value: &Value) -> String {
             text += &format!("  {label:<10} {}\n", visible(line));
         }
     }
+    for filed in list("/ticket/filed") {
+        let of = |name: &str| filed.get(name).and_then(Value::as_str).map(visible).unwrap_or_default();
+        text += &format!("  {:<10} {} {}\n", "ticket", of("key"), of("url"));
+    }
     text + &so_far(&list("/so_far"))
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::attach::is_name;
 use super::table::Section;
-use super::{Config, Target};
+use super::{Config, Target, TicketSystem, tickets};
 
 /// The groups of approvers on this host, by OS user: its name, or its number for users of a directory service.
 pub type HostApprovers = BTreeMap<String, BTreeSet<String>>;
@@ -76,7 +76,8 @@ pub(super) fn exec_users(root: &Section<'_, '_>) -> BTreeSet<String> {
     users.into_iter().collect()
 }
 
-pub(super) fn read(root: &Section<'_, '_>) -> ApprovalSection {
+/// With the systems of tickets, whose names are none of `others`.
+pub(super) fn read(root: &Section<'_, '_>, others: &[&str]) -> (ApprovalSection, Vec<TicketSystem>) {
     let defaults = ApprovalSection::default();
     let section = root.section("approval");
     let read = ApprovalSection {
@@ -85,8 +86,9 @@ pub(super) fn read(root: &Section<'_, '_>) -> ApprovalSection {
         host: host(&section),
         windows: root.sections("window").iter().filter_map(window).collect(),
     };
+    let tickets = tickets::read(&section, others);
     section.finish();
-    read
+    (read, tickets)
 }
 
 fn window(section: &Section<'_, '_>) -> Option<WindowRule> {

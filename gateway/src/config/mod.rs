@@ -15,6 +15,7 @@ pub mod reference;
 mod ssh;
 pub(crate) mod table;
 mod target;
+mod tickets;
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -33,6 +34,7 @@ pub use error::{ConfigError, Fault};
 pub use oidc::{ALGORITHMS, Oidc, Place};
 pub use ssh::{Shell, SshServer};
 pub use target::{CredentialSource, MaskedBy, SecretSource, Target, Tls, TlsMode};
+pub use tickets::{System, TicketSystem};
 
 pub use table::duration_of;
 use table::{Section, Source};
@@ -63,6 +65,8 @@ pub struct Config {
     pub webhooks: Vec<Webhook>,
     /// Syslog servers that are told of them.
     pub feeds: Vec<Feed>,
+    /// Systems in which what waits is a ticket.
+    pub tickets: Vec<TicketSystem>,
     /// How requests wait for people.
     pub approval: ApprovalSection,
     /// Who vouches for runtimes; `None`: nobody does.
@@ -164,6 +168,7 @@ impl Default for Config {
             clickhouse: None,
             webhooks: Vec::new(),
             feeds: Vec::new(),
+            tickets: Vec::new(),
             approval: ApprovalSection::default(),
             oidc: None,
             console: None,
@@ -226,6 +231,9 @@ fn read(root: &Section<'_, '_>) -> Config {
     let undeclared = root.section("undeclared");
     let postgres = undeclared.section("postgres");
     let webhooks = audit::read_webhooks(&audit, root.section("console").section("slack").is_there());
+    let feeds = audit::read_feeds(&audit, &webhooks);
+    let told: Vec<_> = webhooks.iter().map(|one| &*one.name).chain(feeds.iter().map(|one| &*one.name)).collect();
+    let (approval, tickets) = approval::read(root, &told);
     let config = Config {
         state_dir: root.string("state_dir").map_or(defaults.state_dir, PathBuf::from),
         accept_gaps: root.strings("accept_gaps").into_iter().collect(),
@@ -234,9 +242,10 @@ fn read(root: &Section<'_, '_>) -> Config {
         journal: audit::read_journal(&journal),
         syslog: audit::read_syslog(&audit),
         clickhouse: audit::read(&audit),
-        feeds: audit::read_feeds(&audit, &webhooks),
+        feeds,
         webhooks,
-        approval: approval::read(root),
+        tickets,
+        approval,
         oidc: oidc::read(&identity),
         console: console::read(root),
         metrics: metrics::read(root),

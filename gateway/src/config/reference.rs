@@ -210,6 +210,23 @@ const SECTIONS: &[Section] = &[
         ],
     },
     Section {
+        place: "approval.tickets",
+        is_list: true,
+        words: "A system in which what waits for people is a ticket: docs/approvals.md.",
+        without: Some("none"),
+        keys: &[
+            Key::must("name", "\"ops\"", "For people, and for its checkpoint; none of a webhook's or feed's."),
+            Key::must("system", "\"jira\"", "Whose words it understands."),
+            Key::must("url", "\"https://example.atlassian.net\"", "Where it is; a path is put before those of its API."),
+            Key::must("authorization", "{ file = \"/etc/gateway/secrets/jira\" }", "The value of `Authorization`."),
+            Key::or("project", "required by Jira", "The key of the project."),
+            Key::or("issue_type", "`Task`", "Jira's: the name of the issue type."),
+            Key::or("table", "`incident`", "ServiceNow's: the name of the table."),
+            Key::or("template", "the gateway's own", "A file with the fields of a ticket, as JSON."),
+            Key::or("ca", "those of the system", "PEM file of the authorities of its server."),
+        ],
+    },
+    Section {
         place: "window",
         is_list: true,
         words: "What `gateway request` may open for a time: policies and credentials ask for it by name.",
@@ -412,6 +429,12 @@ url = "https://siem.example.com/gateway"
 name = "collector"
 server = "siem.example.com"
 [approval]
+[[approval.tickets]]
+name = "ops"
+system = "jira"
+url = "https://example.atlassian.net"
+authorization = { file = "/etc/gateway/secrets/jira" }
+project = "OPS"
 [[window]]
 name = "incident"
 approval = "local:dba"

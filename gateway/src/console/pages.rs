@@ -178,6 +178,14 @@ pub(super) fn request(one: &Value, visit: &Visit) -> String {
             let _ = write!(out, "<dt>{name}</dt><dd>{found}</dd>");
         }
     }
+    for filed in all(one, "/ticket/filed") {
+        let _ = write!(
+            out,
+            "<dt>Ticket</dt><dd><a rel=\"noreferrer\" href=\"{}\">{}</a></dd>",
+            at(filed, "/url"),
+            at(filed, "/key")
+        );
+    }
     for (name, path) in [("Asked", "/ticket/asked"), ("Until", "/ticket/expires")] {
         let _ = write!(out, "<dt>{name}</dt><dd>{} UTC</dd>", time(one, path));
     }
@@ -427,6 +435,7 @@ mod tests {
                 "id": HOSTILE, "workload": HOSTILE, "destination": HOSTILE, "summary": HOSTILE, "opaque": [HOSTILE],
                 "messages": [HOSTILE], "policies": [HOSTILE], "asks": [HOSTILE], "changes": [HOSTILE], "expires": HOSTILE,
                 "needed": [{ "group": HOSTILE, "count": 1, "hours": [HOSTILE] }], "who": { "executable": HOSTILE },
+                "filed": [{ "system": HOSTILE, "key": HOSTILE, "url": HOSTILE }],
             },
             "votes": [{ "person": HOSTILE, "vote": "approved", "reason": HOSTILE }],
             "so_far": [{ "time": HOSTILE, "kind": HOSTILE, "body": { "text": HOSTILE } }],

@@ -11,10 +11,10 @@ use anyhow::Context;
 use serde_json::{Value, json};
 
 use super::Engine;
-use crate::approval::{Approves, Cast, Desk, Open, State, Store, Ticket, Windows};
-use crate::audit::event::{ApprovalDecided, ApprovalEnded, Event, Verdict};
+use crate::approval::{Approves, Cast, Desk, Filed, Open, State, Store, Ticket, Windows};
+use crate::audit::event::{ApprovalDecided, ApprovalEnded, ApprovalFiled, Event, Verdict};
 use crate::audit::{JournalError, Kept};
-use crate::bridge::{Decide, Person};
+use crate::bridge::{Decide, FiledAs, Person};
 use crate::state::{self, Change};
 
 /// How often tickets are looked at whose time may be over.
@@ -62,6 +62,20 @@ impl Engine {
             },
             Ok(State::Denied { .. }) => json!({ "state": "denied" }),
             Ok(State::Waiting) => json!({ "state": "waiting for more approvals" }),
+            Err(error) => json!({ "error": error.to_string() }),
+        }
+    }
+
+    /// Notes what a request is called in another system.
+    pub(super) async fn filed(&self, filed: FiledAs) -> Value {
+        let FiledAs { ticket, system, key, url } = filed;
+        let record = |ticket: &Ticket, filed: &Filed| {
+            let Filed { system, key, url } = filed.clone();
+            let event = Event::ApprovalFiled(ApprovalFiled { ticket: ticket.id, system, key, url });
+            self.journal.append_unsynced(ticket.session, &event).map(drop)
+        };
+        match self.desk.file(ticket, Filed { system, key, url }, record).await {
+            Ok(()) => Value::Null,
             Err(error) => json!({ "error": error.to_string() }),
         }
     }

@@ -377,6 +377,7 @@ impl Engine {
             Question::Counts => self.counts(),
             Question::Powers(of) => self.powers(of).await,
             Question::Closed(actions) => self.closed(&actions),
+            Question::Filed(filed) => self.filed(filed).await,
             Question::Slack(said) => self.said_in_slack(said).await,
             Question::LogIn { said, begun } => self.log_in(said, begun).await,
             Question::BeginDevice => self.begin_device().await,

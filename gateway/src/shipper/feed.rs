@@ -12,11 +12,13 @@ use aws_lc_rs::hmac;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::connect::Sockets;
+use super::tickets::Tickets;
 use super::words::{FeedSettings, FeedTo};
 use crate::audit::clickhouse::{Connect, Origin};
 use crate::audit::feed::syslog::counted;
 use crate::audit::feed::{Event, Feeds, Form};
 use crate::audit::hex;
+use crate::bridge::FiledAs;
 use crate::config::WebhookFormat;
 use crate::conn::BoxConn;
 use crate::http::{self, Asked};
@@ -34,12 +36,17 @@ pub(super) struct Feed {
     settings: FeedSettings,
     wanted: Feeds,
     sockets: Sockets,
+    tickets: Option<Tickets>,
 }
 
 impl Feed {
     pub(super) fn new(settings: FeedSettings, sockets: Sockets) -> Self {
         let wanted = Feeds::new(settings.kinds.clone(), settings.verdicts.clone());
-        Self { settings, wanted, sockets }
+        let tickets = match &settings.to {
+            FeedTo::Tickets(to) => Some(Tickets::new(to.clone(), sockets.clone())),
+            _ => None,
+        };
+        Self { settings, wanted, sockets, tickets }
     }
 
     /// A line as it is told; none where it is not wanted.
@@ -47,17 +54,24 @@ impl Feed {
         self.wanted.event(line)
     }
 
-    /// Whether these are one request: a message with buttons is about one thing, and stays short enough for a chat.
+    /// Whether these are one request: a message with buttons is about one thing, and stays short enough for a chat; a ticket is
+    /// made by itself.
     pub(super) fn is_full(&self, events: &[Event]) -> bool {
         let buttons = matches!(self.settings.to, FeedTo::Webhook { buttons: true, .. });
-        buttons && (events.last().is_some_and(Event::asks) || events.len() >= MAX_BLOCKS)
+        (self.tickets.is_some() && !events.is_empty())
+            || buttons && (events.last().is_some_and(Event::asks) || events.len() >= MAX_BLOCKS)
     }
 
-    /// Tells it.
-    pub(super) async fn send(&self, origin: &Origin, events: &[Event]) -> Result<(), String> {
-        if events.is_empty() {
-            return Ok(());
+    /// Tells it; what a request is called where it is a ticket.
+    pub(super) async fn send(&self, origin: &Origin, events: &[Event]) -> Result<Option<FiledAs>, String> {
+        let Some(first) = events.first() else { return Ok(None) };
+        if let Some(tickets) = &self.tickets {
+            return tickets.tell(origin, first).await;
         }
+        self.write(origin, events).await.map(|()| None)
+    }
+
+    async fn write(&self, origin: &Origin, events: &[Event]) -> Result<(), String> {
         match &self.settings.to {
             FeedTo::Webhook { url, format, secret, authorization, console, buttons } => {
                 let form = match format {
@@ -79,6 +93,7 @@ impl Feed {
                 let stream = self.sockets.connect().await.map_err(|error| error.to_string())?;
                 http::ask(stream, url, asked).await.map(drop)
             }
+            FeedTo::Tickets(_) => Ok(()),
             FeedTo::Syslog { format, max_bytes, .. } => {
                 let messages = events.iter().map(|event| event.message(origin, *format, *max_bytes));
                 let messages: String = messages.map(|message| counted(&message)).collect();

@@ -9,6 +9,7 @@
 
 mod connect;
 mod feed;
+mod tickets;
 mod words;
 
 use std::fs::File;
@@ -21,7 +22,7 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesOrdered;
 
 pub use connect::{Direct, Sockets, login};
-pub use words::{FeedSettings, FeedTo, Settings, StoreTls, Task, ToShipper, ToWarden};
+pub use words::{FeedSettings, FeedTo, Settings, StoreTls, Task, TicketsTo, ToShipper, ToWarden};
 
 use crate::audit::Seq;
 use crate::audit::clickhouse::{Batch, Origin, Place, Store, StoreError};
@@ -134,7 +135,9 @@ impl Shipper {
                 let tls = StoreTls { ca: settings.ca.clone(), name: None };
                 let (tls, place) = match &settings.to {
                     FeedTo::Syslog { server, transport: FeedTransport::Tcp, .. } => (None, server),
-                    FeedTo::Syslog { server: place, .. } | FeedTo::Webhook { url: place, .. } => (Some(&tls), place),
+                    FeedTo::Syslog { server: place, .. }
+                    | FeedTo::Webhook { url: place, .. }
+                    | FeedTo::Tickets(TicketsTo { url: place, .. }) => (Some(&tls), place),
                 };
                 let sockets = Sockets::new(Arc::clone(bridge), tls, &place.host)?;
                 let feed = Feed::new(settings, sockets.clone());
@@ -147,7 +150,7 @@ impl Shipper {
         let done = match (&self.to, Lines::new(file, journal, from)) {
             (_, Err(error)) => Err(error.into()),
             (To::Store { store, batch }, Ok(lines)) => self.copy((store, *batch), lines, bridge).await,
-            (To::Feed(feed), Ok(lines)) => self.tell(feed, lines).await,
+            (To::Feed(feed), Ok(lines)) => self.tell(feed, lines, bridge).await,
         };
         match done {
             Ok(Lines { place, end, stuck, .. }) => ToWarden::Shipped { place, end, stuck },
@@ -204,7 +207,7 @@ impl Shipper {
         Ok(batch)
     }
 
-    async fn tell(&self, feed: &Feed, mut lines: Lines) -> Result<Lines, ShipError> {
+    async fn tell(&self, feed: &Feed, mut lines: Lines, bridge: &Bridge) -> Result<Lines, ShipError> {
         let (mut events, mut bytes, mut count) = (Vec::new(), 0, 0);
         let mut take = |_, line: &[u8]| {
             if let Some(event) = feed.event(line) {
@@ -216,7 +219,9 @@ impl Shipper {
         };
         let mut goes_on = true;
         while goes_on && lines.next(|seq, line| goes_on = take(seq, line))? {}
-        feed.send(&self.origin, &events).await.map_err(ShipError::Feed)?;
+        if let Some(filed) = feed.send(&self.origin, &events).await.map_err(ShipError::Feed)? {
+            bridge.send(&ToWarden::Filed(filed), &[]).await?;
+        }
         Ok(lines)
     }
 }

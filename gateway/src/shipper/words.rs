@@ -8,7 +8,8 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::audit::clickhouse::Place as Copied;
-use crate::config::{FeedFormat, FeedTransport, Place, WebhookFormat};
+use crate::bridge::FiledAs;
+use crate::config::{FeedFormat, FeedTransport, Place, System, WebhookFormat};
 use crate::id::{HostId, JournalId};
 
 /// What the warden tells the shipper.
@@ -44,6 +45,8 @@ pub enum ToWarden {
         /// Comes back with the answer.
         request: u64,
     },
+    /// A request that waits is a ticket there now. What is told after it was done after it.
+    Filed(FiledAs),
     /// The store keeps a batch, and more is under way.
     Kept {
         /// Up to here.
@@ -77,7 +80,10 @@ impl Task {
     pub fn server(&self) -> String {
         match self {
             Self::Copy(settings) => settings.address.to_string(),
-            Self::Feed(FeedSettings { to: FeedTo::Webhook { url, .. }, .. }) => url.server(),
+            Self::Feed(FeedSettings {
+                to: FeedTo::Webhook { url, .. } | FeedTo::Tickets(TicketsTo { url, .. }),
+                ..
+            }) => url.server(),
             Self::Feed(FeedSettings { to: FeedTo::Syslog { server, .. }, .. }) => server.server(),
         }
     }
@@ -118,6 +124,8 @@ pub enum FeedTo {
         /// They decide there, too.
         buttons: bool,
     },
+    /// Tickets.
+    Tickets(TicketsTo),
     /// Messages of syslog.
     Syslog {
         /// Where it listens.
@@ -129,6 +137,23 @@ pub enum FeedTo {
         /// The longest, in bytes.
         max_bytes: usize,
     },
+}
+
+/// What making tickets takes.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TicketsTo {
+    /// The name of the system in the configuration.
+    pub name: String,
+    /// Where it is.
+    pub url: Place,
+    /// Whose words it understands, and where in it tickets are made.
+    pub system: System,
+    /// The value of `Authorization`.
+    pub authorization: Vec<u8>,
+    /// The fields of a ticket, as JSON.
+    pub template: Option<String>,
+    /// Where people decide.
+    pub console: Option<String>,
 }
 
 /// What copying takes.

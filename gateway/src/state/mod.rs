@@ -30,6 +30,13 @@ pub enum Change {
         /// The request as it is now.
         text: String,
     },
+    /// More is known of a request. Nothing happens where it is gone.
+    Told {
+        /// The request.
+        ticket: TicketId,
+        /// The request as it is now.
+        text: String,
+    },
     /// A request was used, or ended.
     Gone {
         /// Its id.

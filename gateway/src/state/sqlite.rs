@@ -160,6 +160,9 @@ async fn apply(connection: &mut SqliteConnection, change: &Change) -> Result<(),
             run(said.bind(vote).bind(ticket.to_string())).await?;
             run(sqlx::query("UPDATE ticket SET text = ? WHERE id = ?").bind(text).bind(ticket.to_string())).await
         }
+        Change::Told { ticket, text } => {
+            run(sqlx::query("UPDATE ticket SET text = ? WHERE id = ?").bind(text).bind(ticket.to_string())).await
+        }
         Change::Gone { ticket } => run(sqlx::query("DELETE FROM ticket WHERE id = ?").bind(ticket.to_string())).await,
         Change::Opened { window, text } => {
             let query = sqlx::query("INSERT INTO window (id, text) VALUES (?, ?)");

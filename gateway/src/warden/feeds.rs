@@ -4,26 +4,59 @@
 //! keeps nobody waiting: what it was not told stands in the journal.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use tokio::sync::{mpsc, oneshot};
 
 use super::backlog::Backlog;
-use super::materials;
 use super::shipper_process::ShipperProcess;
+use super::{Warden, materials};
 use crate::audit::Layout;
 use crate::audit::event::Event;
 use crate::audit::journal::is_of;
+use crate::bridge::{FiledAs, Question};
 use crate::chain::chain;
 use crate::config::{Config, FeedTransport};
 use crate::control::service::Shipping;
 use crate::id::HostId;
-use crate::shipper::{FeedSettings, FeedTo, Task};
+use crate::shipper::{FeedSettings, FeedTo, Task, TicketsTo};
 
 /// All of them, by name.
-#[derive(Default)]
-pub(super) struct Feeds(Mutex<BTreeMap<String, Arc<ShipperProcess>>>);
+pub(super) struct Feeds {
+    all: Mutex<BTreeMap<String, Arc<ShipperProcess>>>,
+    filing: Filing,
+    filed: Mutex<Option<mpsc::Receiver<Filed>>>,
+}
+
+/// What is a ticket elsewhere, and where its answer goes.
+pub(super) type Filed = (FiledAs, oneshot::Sender<Result<(), String>>);
+
+/// Where processes bring what they made tickets of.
+pub(super) type Filing = mpsc::Sender<Filed>;
+
+impl Default for Feeds {
+    fn default() -> Self {
+        let (filing, filed) = mpsc::channel(1);
+        Self { all: Mutex::default(), filing, filed: Mutex::new(Some(filed)) }
+    }
+}
+
+impl Warden {
+    /// Has the engine note what is a ticket elsewhere, for as long as the gateway runs.
+    pub async fn note_filed(self: Arc<Self>) {
+        let Some(mut filed) = self.feeds.filed.lock().take() else { return };
+        while let Some((filed, noted)) = filed.recv().await {
+            let answer = self.engine.ask(Question::Filed(filed)).await;
+            let error = answer.map(|answer| answer.get("error").and_then(|error| error.as_str()).map(str::to_owned));
+            let _ = noted.send(match error {
+                Ok(None) => Ok(()),
+                Ok(Some(error)) | Err(error) => Err(error),
+            });
+        }
+    }
+}
 
 /// What each takes, by name.
 pub(super) type Wanted = BTreeMap<String, (Task, Backlog)>;
@@ -31,7 +64,7 @@ pub(super) type Wanted = BTreeMap<String, (Task, Backlog)>;
 impl Feeds {
     /// Takes other settings: who is new is started, who is gone ended.
     pub(super) fn set(&self, layout: &Layout, mut wanted: Wanted) {
-        let mut all = self.0.lock();
+        let mut all = self.all.lock();
         all.retain(|name, process| {
             let goes_on = wanted.contains_key(name);
             if !goes_on {
@@ -41,7 +74,9 @@ impl Feeds {
         });
         while let Some((name, task)) = wanted.pop_first() {
             let is_new = !all.contains_key(&name);
-            let process = all.entry(name).or_insert_with(|| Arc::new(ShipperProcess::new(layout.clone())));
+            let process = all
+                .entry(name)
+                .or_insert_with(|| Arc::new(ShipperProcess::new(layout.clone(), Some(self.filing.clone()))));
             process.set(Some(task));
             if is_new {
                 let process = Arc::clone(process);
@@ -52,7 +87,7 @@ impl Feeds {
 
     /// How far each of them is, by name.
     pub(super) fn by_name(&self) -> Vec<(String, Shipping)> {
-        self.0.lock().iter().filter_map(|(name, process)| Some((name.clone(), shown(process.status()?)))).collect()
+        self.all.lock().iter().filter_map(|(name, process)| Some((name.clone(), shown(process.status()?)))).collect()
     }
 
     /// How far each of them is.
@@ -104,7 +139,33 @@ pub(super) fn wanted(config: &Config, host: HostId, layout: &Layout) -> Result<W
         let task = told.task((to, format!("feed-{}", feed.name)), &place, (config, host, layout));
         task.map_err(|fault| format!("[[audit.feed]] `{}`: {fault}", feed.name))
     });
-    webhooks.chain(feeds).collect()
+    let tickets = config.tickets.iter().map(|tickets| {
+        let of = |fault: String| format!("[[approval.tickets]] `{}`: {fault}", tickets.name);
+        let to = TicketsTo {
+            name: tickets.name.clone(),
+            url: tickets.url.clone(),
+            system: tickets.system.clone(),
+            authorization: materials::secret(&tickets.authorization).map_err(of)?,
+            template: tickets.template.as_deref().map(template).transpose().map_err(of)?,
+            console: console.clone(),
+        };
+        let kinds = ["approval.".to_owned()];
+        let told = Told { name: &tickets.name, kinds: &kinds, verdicts: &[], ca: &tickets.ca };
+        let place = format!("{}: https://{}", tickets.system.word(), tickets.url.server());
+        let checkpoint = format!("tickets-{}", tickets.name);
+        told.task((FeedTo::Tickets(to), checkpoint), &place, (config, host, layout)).map_err(of)
+    });
+    webhooks.chain(feeds).chain(tickets).collect()
+}
+
+/// The fields of tickets, as somebody wrote them.
+fn template(file: &Path) -> Result<String, String> {
+    let text = String::from_utf8(materials::read_file(file)?);
+    let text = text.map_err(|_| format!("{} is no text", file.display()))?;
+    match serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(&text) {
+        Ok(_) => Ok(text),
+        Err(error) => Err(format!("{} is no object of JSON: {error}", file.display())),
+    }
 }
 
 /// What webhooks and feeds have both.

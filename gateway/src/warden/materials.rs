@@ -90,6 +90,10 @@ pub fn faults(config: &Config) -> Vec<String> {
         let secrets = vec![webhook.secret.as_ref(), webhook.authorization.as_ref()];
         look(&format!("[[audit.webhook]] `{}`", webhook.name), vec![webhook.ca.as_deref()], secrets);
     }
+    for tickets in &config.tickets {
+        let files = vec![tickets.ca.as_deref(), tickets.template.as_deref()];
+        look(&format!("[[approval.tickets]] `{}`", tickets.name), files, vec![Some(&tickets.authorization)]);
+    }
     for feed in &config.feeds {
         look(&format!("[[audit.feed]] `{}`", feed.name), vec![feed.ca.as_deref()], Vec::new());
     }

@@ -12,11 +12,12 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::net::TcpStream;
 use tokio::process::Child;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 
 use super::backlog::{Backlog, Work};
+use super::feeds::Filing;
 use crate::audit::Layout;
-use crate::bridge::{self, Bridge};
+use crate::bridge::{self, Bridge, FiledAs};
 use crate::control::service::Shipping;
 use crate::id::JournalId;
 use crate::shipper::{Task, ToShipper, ToWarden};
@@ -53,6 +54,9 @@ enum ShipperError {
     /// It ended.
     #[error("the shipper ended: a new one goes on from the checkpoint")]
     Ended,
+    /// What it made is not noted: the next one finds it.
+    #[error("a ticket that was made is not noted: {0}")]
+    NotNoted(String),
     /// It says what cannot be.
     #[error("the shipper says what nobody understands: it is replaced")]
     NotUnderstood,
@@ -65,6 +69,7 @@ pub(super) struct ShipperProcess {
     state: Mutex<State>,
     changed: Notify,
     over: AtomicBool,
+    filing: Option<Filing>,
 }
 
 /// Where to, and what is not there yet. Together: what one store acknowledges says nothing of another.
@@ -86,13 +91,15 @@ struct Worker {
 }
 
 impl ShipperProcess {
-    pub(super) fn new(layout: Layout) -> Self {
+    /// `filing`: where what it made tickets of is brought.
+    pub(super) fn new(layout: Layout, filing: Option<Filing>) -> Self {
         Self {
             layout,
             copy: Mutex::default(),
             state: Mutex::default(),
             changed: Notify::new(),
             over: AtomicBool::new(false),
+            filing,
         }
     }
 
@@ -228,6 +235,12 @@ impl ShipperProcess {
                 ToWarden::Kept { place } => (place, None, None, false),
                 ToWarden::Shipped { place, end, stuck } => (place, end, stuck, true),
                 ToWarden::Failed(error) => return Ok(Some(error)),
+                ToWarden::Filed(filed) => {
+                    if let Err(error) = self.file(filed).await {
+                        return Err(ShipperError::NotNoted(error));
+                    }
+                    continue;
+                }
                 _ => return Err(ShipperError::NotUnderstood),
             };
             if !work.fits(&self.layout, place) {
@@ -244,6 +257,17 @@ impl ShipperProcess {
             }
             work.from = place;
         }
+    }
+}
+
+impl ShipperProcess {
+    /// Has it noted what a request is called elsewhere.
+    async fn file(&self, filed: FiledAs) -> Result<(), String> {
+        let gone = || "the gateway stops".to_owned();
+        let (noted, answer) = oneshot::channel();
+        let filing = self.filing.as_ref().ok_or("it makes no tickets")?;
+        filing.send((filed, noted)).await.map_err(|_| gone())?;
+        answer.await.unwrap_or_else(|_| Err(gone()))
     }
 }
 

@@ -167,7 +167,7 @@ pub async fn start(options: Options) -> Result<Started, StartError> {
         materials,
         tokens,
     };
-    let shipper = Arc::new(ShipperProcess::new(layout.clone()));
+    let shipper = Arc::new(ShipperProcess::new(layout.clone(), None));
     shipper.set(copy(&config, host).map_err(StartError::Store)?);
     let feeds = feeds::Feeds::default();
     feeds.set(&layout, feeds::wanted(&config, host, &layout).map_err(StartError::Store)?);
@@ -206,6 +206,7 @@ pub async fn start(options: Options) -> Result<Started, StartError> {
     tokio::spawn(EngineProcess::supervise(Arc::clone(&warden), ready));
     let shipper = Arc::clone(&warden.shipper);
     tokio::spawn(async move { shipper.supervise().await });
+    tokio::spawn(Arc::clone(&warden).note_filed());
     tokio::spawn(Arc::clone(&warden).serve_console());
     tokio::spawn(Arc::clone(&warden).serve_metrics());
     Ok(Started { warden, sealer, lock })

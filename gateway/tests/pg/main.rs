@@ -111,6 +111,7 @@ mod story_source;
 mod story_syslog;
 mod story_table;
 mod story_targets;
+mod story_tickets;
 mod story_tokens;
 mod story_transparency;
 mod story_trial;

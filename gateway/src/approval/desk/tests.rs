@@ -42,6 +42,7 @@ impl Kept {
                     kept.votes.push(vote);
                     kept.text = text;
                 }
+                Change::Told { ticket, text } => tickets.get_mut(&ticket).unwrap().text = text,
                 Change::Gone { ticket } => drop(tickets.remove(&ticket)),
                 other => panic!("{other:?}"),
             }
@@ -411,4 +412,31 @@ async fn a_question_that_is_in_the_journal_has_its_end_there_whenever_its_client
     let desk = self::desk();
     desk.ask(&guard, ticket(), desk.bind([b"x".as_slice()])).await.unwrap();
     assert_eq!((ends(), desk.list().len()), ([3, 2], 1));
+}
+
+#[tokio::test]
+async fn a_request_has_one_ticket_in_each_other_system_also_after_a_restart() {
+    let store = Arc::new(Kept::default());
+    let desk = Desk::restore((KEY, Vec::new()), Arc::clone(&store) as Arc<dyn Store>).unwrap().0;
+    let (ticket, binding) = (ticket(), desk.bind([b"x".as_slice()]));
+    let id = ticket.id;
+    desk.open(ticket, binding).await.unwrap();
+    let filed = |system: &str, key: &str| Filed { system: system.into(), key: key.into(), url: "https://t/1".into() };
+    let mut recorded = 0;
+    for (of, filed) in [
+        (id, filed("ops", "OPS-1")),
+        (id, filed("ops", "OPS-2")),
+        (id, filed("desk", "INC1")),
+        (TicketId::generate(), filed("ops", "OPS-3")),
+    ] {
+        let record = |_: &Ticket, _: &Filed| {
+            recorded += 1;
+            Ok(())
+        };
+        desk.file(of, filed, record).await.unwrap();
+    }
+    assert_eq!(recorded, 2, "one in each, of requests that wait");
+    let again = Desk::restore((KEY, store.tickets()), store).unwrap().0;
+    let keys: Vec<_> = again.list()[0].ticket.filed.iter().map(|filed| filed.key.clone()).collect();
+    assert_eq!(keys, ["OPS-1", "INC1"]);
 }

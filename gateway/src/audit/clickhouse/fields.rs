@@ -134,6 +134,7 @@ const SESSION_MORE: &[Field] = &[
 const APPROVAL: &[Field] = &[
     ("ticket", "approval_id", Id),
     ("request", "request_seq", Number),
+    ("workload", "workload", Text),
     ("policies", "policies", Texts),
     ("groups", "approver_groups", Texts),
     ("verdict", "decision", Text),

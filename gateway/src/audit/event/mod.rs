@@ -20,8 +20,8 @@ pub use host::{
 };
 pub use kubernetes::{KubernetesFrame, KubernetesFrames, KubernetesOutcome, KubernetesPreview, KubernetesRequest};
 pub use request::{
-    ApprovalDecided, ApprovalEnded, ApprovalRequested, AttachmentTested, CredentialUsed, Phase, PostgresOutcome,
-    PostgresStatement, Status, TargetChecked, WindowClosed, WindowOpened,
+    ApprovalDecided, ApprovalEnded, ApprovalFiled, ApprovalRequested, AttachmentTested, CredentialUsed, Phase,
+    PostgresOutcome, PostgresStatement, Status, TargetChecked, WindowClosed, WindowOpened,
 };
 pub use session::{
     ConsoleLogin, ConsoleLoginFailed, Container, Counters, Decision, Destination, DnsRefused, EndCause, NetworkConnect,
@@ -154,6 +154,8 @@ events! {
     SshTransfer = "ssh.transfer" => Box<SshTransfer>,
     /// A request is held for a person.
     ApprovalRequested = "approval.requested" => Box<ApprovalRequested>,
+    /// It is a ticket in another system, too.
+    ApprovalFiled = "approval.filed" => ApprovalFiled,
     /// A person voted.
     ApprovalDecided = "approval.decided" => ApprovalDecided,
     /// The approved request was sent; the ticket is used up.

@@ -111,6 +111,12 @@ pub struct ApprovalRequested {
     pub ticket: TicketId,
     /// The line of the request, in this journal.
     pub request: Seq,
+    /// Who asks: the workload, or of a window the one that it is for.
+    #[serde(default)]
+    pub workload: String,
+    /// Where to: target and database, host or namespace.
+    #[serde(default)]
+    pub destination: String,
     /// What the approver reads.
     pub summary: Kept,
     /// How many rows it has changed already, where its commit is what waits.
@@ -154,6 +160,19 @@ pub struct ApprovalDecided {
     /// In the person's words.
     #[serde(default)]
     pub reason: Option<Kept>,
+}
+
+/// A held request is a ticket in another system, too.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ApprovalFiled {
+    /// The ticket.
+    pub ticket: TicketId,
+    /// The name of the system in the configuration.
+    pub system: String,
+    /// What the ticket is called there.
+    pub key: String,
+    /// Where people read it.
+    pub url: String,
 }
 
 /// The end of a ticket.

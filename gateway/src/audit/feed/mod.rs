@@ -104,8 +104,28 @@ impl Event {
         self.kind == "approval.requested"
     }
 
-    fn text(&self, path: &str) -> Option<&str> {
+    /// What kind it is of.
+    #[must_use]
+    pub fn kind(&self) -> &str {
+        &self.kind
+    }
+
+    /// A text of its body, by its JSON pointer.
+    #[must_use]
+    pub fn text(&self, path: &str) -> Option<&str> {
         self.body.pointer(path).and_then(Value::as_str)
+    }
+
+    /// A number of its body.
+    #[must_use]
+    pub fn number(&self, path: &str) -> Option<u64> {
+        self.body.pointer(path).and_then(Value::as_u64)
+    }
+
+    /// The texts of a list of its body.
+    #[must_use]
+    pub fn texts(&self, path: &str) -> Vec<&str> {
+        self.body.pointer(path).and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect()
     }
 
     fn severity(&self) -> Severity {

@@ -204,7 +204,7 @@ fn samples() -> BTreeMap<&'static str, Value> {
         (
             "approval.requested",
             json!({
-                "ticket": ID, "request": 4, "summary": "UPDATE", "changed": 40, "changes": ["spec.replicas: 3 → 0"], "binding": "b", "policies": ["p"], "groups": ["dba"],
+                "ticket": ID, "request": 4, "workload": "ci/job", "destination": "shop/app", "summary": "UPDATE", "changed": 40, "changes": ["spec.replicas: 3 → 0"], "binding": "b", "policies": ["p"], "groups": ["dba"],
                 "needed": 1, "expires": AT,
             }),
         ),
@@ -214,6 +214,10 @@ fn samples() -> BTreeMap<&'static str, Value> {
                 "ticket": ID, "verdict": "allow", "person": "root", "uid": 1000, "groups": ["dba"], "channel": "cli",
                 "known_by": "peer credentials", "reason": "fine",
             }),
+        ),
+        (
+            "approval.filed",
+            json!({ "ticket": ID, "system": "ops", "key": "OPS-12", "url": "https://t.example.com/browse/OPS-12" }),
         ),
         ("approval.consumed", ended.clone()),
         ("approval.expired", ended),
@@ -337,6 +341,7 @@ fn every_sample_has_every_field() {
     complete::<event::KubernetesPreview>(&["kubernetes.preview"]);
     complete::<event::KubernetesFrames>(&["kubernetes.frames"]);
     complete::<event::ApprovalRequested>(&["approval.requested"]);
+    complete::<event::ApprovalFiled>(&["approval.filed"]);
     complete::<event::ApprovalDecided>(&["approval.decided"]);
     complete::<event::ApprovalEnded>(&["approval.consumed", "approval.expired"]);
     complete::<event::WindowOpened>(&["window.opened"]);
