@@ -539,6 +539,28 @@ const MUTATIONS: &[Mutation] = &[
         tests: &["record_cluster::the_lines_of_a_journal_are_on_one_shard_and_both_servers_answer_for_all"],
     },
     Mutation {
+        name: "results-clear",
+        guarantee: "G4",
+        mechanism: "rows that may show a class in the clear are kept nowhere",
+        edits: &[Edit {
+            file: "gateway/src/protocol/postgres/decide/mod.rs",
+            from: "(recorded > 0).then(|| masks.shows_in_the_clear()).flatten()",
+            to: "(recorded > u64::MAX - 1).then(|| masks.shows_in_the_clear()).flatten()",
+        }],
+        tests: &["story_results::what_is_shown_in_the_clear_is_kept_nowhere"],
+    },
+    Mutation {
+        name: "bodies-clear",
+        guarantee: "G4",
+        mechanism: "bodies that may hold a class in the clear are kept nowhere",
+        edits: &[Edit {
+            file: "gateway/src/protocol/kubernetes/decide.rs",
+            from: "answer: if shows { 0 } else { most }",
+            to: "answer: most",
+        }],
+        tests: &["story_bodies::nothing_of_a_secret_is_kept"],
+    },
+    Mutation {
         name: "slack-team",
         guarantee: "G2",
         mechanism: "users of another workspace of Slack are nobody",
@@ -1288,8 +1310,8 @@ const MUTATIONS: &[Mutation] = &[
         mechanism: "results are rewritten on the way back",
         edits: &[Edit {
             file: "gateway/src/protocol/postgres/decide/mod.rs",
-            from: "forward.rewrite = Some(Box::new(rewriter));",
-            to: "drop(rewriter);",
+            from: "forward.rewrite = Some(Recorder::over(rewriter, kept));",
+            to: "drop((rewriter, kept));",
         }],
         tests: &[
             "story_masking::no_statement_shows_a_labelled_value",

@@ -27,6 +27,8 @@ use crate::audit::journal::{Record, SessionState, Step, Timeline};
 /// Columns of the offset and of the verdict.
 const OFFSET: usize = 11;
 const VERDICT: usize = 7;
+/// Rows of one result that are shown.
+const ROWS: usize = 100;
 /// Lines of one text that are shown: a program that reads all of it uses `--json`.
 const LINES: usize = 24;
 
@@ -190,8 +192,13 @@ impl Page {
                     self.note(&decided(&request.decision));
                     self.approval(step, timeline);
                     if let Some(outcome) = &step.outcome {
-                        let said = read(outcome).map(|outcome| kubernetes::came_of_it(&outcome));
-                        self.note(&said.unwrap_or_else(|| as_kept(outcome)));
+                        match read(outcome) {
+                            Some(outcome) => {
+                                self.note(&kubernetes::came_of_it(&outcome));
+                                kubernetes::bodies(&outcome).iter().for_each(|text| self.note(text));
+                            }
+                            None => self.note(&as_kept(outcome)),
+                        }
                     }
                     return;
                 }
@@ -254,7 +261,10 @@ impl Page {
     fn outcome(&mut self, step: &Step, statement: &PostgresStatement, timeline: &Timeline) {
         if let Some(record) = &step.outcome {
             match read(record) {
-                Some(outcome) => self.note(&came_of_it(&outcome)),
+                Some(outcome) => {
+                    self.note(&came_of_it(&outcome));
+                    self.results(&outcome);
+                }
                 None => self.note(&as_kept(record)),
             }
             return;
@@ -268,6 +278,26 @@ impl Page {
         if was_sent && matches!(statement.phase, Phase::Query | Phase::Execute | Phase::Bind) {
             let is_open = timeline.summary.state == SessionState::Open;
             self.note(if is_open { "no outcome yet" } else { "no outcome is recorded" });
+        }
+    }
+
+    /// The rows that were kept, a line each.
+    fn results(&mut self, outcome: &PostgresOutcome) {
+        for result in &outcome.results {
+            if !result.columns.is_empty() {
+                self.note(&result.columns.join(" | "));
+            }
+            for row in result.rows.iter().take(ROWS) {
+                let values: Vec<_> = row.iter().map(|value| value.as_deref().unwrap_or("NULL")).collect();
+                self.note(&values.join(" | "));
+            }
+            let more = result.more + (result.rows.len().saturating_sub(ROWS)) as u64;
+            if more > 0 {
+                self.note(&format!("… and {more} more"));
+            }
+        }
+        if let Some(why) = &outcome.results_left_out {
+            self.note(&format!("its rows are not all kept: {why}"));
         }
     }
 

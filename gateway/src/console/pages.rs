@@ -328,10 +328,11 @@ pub(super) fn session(one: &Value) -> String {
         let rows = [at(step, "/outcome/body/rows_returned"), at(step, "/outcome/body/rows_affected")].join(" / ");
         format!(
             "<tr><td>{}</td><td>{}</td><td><span class=\"state {verdict}\">{verdict}</span> <small>{}</small>{votes}</td>\
-             <td><pre>{what}</pre></td><td>{}</td><td>{}</td><td>{}</td></tr>",
+             <td><pre>{what}</pre>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
             time(step, "/time"),
             at(step, "/kind"),
             policies.join(", "),
+            results(step),
             at(step, "/outcome/body/status"),
             if rows == " / " { String::new() } else { rows },
             at(step, "/outcome/body/duration_us"),
@@ -340,6 +341,35 @@ pub(super) fn session(one: &Value) -> String {
     let rows = all(one, "/steps").iter().map(row).collect();
     head + &recordings(one)
         + &table(&["Time", "Kind", "Decision", "What", "Outcome", "Rows shown / changed", "µs"], rows)
+}
+
+/// The rows of a step that were kept.
+fn results(step: &Value) -> String {
+    let cells = |row: &Value, tag: &str| -> String {
+        let cell = |value: &Value| match value {
+            Value::Null => format!("<{tag}><i>NULL</i></{tag}>"),
+            value => format!("<{tag}>{}</{tag}>", said(value)),
+        };
+        row.as_array().into_iter().flatten().map(cell).collect()
+    };
+    let result = |result: &Value| {
+        let rows: String = all(result, "/rows").iter().map(|row| format!("<tr>{}</tr>", cells(row, "td"))).collect();
+        let head = result.get("columns").map(|columns| cells(columns, "th")).unwrap_or_default();
+        let more = result.get("more").and_then(Value::as_u64).filter(|more| *more > 0);
+        let more = more.map(|more| format!("<small>… and {more} more</small>")).unwrap_or_default();
+        format!("<details><summary>Rows</summary><table><tr>{head}</tr>{rows}</table>{more}</details>")
+    };
+    let body = |(name, path): (&str, &str)| {
+        let body = at(step, path);
+        if body.is_empty() { body } else { format!("<details><summary>{name}</summary><pre>{body}</pre></details>") }
+    };
+    let left_out = |path: &str| {
+        let why = at(step, path);
+        if why.is_empty() { why } else { format!("<small>{why}</small>") }
+    };
+    let bodies = [("Sent", "/outcome/body/request_body"), ("Got", "/outcome/body/answer_body")].map(body).concat();
+    let left_out = ["/outcome/body/results_left_out", "/outcome/body/bodies_left_out"].map(left_out).concat();
+    all(step, "/outcome/body/results").iter().map(result).collect::<String>() + &bodies + &left_out
 }
 
 /// Links to what terminals of the session showed.
@@ -440,7 +470,7 @@ mod tests {
             "votes": [{ "person": HOSTILE, "vote": "approved", "reason": HOSTILE }],
             "so_far": [{ "time": HOSTILE, "kind": HOSTILE, "body": { "text": HOSTILE } }],
             "start": { "who": { "workload": HOSTILE, "executable": HOSTILE }, "destination": { "target": HOSTILE } },
-            "steps": [{ "time": HOSTILE, "kind": HOSTILE, "body": { "command": HOSTILE, "decision": { "policies": [HOSTILE] } }, "approval": [{ "kind": "approval.decided", "body": { "person": HOSTILE, "reason": HOSTILE } }], "outcome": { "body": { "status": HOSTILE } } }],
+            "steps": [{ "time": HOSTILE, "kind": HOSTILE, "body": { "command": HOSTILE, "decision": { "policies": [HOSTILE] } }, "approval": [{ "kind": "approval.decided", "body": { "person": HOSTILE, "reason": HOSTILE } }], "outcome": { "body": { "status": HOSTILE, "results": [{ "columns": [HOSTILE], "rows": [[HOSTILE, null]], "more": 1 }], "results_left_out": HOSTILE, "request_body": HOSTILE, "answer_body": HOSTILE, "bodies_left_out": HOSTILE } } }],
             "files": [{ "name": HOSTILE, "text": HOSTILE }], "disabled": [HOSTILE],
             "attachments": [{ "name": HOSTILE, "cgroup": HOSTILE, "gaps": [{ "name": HOSTILE, "detail": HOSTILE }] }],
             "gaps": [{ "name": HOSTILE, "detail": HOSTILE }],

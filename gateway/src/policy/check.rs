@@ -10,7 +10,7 @@ use std::time::Duration;
 use cedar_policy::ffi::DetailedError;
 use cedar_policy::{ActionConstraint, Effect, EntityUid, Policy, PolicyId, PolicySet, ValidationMode, Validator};
 
-use super::decision::{Caps, Vote};
+use super::decision::{Caps, Recording, Vote};
 use super::fault::{Fault, Place, Reason};
 use super::load::{KnownIds, PolicyFile, Source};
 use super::reads::Reads;
@@ -21,6 +21,9 @@ use crate::config::duration_of;
 
 /// How many known ids a fault lists.
 const LISTED: usize = 8;
+/// Rows of one run that are kept at most, and bytes of one body.
+const MAX_ROWS: u64 = 10_000;
+const MAX_BYTES: u64 = 65_536;
 
 /// Policies that kept all rules, sorted by id.
 #[derive(Debug)]
@@ -163,6 +166,14 @@ fn annotations(located: &Located<'_>, faults: &mut Vec<Fault>) -> Option<Vote> {
                     fault(name, Reason::Cap { policy: policy.clone(), name: name.to_owned() });
                 }
             }
+            "record_rows" | "record_bytes" => {
+                let most = if name == "record_rows" { MAX_ROWS } else { MAX_BYTES };
+                let bounds =
+                    located.policy.effect() == Effect::Permit || located.policy.annotation("approval").is_some();
+                if !bounds || !text.parse::<u64>().is_ok_and(|count| (1..=most).contains(&count)) {
+                    fault(name, Reason::Recorded { policy: policy.clone(), name: name.to_owned(), most });
+                }
+            }
             "message" | "approval" | "approvers" | "reason" | "expires" | "hours" => {
                 if text.trim().is_empty() {
                     fault(name, Reason::EmptyAnnotation { policy: policy.clone(), name: name.to_owned() });
@@ -280,7 +291,9 @@ fn entry(located: &Located<'_>, vote: Option<Vote>) -> Arc<PolicyEntry> {
     // Of a permit people may raise the cap; of a forbid they have said yes to what its cap bounds.
     let is_raised = vote.is_some() && located.policy.effect() == Effect::Permit;
     let caps = Caps { rows: cap("max_rows"), affected: alone.filter(|_| !is_raised), alone };
-    Arc::new(PolicyEntry { id, message, vote, caps, reads, policy: located.policy.clone() })
+    let kept = |name| cap(name).unwrap_or_default();
+    let recorded = Recording { rows: kept("record_rows"), bytes: kept("record_bytes") };
+    Arc::new(PolicyEntry { id, message, vote, caps, recorded, reads, policy: located.policy.clone() })
 }
 
 /// Cedar's strict validation. A warning is a fault too: it says that a policy can never apply, or looks like another.

@@ -105,6 +105,23 @@ impl Caps {
     }
 }
 
+/// How much of what a permitted request shows is kept for the record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Recording {
+    /// Rows of results.
+    pub rows: u64,
+    /// Bytes of a request's body, and of its answer's.
+    pub bytes: u64,
+}
+
+impl Recording {
+    /// What either wants kept.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        Self { rows: self.rows.max(other.rows), bytes: self.bytes.max(other.bytes) }
+    }
+}
+
 /// What was found for one question.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
@@ -118,6 +135,8 @@ pub struct Answer {
     pub votes: Box<[Vote]>,
     /// How much may be done: `@max_rows` and `@max_affected` of the policies that let it.
     pub caps: Caps,
+    /// What of its results is kept for the record: the most that `@record_rows` and `@record_bytes` of policies that decided say.
+    pub recorded: Recording,
     /// What a change of more rows than it may make without approval waits for.
     pub beyond: Option<Box<Held>>,
     /// Why it could not be evaluated; then it is denied.

@@ -11,7 +11,7 @@ use cedar_policy::{Authorizer, Decision as CedarDecision, Effect, PolicyId};
 
 use super::cache::Cache;
 use super::decision::{
-    Answer, Caps, ConnectDecision, Decision, Held, Mode, Verdict, Vote, decide, denial, distinct_ids, most,
+    Answer, Caps, ConnectDecision, Decision, Held, Mode, Recording, Verdict, Vote, decide, denial, distinct_ids, most,
 };
 use super::permit::{ConnectPermit, Epoch, WouldBe};
 use super::request::{Question, Request, Subject};
@@ -154,7 +154,13 @@ pub(super) fn authorize(slice: &Slice, asked: &Translated, subject: Subject<'_>)
     }
     if response.decision() == CedarDecision::Allow {
         let caps = widest(&decided);
-        return Answer { caps, beyond: beyond(subject, &decided), ..answered(Verdict::Allow, subject, &decided) };
+        let recorded = recorded(&decided);
+        return Answer {
+            caps,
+            recorded,
+            beyond: beyond(subject, &decided),
+            ..answered(Verdict::Allow, subject, &decided)
+        };
     }
     let can_wait = !decided.is_empty() && decided.iter().all(|entry| entry.vote.is_some());
     if can_wait {
@@ -163,7 +169,9 @@ pub(super) fn authorize(slice: &Slice, asked: &Translated, subject: Subject<'_>)
             let permits = lifted.diagnostics().reason().filter_map(|id| slice.entry(id));
             let permits: Vec<_> = permits.map(Arc::as_ref).collect();
             let caps = decided.iter().fold(widest(&permits), |caps, entry| caps.and(entry.caps));
-            return Answer { caps, beyond: beyond(subject, &permits), ..answered(Verdict::Hold, subject, &decided) };
+            let recorded = recorded(&decided).or(recorded(&permits));
+            let beyond = beyond(subject, &permits);
+            return Answer { caps, recorded, beyond, ..answered(Verdict::Hold, subject, &decided) };
         }
     }
     let verdict = if subject.action == Action::DataUnmask { Verdict::Mask } else { Verdict::Deny };
@@ -177,6 +185,11 @@ pub(super) fn verdict_of_connect(answer: &Answer, inspected: bool) -> Verdict {
         Verdict::Hold => Verdict::Deny,
         verdict => verdict,
     }
+}
+
+/// What policies have kept.
+fn recorded(decided: &[&PolicyEntry]) -> Recording {
+    decided.iter().map(|entry| entry.recorded).reduce(Recording::or).unwrap_or_default()
 }
 
 /// What permits let through together.
@@ -207,6 +220,7 @@ fn answered(verdict: Verdict, subject: Subject<'_>, decided: &[&PolicyEntry]) ->
         messages: messages(verdict, subject, decided),
         votes: most(votes.into_iter()).into(),
         caps: Caps::default(),
+        recorded: Recording::default(),
         beyond: None,
         errors: Box::default(),
         asked: asked(subject),
@@ -233,6 +247,7 @@ fn refused(subject: Subject<'_>, errors: Vec<String>) -> Answer {
         messages: Box::default(),
         votes: Box::default(),
         caps: Caps::default(),
+        recorded: Recording::default(),
         beyond: None,
         errors: errors.into(),
         asked: asked(subject),

@@ -114,7 +114,7 @@ pub enum Reason {
     },
     /// An annotation that means nothing.
     #[error(
-        "`{policy}`: unknown annotation `@{name}`: known are @id, @message, @approval, @approvers, @reason, @expires, @hours, @max_rows, @max_affected and @doc"
+        "`{policy}`: unknown annotation `@{name}`: known are @id, @message, @approval, @approvers, @reason, @expires, @hours, @max_rows, @max_affected, @record_rows, @record_bytes and @doc"
     )]
     UnknownAnnotation {
         /// The policy.
@@ -137,6 +137,16 @@ pub enum Reason {
     ApprovalOnPermit {
         /// The policy.
         policy: String,
+    },
+    /// A number of what nothing keeps.
+    #[error("`{policy}`: `@{name}` needs a whole number from 1 to {most}, on a permit or beside an `@approval`")]
+    Recorded {
+        /// The policy.
+        policy: String,
+        /// The annotation.
+        name: String,
+        /// The largest number.
+        most: u64,
     },
     /// A cap that bounds nothing.
     #[error("`{policy}`: `@{name}` needs a whole number, on a permit or beside an `@approval`")]

@@ -7,7 +7,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::decision::{Answer, Caps, Denial, Held, Hold, Verdict, distinct_ids, most};
+use super::decision::{Answer, Caps, Denial, Held, Hold, Recording, Verdict, distinct_ids, most};
 
 /// Which set of policies decided: a counter that grows with each change, and the digest of the set's text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -80,6 +80,12 @@ impl RequestPermit {
             return Caps::default();
         }
         self.answers.iter().fold(Caps::default(), |caps, answer| caps.and(answer.caps))
+    }
+
+    /// What of its results is kept for the record: the most that an answer says.
+    #[must_use]
+    pub fn recorded(&self) -> Recording {
+        self.answers.iter().map(|answer| answer.recorded).reduce(Recording::or).unwrap_or_default()
     }
 
     /// What becomes of what it let run, now that it changed so many rows and nothing of it is committed.

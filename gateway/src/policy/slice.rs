@@ -10,7 +10,7 @@ use cedar_policy::{
     ActionConstraint, Effect, EntityTypeName, Policy, PolicyId, PolicySet, PolicySetError, ResourceConstraint,
 };
 
-use super::decision::{Caps, Vote};
+use super::decision::{Caps, Recording, Vote};
 use super::reads::{Reads, Volatile};
 use super::schema::Schema;
 use super::vocabulary::names::{Action, EntityType};
@@ -22,6 +22,7 @@ pub(super) struct PolicyEntry {
     pub(super) message: Option<Arc<str>>,
     pub(super) vote: Option<Vote>,
     pub(super) caps: Caps,
+    pub(super) recorded: Recording,
     pub(super) reads: Reads,
     pub(super) policy: Policy,
 }

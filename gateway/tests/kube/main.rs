@@ -47,6 +47,7 @@ mod site;
 mod chaos_kills;
 mod story_clients;
 mod story_behind_ssh;
+mod story_bodies;
 mod story_credentials;
 mod story_exec;
 mod story_fields;

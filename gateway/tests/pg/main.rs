@@ -106,6 +106,7 @@ mod story_record;
 mod story_regression;
 mod story_repairs;
 mod story_replay;
+mod story_results;
 mod story_slack;
 mod story_source;
 mod story_syslog;

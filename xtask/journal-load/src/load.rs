@@ -121,6 +121,8 @@ pub(crate) fn outcome(request: Seq) -> Event {
         held_us: 0,
         masked: std::collections::BTreeMap::new(),
         shown: std::collections::BTreeMap::new(),
+        results: Vec::new(),
+        results_left_out: None,
     })
 }
 

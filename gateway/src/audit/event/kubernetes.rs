@@ -1,6 +1,7 @@
 //! Events of requests to a Kubernetes API server.
 //!
-//! In: facts of a request, texts only as `Kept`. Out: bodies of lines. What an object holds never stands here.
+//! In: facts of a request, texts only as `Kept`. Out: bodies of lines. What an object holds stands here, masked, where
+//! policy has bodies kept, and nowhere else.
 
 use std::collections::BTreeMap;
 
@@ -66,6 +67,15 @@ pub struct KubernetesOutcome {
     /// Why it ended early.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// The beginning of what the client sent, masked, where policy has it kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_body: Option<Kept>,
+    /// The beginning of what the client got, as it got it, where policy has it kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answer_body: Option<String>,
+    /// Why one of them is not, where policy has them kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bodies_left_out: Option<String>,
 }
 
 /// A change that is held is tried at the server, for the people who decide: its object is read, and the change sent with

@@ -21,7 +21,7 @@ pub use host::{
 pub use kubernetes::{KubernetesFrame, KubernetesFrames, KubernetesOutcome, KubernetesPreview, KubernetesRequest};
 pub use request::{
     ApprovalDecided, ApprovalEnded, ApprovalFiled, ApprovalRequested, AttachmentTested, CredentialUsed, Phase,
-    PostgresOutcome, PostgresStatement, Status, TargetChecked, WindowClosed, WindowOpened,
+    PostgresOutcome, PostgresStatement, ResultShown, Status, TargetChecked, WindowClosed, WindowOpened,
 };
 pub use session::{
     ConsoleLogin, ConsoleLoginFailed, Container, Counters, Decision, Destination, DnsRefused, EndCause, NetworkConnect,

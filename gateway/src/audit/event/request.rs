@@ -102,6 +102,24 @@ pub struct PostgresOutcome {
     /// Values shown in the clear, by class.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub shown: BTreeMap<String, u64>,
+    /// The first rows that the client got, as it got them, where policy has them kept.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub results: Vec<ResultShown>,
+    /// Why there are none of some, or of all, where policy has them kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub results_left_out: Option<String>,
+}
+
+/// The first rows of one result.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResultShown {
+    /// Names of its columns; none of COPY.
+    pub columns: Vec<String>,
+    /// Values of each row, as texts; of COPY its lines.
+    pub rows: Vec<Vec<Option<String>>>,
+    /// Rows that came behind them.
+    #[serde(default)]
+    pub more: u64,
 }
 
 /// A held request.

@@ -47,3 +47,11 @@ pub(super) fn came_of_it(outcome: &KubernetesOutcome) -> String {
     }
     text
 }
+
+/// What is kept of its bodies.
+pub(super) fn bodies(outcome: &KubernetesOutcome) -> Vec<String> {
+    let sent = outcome.request_body.as_ref().map(|text| format!("sent: {}", text.as_str()));
+    let got = outcome.answer_body.as_ref().map(|text| format!("got: {text}"));
+    let left_out = outcome.bodies_left_out.as_ref().map(|why| format!("its bodies are not all kept: {why}"));
+    [sent, got, left_out].into_iter().flatten().collect()
+}

@@ -192,10 +192,14 @@ fn card(bytes: &[u8], start: usize) -> Option<usize> {
             }
             other => {
                 let number = digits.get(..count).unwrap_or_default();
+                // Printed groups have three to six digits (4-4-4-4, 4-6-5), the first has four: a process's number and a
+                // counter beside it, as names of temporary files have, are none.
+                if count > group && group > 6 {
+                    return best;
+                }
                 if is_card(number) && !is_part_of_hex(bytes, start, at) && !is_fraction_next(bytes, at) {
                     best = Some(at);
                 }
-                // Printed groups have three digits or more; the first has four.
                 let goes_on = matches!(other, Some(b' ' | b'-')) && is_digit(bytes, at + 1);
                 if !goes_on || group < 3 || (count == group && group != 4) || count == CARD_DIGITS {
                     return best;

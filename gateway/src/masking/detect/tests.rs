@@ -73,6 +73,7 @@ fn leaves_look_alikes_alone() {
         "sk-learn-compatible-estimators-and-transformers",
         "a-task-sk-word",
         "ghp_tooshort",
+        "ansible-tmp-1795528422.0061343-6333-148356027518362/AnsiballZ_stat.py",
         "mailto:nobody@localhost",
         "secret_access_key: none of your business, and 40 characters of it",
     ] {

@@ -162,7 +162,7 @@ fn reports_each_rule_with_its_place_and_fix() {
         ),
         (
             &format!("@severity(\"high\")\n{}", permit("")),
-            "p.cedar:1:1: `a`: unknown annotation `@severity`: known are @id, @message, @approval, @approvers, @reason, @expires, @hours, @max_rows, @max_affected and @doc",
+            "p.cedar:1:1: `a`: unknown annotation `@severity`: known are @id, @message, @approval, @approvers, @reason, @expires, @hours, @max_rows, @max_affected, @record_rows, @record_bytes and @doc",
         ),
         (
             &format!("@message(\"\")\n{}", permit("")),

@@ -170,8 +170,11 @@ impl Answer {
     }
 
     fn show(&mut self, bytes: Vec<u8>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let most = self.record.permit.bodies.as_ref().map_or(0, |bodies| bodies.answer);
         if let Some(ended) = &mut self.record.ended {
             ended.bytes += bytes.len() as u64;
+            let kept = bytes.get(..most.saturating_sub(ended.answer.len())).unwrap_or(&bytes);
+            ended.answer.extend_from_slice(kept);
         }
         Poll::Ready(Some(Ok(Frame::data(bytes.into()))))
     }

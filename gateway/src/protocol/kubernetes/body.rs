@@ -124,6 +124,13 @@ pub fn read(verb: Verb, resource: &Resource, media: &str, body: &Bytes) -> Resul
     Ok(parsed)
 }
 
+/// A body that was read, as a text for people: protobuf as the JSON that it stands for.
+#[must_use]
+pub fn readable(body: &[u8]) -> String {
+    let json = protobuf::read(body).map(|json| json.to_string());
+    json.unwrap_or_else(|_| String::from_utf8_lossy(body).into_owned())
+}
+
 fn of_json(verb: Verb, resource: &Resource, patch: Option<PatchKind>, json: &Json) -> Result<Parsed, BodyFault> {
     if matches!(verb, Verb::Delete | Verb::DeleteCollection) {
         let dry_run = json.get("dryRun").is_some_and(|value| !matches!(value, Json::Null) && !value.items().is_empty());

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 
 pub(super) use record::Ended;
 
-use super::body::Parsed;
+use super::body::{self, Parsed};
 use super::fields;
 use super::head::Head;
 use super::object::{Place, Rule};
@@ -23,11 +23,12 @@ use super::questions::{self, Asked};
 use super::reply::Refusal;
 use crate::approval::Desk;
 use crate::audit::event::Decision as Recorded;
-use crate::audit::{Seq, SessionGuard};
+use crate::audit::{Kept, Seq, SessionGuard};
 use crate::config::ApprovalSection;
 use crate::masking::Masking;
 use crate::masking::class::Class;
 use crate::masking::detect::DetectorSet;
+use crate::masking::masked::Masked;
 use crate::masking::rules::Rules;
 use crate::policy::decision::Verdict;
 use crate::policy::request::Entity;
@@ -92,6 +93,17 @@ pub(super) struct Permit {
     pub(super) rule: Rule,
     /// What was asked, to be asked again when policies change.
     questions: Arc<[Arc<Question>]>,
+    /// What of its bodies is kept.
+    pub(super) bodies: Option<Box<Bodies>>,
+}
+
+/// What of the bodies of a request is kept for the record.
+#[derive(Debug)]
+pub(super) struct Bodies {
+    /// Bytes of the answer; none of one that shows something in the clear.
+    pub(super) answer: usize,
+    request: Option<Kept>,
+    left_out: Option<String>,
 }
 
 /// What came of asking policy.
@@ -306,7 +318,8 @@ impl Judge {
             detectors: Arc::clone(&masking.detectors),
             allowed,
         };
-        Permit { permit, request, since: Instant::now(), rule, questions: Arc::clone(&questions.all) }
+        let bodies = bodies(judged, &permit, questions, &masking, allowed);
+        Permit { permit, request, since: Instant::now(), rule, questions: Arc::clone(&questions.all), bodies }
     }
 
     fn denied(&self, denial: &policy::Denial, request: Seq) -> Refusal {
@@ -319,6 +332,33 @@ impl Judge {
     fn refusal(&self, reason: &str) -> Refusal {
         Refusal::forbidden(format!("gateway: refused: {reason} (session {})", self.guard.session()))
     }
+}
+
+/// What is kept of its bodies: nothing of a class in the clear, whoever may see it (G4).
+fn bodies(
+    judged: &Judged<'_>,
+    permit: &RequestPermit,
+    questions: &Questions,
+    masking: &Masking,
+    allowed: DetectorSet,
+) -> Option<Box<Bodies>> {
+    let most = usize::try_from(permit.recorded().bytes).ok().filter(|most| *most > 0)?;
+    let names = |all: Vec<Arc<Class>>| all.iter().map(|class| class.name.to_string()).collect::<Vec<_>>().join(", ");
+    let all: Vec<_> = questions.classes().collect();
+    let is_hidden = |class: &Arc<Class>| permit.masked().any(|masked| *masked == class.name);
+    let clear: Vec<_> = all.iter().filter(|class| !is_hidden(class)).cloned().collect();
+    let shows = !clear.is_empty() || allowed != DetectorSet::default();
+    let left_out = match (shows, all.is_empty() || judged.body.is_empty()) {
+        (true, _) if clear.is_empty() => Some("its answer may show what detectors find in the clear".to_owned()),
+        (true, _) => Some(format!("its answer may show {} in the clear", names(clear))),
+        (false, false) => Some(format!("the request's body may hold {}", names(all.clone()))),
+        (false, true) => None,
+    };
+    let request = (all.is_empty() && !judged.body.is_empty()).then(|| {
+        let masked = Masked::new(&body::readable(judged.body), &masking.detectors).to_string();
+        Kept::after_redaction(masked.chars().take(most).collect::<String>())
+    });
+    Some(Box::new(Bodies { answer: if shows { 0 } else { most }, request, left_out }))
 }
 
 /// The class, and those that it is part of.

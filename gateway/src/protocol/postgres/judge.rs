@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 
+use crate::audit::event::ResultShown;
 use crate::conn::BoxConn;
 use crate::protocol::postgres::encoding::{Encoding, Speech};
 use crate::protocol::postgres::message::Backend;
@@ -185,6 +186,11 @@ pub trait Rewrite: Send {
         BTreeMap::new()
     }
 
+    /// What of the results is kept for the record; asked once, at the end.
+    fn shown(&mut self) -> ResultsShown {
+        ResultsShown::default()
+    }
+
     /// The rows come in this encoding, where that is not UTF8. Other messages are given in UTF-8.
     fn speaks(&mut self, _encoding: &'static Encoding) {}
 
@@ -193,6 +199,15 @@ pub trait Rewrite: Send {
     /// # Errors
     /// When it cannot be rewritten with certainty: the session then ends, and nothing more is shown.
     fn rewrite(&mut self, kind: Backend, message: &[u8], out: &mut Vec<u8>) -> Result<Pass, RewriteError>;
+}
+
+/// What of the results of a run is kept for the record.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ResultsShown {
+    /// The first rows of each.
+    pub results: Vec<ResultShown>,
+    /// Why something of them is not.
+    pub left_out: Option<String>,
 }
 
 /// What is done with a message of the server.
@@ -223,6 +238,8 @@ pub struct Outcome<'a> {
     pub bytes: u64,
     /// Values that were hidden in them, by class.
     pub masked: BTreeMap<Arc<str>, u64>,
+    /// What of them is kept.
+    pub shown: ResultsShown,
 }
 
 /// How one run ended.

@@ -4,11 +4,14 @@
 //! same types. A row in which nothing is hidden goes out as it came. A row without its description, with another number
 //! of columns, or malformed is refused: nothing more of that session is shown.
 
+mod recorder;
 mod spoken;
 #[cfg(test)]
 mod server_tests;
 #[cfg(test)]
 mod tests;
+
+pub use recorder::Recorder;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -125,7 +125,7 @@ fn kubernetes() -> [(&'static str, Value); 4] {
             "kubernetes.outcome",
             json!({
                 "request": 4, "status": "ok", "code": 200, "bytes": 3, "duration_us": 7, "masked": { "secret": 2 },
-                "exit_status": 1, "reason": "cut",
+                "exit_status": 1, "reason": "cut", "request_body": "{}", "answer_body": "{}", "bodies_left_out": "a reason",
             }),
         ),
         ("kubernetes.preview", json!({ "request": 4, "text": "PUT /api/v1/namespaces/shop/pods/web-0?dryRun=All" })),
@@ -199,6 +199,7 @@ fn samples() -> BTreeMap<&'static str, Value> {
             json!({
                 "request": 4, "status": "ok", "sqlstate": "42501", "rows_returned": 5, "rows_affected": 6,
                 "duration_us": 7, "held_us": 8, "masked": { "card": 2 }, "shown": { "email": 1 },
+                "results": [{ "columns": ["id"], "rows": [["1"], [null]], "more": 3 }], "results_left_out": "a reason",
             }),
         ),
         (

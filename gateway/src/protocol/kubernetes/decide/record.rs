@@ -25,12 +25,14 @@ pub(in crate::protocol::kubernetes) struct Ended {
     pub(in crate::protocol::kubernetes) masked: BTreeMap<Arc<str>, u64>,
     pub(in crate::protocol::kubernetes) exit_status: Option<u32>,
     pub(in crate::protocol::kubernetes) reason: Option<String>,
+    /// What is kept of the answer.
+    pub(in crate::protocol::kubernetes) answer: Vec<u8>,
 }
 
 impl Ended {
     /// Nothing came of it yet.
     pub(in crate::protocol::kubernetes) fn of(status: Status, code: Option<u16>) -> Self {
-        Self { status, code, bytes: 0, masked: BTreeMap::new(), exit_status: None, reason: None }
+        Self { status, code, bytes: 0, masked: BTreeMap::new(), exit_status: None, reason: None, answer: Vec::new() }
     }
 }
 
@@ -99,6 +101,7 @@ impl Judge {
 
     /// Writes what became of a request. Called once for each permit.
     pub(in crate::protocol::kubernetes) fn outcome(&self, permit: &Permit, ended: Ended) {
+        let bodies = permit.bodies.as_deref();
         let event = KubernetesOutcome {
             request: permit.request,
             status: ended.status,
@@ -108,6 +111,9 @@ impl Judge {
             masked: ended.masked.iter().map(|(class, count)| (class.to_string(), *count)).collect(),
             exit_status: ended.exit_status,
             reason: ended.reason,
+            request_body: bodies.and_then(|bodies| bodies.request.clone()),
+            answer_body: (!ended.answer.is_empty()).then(|| String::from_utf8_lossy(&ended.answer).into_owned()),
+            bodies_left_out: bodies.and_then(|bodies| bodies.left_out.clone()),
         };
         if let Err(error) = self.guard().note_outcome(&Event::KubernetesOutcome(event)) {
             tracing::error!(session = %self.guard().session(), %error, "an outcome could not be recorded");

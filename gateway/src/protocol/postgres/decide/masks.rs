@@ -70,6 +70,16 @@ impl Masks<'_> {
         facts.statements.iter().enumerate().map(plan).collect()
     }
 
+    /// Why its rows are not kept for the record: that holds nothing in the clear of a class, whoever may see it (G4).
+    pub(super) fn shows_in_the_clear(&self) -> Option<String> {
+        let shown: Vec<_> = self.shown().iter().map(ToString::to_string).collect();
+        if shown.is_empty() && self.allowed == DetectorSet::default() {
+            return None;
+        }
+        let what = if shown.is_empty() { "what detectors find".to_owned() } else { shown.join(", ") };
+        Some(format!("it may see {what} in the clear, and the record holds none of that"))
+    }
+
     /// What happens to errors and notices.
     pub(super) fn texts(&self) -> Texts {
         if self.labels.touches_relation {

@@ -47,7 +47,7 @@ use super::judge::{
 };
 use super::message::Backend;
 use super::reply::{Denial, Severity, SqlState};
-use super::rows::ResultRewriter;
+use super::rows::{Recorder, ResultRewriter};
 use super::settings::Startup;
 use super::sql::facts::Verb;
 use super::state::Transaction;
@@ -159,11 +159,13 @@ pub struct Permit {
     declares: Vec<String>,
     /// What people are asked where it changes more rows than go without them.
     matter: Option<Box<Matter>>,
+    /// Why its rows are not kept, where policy has them kept.
+    not_recorded: Option<Box<str>>,
 }
 
 impl Permit {
     fn new(permit: RequestPermit, request: Seq) -> Self {
-        Self { permit, request, since: Instant::now(), declares: Vec::new(), matter: None }
+        Self { permit, request, since: Instant::now(), declares: Vec::new(), matter: None, not_recorded: None }
     }
 }
 
@@ -350,15 +352,19 @@ impl PolicyJudge {
         permit.declares = names::declared_by(understood.own.verbs());
         permit.matter = self.matter_of_change(understood, parameters, &permit);
         let masking = understood.scope.masking();
-        let rewriter = self.with_masks(understood, &permit.permit, self.allowed(masking), |masks| {
+        let recorded = permit.permit.recorded().rows;
+        let (rewriter, clear) = self.with_masks(understood, &permit.permit, self.allowed(masking), |masks| {
             let rewriter = ResultRewriter::new(Arc::clone(masking), masks.plans(&understood.own.facts));
-            rewriter.in_other_words(understood.own.sent.is_some())
+            let clear = (recorded > 0).then(|| masks.shows_in_the_clear()).flatten();
+            (rewriter.in_other_words(understood.own.sent.is_some()), clear)
         });
         let limit = caps::limit(understood, &permit.permit, shown);
+        permit.not_recorded = clear.map(Into::into);
         let mut forward = Forward::plain(permit);
         forward.sets_encoding = self.sets_encoding(understood);
         forward.limit = limit;
-        forward.rewrite = Some(Box::new(rewriter));
+        let kept = if forward.permit.not_recorded.is_none() { recorded } else { 0 };
+        forward.rewrite = Some(Recorder::over(rewriter, kept));
         if let Some(view) = self.view.lock().as_mut() {
             view.follow(&understood.own.facts);
             understood.named.iter().for_each(|named| view.follow(&named.facts));

@@ -175,6 +175,12 @@ impl PolicyJudge {
             held_us: 0,
             masked: outcome.masked.iter().map(|(class, count)| (class.to_string(), *count)).collect(),
             shown: Default::default(),
+            results: outcome.shown.results.clone(),
+            results_left_out: permit
+                .not_recorded
+                .as_deref()
+                .map(str::to_owned)
+                .or_else(|| outcome.shown.left_out.clone()),
         };
         if let Err(error) = self.guard.note_outcome(&Event::PostgresOutcome(event)) {
             tracing::error!(session = %self.guard.session(), %error, "an outcome could not be recorded");

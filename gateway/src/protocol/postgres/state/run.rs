@@ -128,8 +128,9 @@ impl<J: Judge> Run<J> {
         self.end(judge, OutcomeEnd::Unknown);
     }
 
-    fn end(self, judge: &J, end: OutcomeEnd<'_>) {
-        let masked = self.rewrite.map(|rewrite| rewrite.masked()).unwrap_or_default();
-        judge.outcome(self.permit, &Outcome { end, rows: self.rows, bytes: self.bytes, masked });
+    fn end(mut self, judge: &J, end: OutcomeEnd<'_>) {
+        let (masked, shown) =
+            self.rewrite.as_mut().map(|rewrite| (rewrite.masked(), rewrite.shown())).unwrap_or_default();
+        judge.outcome(self.permit, &Outcome { end, rows: self.rows, bytes: self.bytes, masked, shown });
     }
 }
