@@ -20,6 +20,8 @@ use crate::protocol::postgres::values::{Format, split_value};
 const MAX_VALUE: usize = 1_000;
 /// Bytes of all values of one run, names of columns included.
 const MAX_BYTES: usize = 64 * 1024;
+/// What a value takes beside its text, `null,` or `"",`, and a row beside its values.
+const PER_VALUE: usize = 5;
 /// Results of one run that are kept: a Query has as many as it has statements.
 const MAX_RESULTS: usize = 20;
 /// 2000-01-01 in microseconds from 1970 (`POSTGRES_EPOCH_JDATE`).
@@ -87,7 +89,7 @@ impl Recorder {
     }
 
     fn open(&mut self, columns: Vec<String>) {
-        let size: usize = columns.iter().map(String::len).sum();
+        let size = columns.iter().map(|name| name.len() + PER_VALUE).sum::<usize>() + PER_VALUE;
         self.is_open = self.kept.results.len() < MAX_RESULTS && size <= self.bytes;
         if self.is_open {
             self.bytes -= size;
@@ -102,7 +104,9 @@ impl Recorder {
     fn row(&mut self, read: impl FnOnce(&Self) -> Option<Vec<Option<String>>>) {
         let values = if self.rows > 0 && self.is_open { read(self) } else { None };
         let Some(result) = self.kept.results.last_mut().filter(|_| self.is_open) else { return };
-        let size = values.iter().flatten().flatten().map(|value| value.len() + 4).sum::<usize>();
+        // As it stands in a line: a NULL takes room, too.
+        let size = |value: &Option<String>| value.as_ref().map_or(0, String::len) + PER_VALUE;
+        let size = values.iter().flatten().map(size).sum::<usize>() + PER_VALUE;
         match values.filter(|_| size <= self.bytes) {
             Some(values) => {
                 self.rows -= 1;
