@@ -2,9 +2,8 @@
 //!
 //! In: the section. Out: where it listens, what it is called, and who may look. Nothing is opened here.
 
-use std::net::SocketAddr;
-
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::oidc::Place;

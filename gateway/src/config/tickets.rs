@@ -46,7 +46,7 @@ pub enum System {
 }
 
 impl System {
-    /// As the configuration and the journal name it.
+    /// As the configuration names it.
     #[must_use]
     pub fn word(&self) -> &'static str {
         match self {

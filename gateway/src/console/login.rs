@@ -17,6 +17,7 @@ use super::link::Link;
 use super::visits::{Attempt, Way};
 use crate::chain::chain;
 use crate::config::{Oidc, Place};
+use crate::conn::BoxConn;
 use crate::http::{self, Asked, escaped, form};
 use crate::identity::Discovery;
 use crate::secret::Secret;
@@ -144,16 +145,19 @@ impl Issuer {
         Ok(fresh)
     }
 
-    async fn stream(&self, link: &Link, place: &Place) -> Result<crate::conn::BoxConn, String> {
-        let tls = UpstreamTls::new(TlsMode::VerifyFull, Some(&place.host), self.ca.as_deref(), None);
-        let tls = tls.map_err(|error| chain(&error))?;
+    async fn stream(&self, link: &Link, place: &Place) -> Result<BoxConn, String> {
         let server = self.oidc.server_of(place).ok_or("the configuration names no such server of the issuer")?;
-        let stream: TcpStream = link.dial(server).await?;
-        stream.set_nonblocking(true).map_err(|error| error.to_string())?;
-        let stream = tokio::net::TcpStream::from_std(stream).map_err(|error| error.to_string())?;
-        let (stream, _) = tls.handshake(Box::new(stream)).await.map_err(|error| chain(&error))?;
-        Ok(stream)
+        encrypted(link.dial(server).await?, &place.host, self.ca.as_deref()).await
     }
+}
+
+/// A connection that the warden dialled, to a server that proved to be of this name.
+pub(super) async fn encrypted(stream: TcpStream, host: &str, ca: Option<&[u8]>) -> Result<BoxConn, String> {
+    let tls = UpstreamTls::new(TlsMode::VerifyFull, Some(host), ca, None).map_err(|error| chain(&error))?;
+    stream.set_nonblocking(true).map_err(|error| error.to_string())?;
+    let stream = tokio::net::TcpStream::from_std(stream).map_err(|error| error.to_string())?;
+    let (stream, _) = tls.handshake(Box::new(stream)).await.map_err(|error| chain(&error))?;
+    Ok(stream)
 }
 
 /// The fields of a form or query; the last of a name counts for nothing: two of one name are refused by giving none.

@@ -12,12 +12,11 @@ use serde_json::Value;
 use tokio::sync::Semaphore;
 
 use super::Console;
+use super::login::encrypted;
 use super::routes::{Answer, Refusal, plain, text_within};
 use crate::bridge::SlackSaid;
-use crate::chain::chain;
 use crate::config::Place;
 use crate::http::{self, Asked};
-use crate::upstream::tls::{TlsMode, UpstreamTls};
 
 /// What Slack sends of a button has the whole message in it.
 const MAX_BODY: usize = 256 * 1024;
@@ -55,10 +54,11 @@ impl Console {
         let Some((timestamp, signature)) = signed else {
             return refused(StatusCode::UNAUTHORIZED, "Slack signs what it sends");
         };
+        // Read first: who sends slowly keeps no place from others.
+        let said = SlackSaid { timestamp, signature, body: text_within(body, MAX_BODY).await? };
         let Ok(_place) = replies.places.try_acquire() else {
             return refused(StatusCode::TOO_MANY_REQUESTS, "too much is asked at once: try again");
         };
-        let said = SlackSaid { timestamp, signature, body: text_within(body, MAX_BODY).await? };
         match self.link.slack(said).await {
             Ok(answer) => {
                 let console = Arc::clone(self);
@@ -83,12 +83,8 @@ impl Console {
     }
 
     async fn tell(&self, replies: &Replies, path: String, reply: &Value) -> Result<(), String> {
-        let tls = UpstreamTls::new(TlsMode::VerifyFull, Some(&replies.server.host), replies.ca.as_deref(), None);
-        let tls = tls.map_err(|error| chain(&error))?;
-        let stream = self.link.dial_slack().await?;
-        stream.set_nonblocking(true).map_err(|error| error.to_string())?;
-        let stream = tokio::net::TcpStream::from_std(stream).map_err(|error| error.to_string())?;
-        let (stream, _) = tls.handshake(Box::new(stream)).await.map_err(|error| chain(&error))?;
+        let socket = self.link.dial_slack().await?;
+        let stream = encrypted(socket, &replies.server.host, replies.ca.as_deref()).await?;
         let asked = Asked { path, json: Some(reply.to_string()), ..Asked::default() };
         // The path is all that one needs to write there.
         http::ask(stream, &replies.server, asked).await.map(drop).map_err(|_| "it was not taken".to_owned())

@@ -194,7 +194,7 @@ impl Warden {
     }
 
     /// The engine's answer; what it calls an error is one.
-    async fn asked(&self, question: Question) -> Result<Value, String> {
+    pub(super) async fn asked(&self, question: Question) -> Result<Value, String> {
         let answer = self.engine.ask(question).await?;
         match answer.get("error").and_then(Value::as_str) {
             Some(reason) => Err(reason.to_owned()),

@@ -48,12 +48,7 @@ impl Warden {
     pub async fn note_filed(self: Arc<Self>) {
         let Some(mut filed) = self.feeds.filed.lock().take() else { return };
         while let Some((filed, noted)) = filed.recv().await {
-            let answer = self.engine.ask(Question::Filed(filed)).await;
-            let error = answer.map(|answer| answer.get("error").and_then(|error| error.as_str()).map(str::to_owned));
-            let _ = noted.send(match error {
-                Ok(None) => Ok(()),
-                Ok(Some(error)) | Err(error) => Err(error),
-            });
+            let _ = noted.send(self.asked(Question::Filed(filed)).await.map(drop));
         }
     }
 }

@@ -4,6 +4,8 @@
 //! what is told there. Slack itself is out of reach of a test: the shapes are those of its reference, the signature is held
 //! against its own example in a unit test. Out: the words of those whom the configuration names, once, and of nobody else.
 
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
@@ -21,6 +23,20 @@ forbid (principal, action == Postgres::Action::"update", resource);
 @id("two") @approval("idp:dba") @approvers("2")
 forbid (principal, action == Postgres::Action::"insert", resource);
 "#;
+
+/// Begins eight requests and sends no body.
+const SLOW: &str = r"
+import socket, ssl, time
+context = ssl.create_default_context()
+context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+head = 'POST /slack/actions HTTP/1.1\r\nHost: 127.0.0.1:7443\r\nContent-Length: 9\r\nX-Slack-Request-Timestamp: 1\r\nX-Slack-Signature: v0=1\r\n\r\n'
+begun = [context.wrap_socket(socket.create_connection(('127.0.0.1', 7443))) for _ in range(8)]
+for one in begun:
+    one.sendall(head.encode())
+time.sleep(0.5)
+print('ready', flush=True)
+time.sleep(60)
+";
 
 /// What curl was answered, with what was signed.
 struct Sent {
@@ -142,12 +158,21 @@ fn a_button_is_the_word_of_who_the_configuration_says_and_counts_once() {
     let unsigned = shop.world.sh(&format!("curl -sSk -w '\\n%{{http_code}}' -d payload=x {CONSOLE}/slack/actions"));
     assert!(unsigned.ends_with("401"), "{unsigned}");
 
+    // Who sends slowly, as many as are asked about at once, keeps nobody out.
+    let slow = shop.world.file("slow.py", SLOW);
+    let mut slow = shop.world.command("/usr/bin/python3").arg(slow).stdout(Stdio::piped()).spawn().unwrap();
+    let mut ready = String::new();
+    BufReader::new(slow.stdout.take().unwrap()).read_line(&mut ready).unwrap();
+    assert_eq!(ready, "ready\n");
+
     for (user, why) in
         [(("U9", "T1"), "does not know you"), (("U1", "T2"), "does not know you"), (("U2", "T1"), "idp:dba")]
     {
         let told = chat.press(&message, user, APPROVE, Some("fine"));
         assert!(told["response_type"] == "ephemeral" && told["text"].as_str().unwrap().contains(why), "{told}");
     }
+    slow.kill().unwrap();
+    slow.wait().unwrap();
     let told = chat.press(&message, ALICE, APPROVE, None);
     assert!(told["replace_original"] == false && told["text"].as_str().unwrap().contains("reason"), "{told}");
 

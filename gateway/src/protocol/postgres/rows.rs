@@ -192,7 +192,7 @@ impl ResultRewriter {
         let origins: Vec<_> = fields.iter().map(|field| field.origin).collect();
         let other = || RewriteError { reason: "the result has other columns than were planned".to_owned() };
         let treatments = self.plan()?.result.columns.treatments(Described::Origins(&origins)).ok_or_else(other)?;
-        let column = |(field, treatment): (&Field, Treatment)| Column {
+        let column = |(field, treatment): (&Field<'_>, Treatment)| Column {
             kind: Kind::of(field.type_oid),
             format: field.format,
             treatment,
@@ -335,19 +335,21 @@ impl Rewrite for ResultRewriter {
 }
 
 /// What a RowDescription says of one column.
-struct Field {
+struct Field<'m> {
+    /// In the session's encoding.
+    name: &'m [u8],
     origin: Option<Origin>,
     type_oid: u32,
     format: Format,
 }
 
-fn read_description(body: &[u8]) -> Option<Vec<Field>> {
+fn read_description(body: &[u8]) -> Option<Vec<Field<'_>>> {
     let (count, mut rest) = body.split_first_chunk::<2>()?;
     let count = usize::from(u16::from_be_bytes(*count));
     // A column takes 19 bytes at least: nothing is allocated for those that are only declared.
     let mut fields = Vec::with_capacity(count.min(rest.len() / 19));
     for _ in 0..count {
-        let (_, after) = split_string(rest)?;
+        let (name, after) = split_string(rest)?;
         let (relation, after) = after.split_first_chunk::<4>()?;
         let (attribute, after) = after.split_first_chunk::<2>()?;
         let (type_oid, after) = after.split_first_chunk::<4>()?;
@@ -356,6 +358,7 @@ fn read_description(body: &[u8]) -> Option<Vec<Field>> {
         let (format, after) = after.split_first_chunk::<2>()?;
         let relation = u32::from_be_bytes(*relation);
         fields.push(Field {
+            name,
             origin: (relation != 0).then(|| Origin { relation, attribute: i16::from_be_bytes(*attribute) }),
             type_oid: u32::from_be_bytes(*type_oid),
             format: Format::from_code(u16::from_be_bytes(*format))?,

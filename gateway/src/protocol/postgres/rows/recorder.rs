@@ -6,12 +6,12 @@
 
 use std::sync::Arc;
 
-use super::{Masked, ResultRewriter};
+use super::{Masked, ResultRewriter, read_description};
 use crate::audit::Timestamp;
 use crate::audit::event::ResultShown;
 use crate::audit::hex;
 use crate::protocol::postgres::encoding::Encoding;
-use crate::protocol::postgres::frame::{body, split_string};
+use crate::protocol::postgres::frame::body;
 use crate::protocol::postgres::judge::{Pass, ResultsShown, Rewrite, RewriteError};
 use crate::protocol::postgres::message::Backend;
 use crate::protocol::postgres::values::{Format, split_value};
@@ -82,9 +82,9 @@ impl Recorder {
     }
 
     fn describe(&mut self, description: &[u8]) {
-        let Some((names, columns)) = read_columns(description) else { return };
-        self.columns = columns.into();
-        let names = names.into_iter().map(|name| cut(&self.text(name))).collect();
+        let Some(fields) = read_description(description) else { return };
+        self.columns = fields.iter().map(|field| (field.type_oid, field.format)).collect();
+        let names = fields.iter().map(|field| cut(&self.text(field.name))).collect();
         self.open(names);
     }
 
@@ -192,27 +192,6 @@ impl Rewrite for Recorder {
     fn shown(&mut self) -> ResultsShown {
         std::mem::take(&mut self.kept)
     }
-}
-
-type Columns<'b> = (Vec<&'b [u8]>, Vec<(u32, Format)>);
-
-/// Names, types and formats of a RowDescription.
-fn read_columns(description: &[u8]) -> Option<Columns<'_>> {
-    let (count, mut rest) = description.split_first_chunk::<2>()?;
-    let (mut names, mut columns) = (Vec::new(), Vec::new());
-    for _ in 0..u16::from_be_bytes(*count) {
-        let (name, after) = split_string(rest)?;
-        // Relation and attribute.
-        let (_, after) = after.split_first_chunk::<6>()?;
-        let (oid, after) = after.split_first_chunk::<4>()?;
-        // The type's size and modifier.
-        let (_, after) = after.split_first_chunk::<6>()?;
-        let (format, after) = after.split_first_chunk::<2>()?;
-        names.push(name);
-        columns.push((u32::from_be_bytes(*oid), Format::from_code(u16::from_be_bytes(*format))?));
-        rest = after;
-    }
-    Some((names, columns))
 }
 
 fn cut(text: &str) -> String {

@@ -12,7 +12,7 @@ use crate::protocol::postgres::values::put_value;
 
 const TEXT: u32 = 25;
 
-fn framed(tag: u8, body: &[u8]) -> Vec<u8> {
+pub(super) fn framed(tag: u8, body: &[u8]) -> Vec<u8> {
     let length = i32::try_from(body.len() + 4).unwrap().to_be_bytes();
     [&[tag][..], &length, body].concat()
 }
@@ -31,7 +31,7 @@ fn description(columns: &[(u32, u16)]) -> Vec<u8> {
     framed(b'T', &body)
 }
 
-fn row(values: &[Option<&[u8]>]) -> Vec<u8> {
+pub(super) fn row(values: &[Option<&[u8]>]) -> Vec<u8> {
     let mut body = u16::try_from(values.len()).unwrap().to_be_bytes().to_vec();
     assert!(values.iter().all(|value| put_value(*value, &mut body)));
     framed(b'D', &body)

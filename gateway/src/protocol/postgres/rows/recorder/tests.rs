@@ -6,12 +6,7 @@ use super::*;
 use crate::masking::plan::{Columns as Plan, ResultPlan, Texts, Treatment};
 use crate::protocol::postgres::copy_out::{CopyFormat, CopyShape};
 use crate::protocol::postgres::rows::StatementPlan;
-use crate::protocol::postgres::values::put_value;
-
-fn framed(tag: u8, body: &[u8]) -> Vec<u8> {
-    let length = i32::try_from(body.len() + 4).unwrap().to_be_bytes();
-    [&[tag][..], &length, body].concat()
-}
+use crate::protocol::postgres::rows::tests::{framed, row};
 
 fn description(columns: &[(&str, u32, u16)]) -> Vec<u8> {
     let mut body = u16::try_from(columns.len()).unwrap().to_be_bytes().to_vec();
@@ -23,12 +18,6 @@ fn description(columns: &[(&str, u32, u16)]) -> Vec<u8> {
         body.extend_from_slice(&format.to_be_bytes());
     }
     framed(b'T', &body)
-}
-
-fn row(values: &[Option<&[u8]>]) -> Vec<u8> {
-    let mut body = u16::try_from(values.len()).unwrap().to_be_bytes().to_vec();
-    assert!(values.iter().all(|value| put_value(*value, &mut body)));
-    framed(b'D', &body)
 }
 
 /// A recorder of so many rows over statements in which detectors mask.
